@@ -1,0 +1,27 @@
+"""CountingEnv: images of 0 to 8 objects; actions add or remove one; reward 1 at four.
+
+Importing this package registers ``CountingEnv-v0`` (two discrete actions) and
+``CountingEnvContinuous-v0`` (one number whose sign decides) with Gymnasium.
+"""
+
+from gymnasium.envs.registration import register
+
+from counting_env.dynamics import count_mdp as count_mdp
+from counting_env.env import CountingEnv as CountingEnv
+from counting_env.sprites import SHAPES as SHAPES
+
+__all__ = ["SHAPES", "CountingEnv", "count_mdp"]
+
+register(
+    id="CountingEnv-v0",
+    entry_point="counting_env.env:CountingEnv",
+    max_episode_steps=4,
+    reward_threshold=0.95,
+)
+register(
+    id="CountingEnvContinuous-v0",
+    entry_point="counting_env.env:CountingEnv",
+    max_episode_steps=4,
+    reward_threshold=0.95,
+    kwargs={"continuous": True},
+)

@@ -1,0 +1,210 @@
+"""CountingEnv: a thin Gymnasium shell around one scene."""
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import DependencyNotInstalled, InvalidAction, ResetNeeded
+from numpy.typing import NDArray
+
+from counting_env.dynamics import ADD, REMOVE
+from counting_env.options import Options
+from counting_env.rendering import enlarge
+from counting_env.scenes import act, begin, make_scenes
+from counting_env.sprites import SHAPES
+from counting_env.streams import seed_stream
+
+Observation = NDArray[np.uint8]
+Action = int | np.integer[Any] | NDArray[np.floating[Any]]
+
+
+class CountingEnv(gym.Env[Observation, Action]):
+    """Add and remove objects in an image until there are exactly four.
+
+    ## Description
+    The image shows 0 to 8 identical objects on black. Only their number matters: shape, colour and
+    place are distractions that an encoder may forget. The environment follows the counting task of
+    "Why and How Auxiliary Tasks Improve JEPA Representations" (arXiv 2509.12249).
+
+    One difference from that paper is deliberate: **no two objects ever touch**. Their 7x7 boxes stay
+    at least one pixel apart, always: where random places do not suffice, the objects are put on a
+    randomly shifted lattice. So the count can be read off the image.
+
+    ## Action space
+    ``Discrete(2)``: 0 removes an object, 1 adds one; at the ends the count stays. With
+    ``continuous=True`` (also the id ``CountingEnvContinuous-v0``) ``Box(-1, 1, (1,), float32)``:
+    a negative number removes, any other adds.
+
+    ## Observation space
+    ``Box(0, 255, (64, 64, 3), uint8)``: height, width, channel.
+
+    ## Reward
+    1 for arriving at ``target``, otherwise 0. With ``reward="dense"``, 1 at the target and elsewhere
+    minus the distance to it, scaled to [-1, 0).
+
+    ## Start
+    The count is uniform on 0..``max_count``, the target included; a start on the target does not end
+    the episode. Shape and colour (each channel uniform on 30..225) are drawn once an episode. All
+    places are drawn anew at every step, also where the count stays.
+    ``reset(options={"count": 3, "shape": "circle", "color": (200, 80, 30)})`` sets the scene; each key
+    may be left out.
+
+    ## End
+    Arriving at the target terminates the episode. ``gym.make`` adds the time limit of 4 steps, within
+    which a perfect policy always succeeds and a uniformly random one about one time in three. A step
+    after termination is an error.
+
+    ## Info
+    | key | value |
+    | --- | --- |
+    | ``count`` | number of objects in the observation |
+    | ``shape`` | name of their shape, one of ``counting_env.SHAPES`` |
+    | ``color`` | their colour, uint8 of shape (3,) |
+    | ``positions`` | row and column of each object's centre, int64 of shape (``max_count``, 2); -1 beyond ``count`` |
+    | ``is_success`` | whether the last action arrived at the target |
+
+    With ``appearance="object"``, ``shape`` is a string array of shape (``max_count``,) and ``color`` has
+    shape (``max_count``, 3); entries beyond ``count`` are ``""`` and 0.
+
+    ## Arguments
+    Args:
+        target: the rewarded count, in 0..``max_count``.
+        max_count: the largest count; as many as fit without touching: ``((image_size + 1) // 8) ** 2``.
+        image_size: height and width of the image in pixels, 32 to 256.
+        continuous: whether an action is one number in [-1, 1] instead of 0 or 1.
+        reward: ``"sparse"`` or ``"dense"``.
+        placement: ``"resample"`` draws all places anew at each step; ``"persist"`` leaves the objects
+            where they are: an add puts a new one at a random free place of the episode's ``max_count``
+            places, a remove takes the last.
+        appearance: ``"episode"`` draws one shape and colour an episode; ``"object"`` one for each object.
+        background: ``"black"``, or ``"noise"``: fresh uniform noise in every frame.
+        terminate_on_target: whether arriving at the target ends the episode.
+        render_mode: ``"rgb_array"``: ``render()`` returns the last observation, enlarged; ``"human"``:
+            a window shows it after each reset and step (needs pygame); ``None``: neither.
+
+    Raises:
+        ValueError: an option is out of range; the message names it, its value and what would be right.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # Gymnasium's own type is an instance attribute
+        "render_modes": ["human", "rgb_array"],
+        "render_fps": 4,
+    }
+
+    def __init__(
+        self,
+        target: int = 4,
+        max_count: int = 8,
+        image_size: int = 64,
+        continuous: bool = False,
+        reward: str = "sparse",
+        placement: str = "resample",
+        appearance: str = "episode",
+        background: str = "black",
+        terminate_on_target: bool = True,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"render_mode={render_mode!r} is unknown: choose human, rgb_array or None")
+        self.options = Options(
+            target, max_count, image_size, continuous, reward, placement, appearance, background, terminate_on_target
+        )
+        self.observation_space = self.options.observation_space
+        self.action_space = self.options.action_space
+        self.render_mode = render_mode
+        self._rules = self.options.rules
+        self._scenes = make_scenes(1, self.options)
+        self._seeded = False
+        self._running = False
+        self._window: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode; ``options`` may set ``count``, ``shape`` and ``color``."""
+        start = self.options.parse_start(options)
+        super().reset(seed=seed)
+        if seed is not None or not self._seeded:
+            self._scenes.streams[0] = seed_stream(self.np_random)
+            self._seeded = True
+        begin(self._scenes, self._rules, start, 0)
+        self._running = True
+        if self.render_mode == "human":
+            self.render()
+        return self._scenes.images[0].copy(), self._info(is_success=False)
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Remove or add one object.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first ``reset`` or after termination.
+            gymnasium.error.InvalidAction: ``action`` is not in the action space.
+        """
+        if not self._running:
+            raise ResetNeeded("step() without a running episode: call reset() first")
+        if not self.action_space.contains(action):
+            raise InvalidAction(f"action={action!r} is not in the action space {self.action_space}")
+        direction = (REMOVE if action[0] < 0 else ADD) if self.options.continuous else int(action)  # type: ignore[index, arg-type]
+        reward = act(self._scenes, self._rules, direction, 0)
+        is_success = bool(self._scenes.counts[0] == self._rules.target)
+        terminated = is_success and self._rules.terminate_on_target
+        self._running = not terminated
+        if self.render_mode == "human":
+            self.render()
+        return self._scenes.images[0].copy(), reward, terminated, False, self._info(is_success)
+
+    def render(self) -> Observation | None:  # type: ignore[override]
+        """Return the last observation enlarged (``"rgb_array"``) or show it in a window (``"human"``)."""
+        if self.render_mode is None:
+            gym.logger.warn('render() does nothing without a render mode: gym.make("CountingEnv-v0", render_mode=...)')
+            return None
+        if not self._seeded:
+            raise ResetNeeded("render() before any scene: call reset() first")
+        picture = enlarge(self._scenes.images[0])
+        if self.render_mode == "rgb_array":
+            return picture
+        self._show(picture)
+        return None
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._window is not None:
+            import pygame
+
+            pygame.display.quit()
+            self._window = None
+
+    def _info(self, is_success: bool) -> dict[str, Any]:
+        scenes = self._scenes
+        if self._rules.per_object:
+            shape: str | NDArray[np.str_] = _NAMES[scenes.shapes[0]]
+            color = scenes.colors[0].copy()
+        else:
+            shape = SHAPES[scenes.shapes[0, 0]]
+            color = scenes.colors[0, 0].copy()
+        return {
+            "count": int(scenes.counts[0]),
+            "shape": shape,
+            "color": color,
+            "positions": scenes.positions[0].copy(),
+            "is_success": is_success,
+        }
+
+    def _show(self, picture: Observation) -> None:
+        try:
+            import pygame
+        except ImportError as error:
+            raise DependencyNotInstalled(
+                'render_mode="human" needs pygame: pip install "counting-env-jepa[play]"'
+            ) from error
+        if self._window is None:
+            pygame.display.init()
+            self._window = pygame.display.set_mode(picture.shape[1::-1])
+            pygame.display.set_caption("CountingEnv")
+        pygame.surfarray.blit_array(self._window, picture.swapaxes(0, 1))
+        pygame.event.pump()
+        pygame.display.flip()
+        pygame.time.wait(1000 // self.metadata["render_fps"])
+
+
+_NAMES = np.array([*SHAPES, ""])

@@ -1,0 +1,139 @@
+"""The options of the environment: checked once, shared by the single and the batched environment."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from counting_env.dynamics import check_counts
+from counting_env.rendering import capacity
+from counting_env.sprites import DARKEST, SHAPES
+
+IMAGE_SIZES = range(32, 257)
+CHOICES = {
+    "reward": ("sparse", "dense"),
+    "placement": ("resample", "persist"),
+    "appearance": ("episode", "object"),
+    "background": ("black", "noise"),
+}
+
+
+class Rules(NamedTuple):
+    """The options as plain numbers and booleans, in the form the kernels take."""
+
+    target: int
+    max_count: int
+    image_size: int
+    dense: bool
+    persist: bool
+    per_object: bool
+    noise: bool
+    terminate_on_target: bool
+
+
+class Start(NamedTuple):
+    """What ``reset(options=...)`` asks for; -1 leaves the choice to chance."""
+
+    count: int = -1
+    shape: int = -1
+    red: int = -1
+    green: int = -1
+    blue: int = -1
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of :class:`counting_env.CountingEnv`, whose docstring describes each.
+
+    Raises:
+        ValueError: naming the option, its value and what would be right.
+    """
+
+    target: int = 4
+    max_count: int = 8
+    image_size: int = 64
+    continuous: bool = False
+    reward: str = "sparse"
+    placement: str = "resample"
+    appearance: str = "episode"
+    background: str = "black"
+    terminate_on_target: bool = True
+
+    def __post_init__(self) -> None:
+        check_counts(self.max_count, self.target)
+        size = self.image_size
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size not in IMAGE_SIZES:
+            raise ValueError(f"image_size={size!r} is not an integer in {IMAGE_SIZES[0]}..{IMAGE_SIZES[-1]} (pixels)")
+        if self.max_count > capacity(size):
+            raise ValueError(
+                f"max_count={self.max_count} does not fit: an image of image_size={size} holds at most "
+                f"{capacity(size)} objects that do not touch"
+            )
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(choices)}")
+        for name in ("continuous", "terminate_on_target"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise ValueError(f"{name}={getattr(self, name)!r} is neither True nor False")
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """One image: height, width, channel; uint8."""
+        return spaces.Box(0, 255, (self.image_size, self.image_size, 3), np.uint8)
+
+    @property
+    def action_space(self) -> spaces.Discrete | spaces.Box:
+        """Two discrete actions, or one number in [-1, 1]."""
+        return spaces.Box(-1.0, 1.0, (1,), np.float32) if self.continuous else spaces.Discrete(2)
+
+    @property
+    def rules(self) -> Rules:
+        """The options in the form the kernels take."""
+        return Rules(
+            target=int(self.target),
+            max_count=int(self.max_count),
+            image_size=int(self.image_size),
+            dense=self.reward == "dense",
+            persist=self.placement == "persist",
+            per_object=self.appearance == "object",
+            noise=self.background == "noise",
+            terminate_on_target=bool(self.terminate_on_target),
+        )
+
+    def parse_start(self, options: dict[str, Any] | None) -> Start:
+        """Check the ``options`` given to ``reset`` and return them as numbers.
+
+        Raises:
+            ValueError: naming the option, its value and what would be right.
+        """
+        options = options or {}
+        unknown = set(options) - {"count", "shape", "color"}
+        if unknown:
+            raise ValueError(f"reset option {sorted(unknown)[0]!r} is unknown: choose among count, shape, color")
+        count, shape, color = (options.get(name) for name in ("count", "shape", "color"))
+        if count is not None and not (_is_integer(count) and 0 <= count <= self.max_count):
+            raise ValueError(f"reset option count={count!r} is not an integer in 0..max_count, here 0..{self.max_count}")
+        if shape is not None and shape not in SHAPES:
+            raise ValueError(f"reset option shape={shape!r} is unknown: choose one of {', '.join(SHAPES)}")
+        if color is not None:
+            channels = np.asarray(color)
+            if (
+                channels.shape != (3,)
+                or not np.issubdtype(channels.dtype, np.integer)
+                or channels.min() < 0
+                or channels.max() > 255
+                or channels.max() < DARKEST
+            ):
+                raise ValueError(
+                    f"reset option color={color!r} is not three integers in 0..255 of which one is at least {DARKEST}"
+                )
+        return Start(
+            -1 if count is None else int(count),
+            -1 if shape is None else SHAPES.index(shape),
+            *((-1, -1, -1) if color is None else (int(channel) for channel in color)),
+        )
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
