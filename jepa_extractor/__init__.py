@@ -1,0 +1,12 @@
+"""JEPA auxiliary losses for Stable-Baselines3, and the audit of what an encoder keeps.
+
+``JEPAExtractor`` is a features extractor that holds a JEPA; ``JEPACallback`` trains it with latent
+dynamics and auxiliary tasks while an algorithm trains its policy. No algorithm is subclassed.
+"""
+
+from jepa_extractor.auxiliary import AuxiliaryTask as AuxiliaryTask
+from jepa_extractor.callback import JEPACallback as JEPACallback
+from jepa_extractor.extractor import JEPAExtractor as JEPAExtractor
+from jepa_extractor.extractor import jepa_policy_kwargs as jepa_policy_kwargs
+
+__all__ = ["AuxiliaryTask", "JEPACallback", "JEPAExtractor", "jepa_policy_kwargs"]

@@ -1,0 +1,22 @@
+"""Checks of arguments: an error at once that names the argument, its value and what would be right."""
+
+import math
+from collections.abc import Collection
+
+
+def require_integer(name: str, value: object, least: int) -> None:
+    """Raise ``ValueError`` unless ``value`` is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name}={value!r} is not an integer of at least {least}")
+
+
+def require_weight(name: str, value: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is a finite number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{name}={value!r} is not a finite number of at least 0")
+
+
+def require_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is unknown: choose one of {', '.join(choices)}")

@@ -1,0 +1,38 @@
+"""Numbers that tell at a glance whether latents have collapsed."""
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import NearestCentroid
+
+
+def latent_std(latents: NDArray[np.floating]) -> float:
+    """Return the standard deviation over the batch, averaged over components, of latents (B, D)."""
+    return float(latents.std(axis=0).mean())
+
+
+def effective_rank(latents: NDArray[np.floating]) -> float:
+    """Return the effective rank of latents (B, D), in [1, D], or 0 if they are all equal.
+
+    ``exp(H(p))`` with H the Shannon entropy and ``p`` the singular values of the centred matrix divided by
+    their sum (Roy and Vetterli, EUSIPCO 2007). RankMe (Garrido et al. 2023) does not centre.
+    """
+    singular = np.linalg.svd(latents - latents.mean(axis=0), compute_uv=False)
+    if singular.sum() == 0:
+        return 0.0
+    p = singular / singular.sum()
+    p = p[p > 0]
+    return float(np.exp(-(p * np.log(p)).sum()))
+
+
+def nearest_centroid_accuracy(
+    latents: NDArray[np.floating],
+    labels: NDArray[np.generic],
+    held_out_latents: NDArray[np.floating],
+    held_out_labels: NDArray[np.generic],
+) -> float:
+    """Return the share of held-out latents (M, D) whose nearest class mean is that of their label (M,).
+
+    The class means come from ``latents`` (N, D) and ``labels`` (N,), of which two classes are needed.
+    """
+    classifier = NearestCentroid().fit(latents, labels)
+    return float(np.mean(classifier.predict(held_out_latents) == held_out_labels))

@@ -1,0 +1,142 @@
+"""A ring of transitions that stores each frame once, and the batches drawn from it.
+
+Every question of which observation follows which, and where an episode ends, is answered here.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from jepa_extractor.checks import require_integer
+
+
+class TransitionBatch(NamedTuple):
+    """B stretches of k steps, as NumPy arrays."""
+
+    observations: NDArray[np.generic]  # (B, k + 1, *observation shape), as stored
+    actions: NDArray[np.generic]  # (B, k, *action shape)
+    rewards: NDArray[np.float32]  # (B, k)
+    terminated: NDArray[np.bool_]  # (B, k) whether the step ended its episode, time limits not counted
+    labels: NDArray[np.float32]  # (B, k + 1) label of each observation, NaN where unknown
+    mask: NDArray[np.bool_]  # (B, k) whether the step belongs to the stretch; always True for the first
+
+
+class TransitionRing:
+    """The last transitions of ``num_envs`` environments, drawn uniformly with a generator of its own.
+
+    Frames stand in the order in which they were seen, so the observation after a step is the next frame,
+    and each is stored once. The end of an episode costs one frame more: its last observation. In memory
+    that is ``capacity`` observations (12 KiB each for 64x64 RGB in uint8: 240 MiB for 20,000).
+
+    Args:
+        observation_space: shape and dtype of a stored observation.
+        action_space: shape and dtype of an action.
+        num_envs: environments that step side by side.
+        capacity: frames kept, over all environments.
+        seed: seed of the generator that draws batches.
+    """
+
+    def __init__(
+        self, observation_space: spaces.Box, action_space: spaces.Space[object], num_envs: int, capacity: int, seed: int
+    ) -> None:
+        require_integer("buffer_size", capacity, least=3 * num_envs)  # two frames and a place to write the next
+        assert action_space.shape is not None
+        self._slots = capacity // num_envs
+        size = (num_envs, self._slots)
+        self._frames = np.zeros(size + observation_space.shape, observation_space.dtype)
+        self._actions = np.zeros(size + action_space.shape, action_space.dtype)
+        self._rewards = np.zeros(size, np.float32)
+        self._terminated = np.zeros(size, np.bool_)
+        self._labels = np.full(size, np.nan, np.float32)
+        self._complete = np.zeros(size, np.bool_)  # whether an action was taken at the frame: it begins a transition
+        self._newest = np.full(num_envs, -1)  # slot of the frame at which the next action will be taken
+        self._envs = np.arange(num_envs)
+        self._rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        """Return the number of transitions that can be drawn."""
+        return int(self._complete.sum())
+
+    def begin(self, observations: NDArray[np.generic], labels: NDArray[np.float32]) -> None:
+        """Begin a new stretch in every environment, at ``observations`` (n, ...) with ``labels`` (n,)."""
+        self._append(self._envs, observations, labels)
+
+    def add(
+        self,
+        actions: NDArray[np.generic],
+        rewards: NDArray[np.floating],
+        terminated: NDArray[np.bool_],
+        arrived: NDArray[np.generic],
+        arrived_labels: NDArray[np.float32],
+        ended: NDArray[np.bool_],
+        restarted: NDArray[np.generic],
+        restarted_labels: NDArray[np.float32],
+    ) -> None:
+        """Store one step of every environment, taken at the newest frames. n is the number of environments.
+
+        Args:
+            actions: (n, *action shape).
+            rewards: (n,).
+            terminated: (n,), whether the step ended the episode other than by a time limit.
+            arrived: (n, *observation shape), what the step led to: where it ended an episode, the last
+                observation of that episode. ``arrived_labels``, (n,), belongs to it.
+            ended: (n,), whether the step ended the episode in any way.
+            restarted: (n, *observation shape), the first observation of the next episode where ``ended``;
+                elsewhere it is not read. ``restarted_labels``, (n,), belongs to it.
+        """
+        at = (self._envs, self._newest)
+        self._actions[at] = actions
+        self._rewards[at] = rewards
+        self._terminated[at] = terminated
+        self._complete[at] = True
+        self._append(self._envs, arrived, arrived_labels)
+        if ended.any():
+            over = np.flatnonzero(ended)
+            self._append(over, restarted[over], restarted_labels[over])
+
+    def sample(self, batch_size: int, horizon: int = 1) -> TransitionBatch:
+        """Draw ``batch_size`` stretches of ``horizon`` steps, uniform over first steps, with replacement.
+
+        Raises:
+            ValueError: the ring is empty.
+        """
+        if not self._complete.any():
+            raise ValueError("the ring holds no transition yet")
+        env = np.empty(batch_size, np.intp)
+        slot = np.empty(batch_size, np.intp)
+        missing = np.arange(batch_size)
+        while missing.size:  # frames that begin no transition are drawn again: at most every second one is such
+            env[missing] = self._rng.integers(len(self._envs), size=missing.size)
+            slot[missing] = self._rng.integers(self._slots, size=missing.size)
+            missing = missing[~self._complete[env[missing], slot[missing]]]
+        return self._stretch(env, slot, horizon)
+
+    def newest(self, count: int) -> TransitionBatch:
+        """Return up to ``count`` of the newest transitions, one step each, oldest first."""
+        age = np.arange(self._slots - 1, 0, -1)
+        slots = (self._newest[:, None] - age) % self._slots  # (n, slots - 1), oldest first in each environment
+        order = slots.T.reshape(-1)
+        env = np.tile(self._envs, self._slots - 1)
+        complete = np.flatnonzero(self._complete[env, order])[-count:]
+        return self._stretch(env[complete], order[complete], horizon=1)
+
+    def _stretch(self, env: NDArray[np.intp], slot: NDArray[np.intp], horizon: int) -> TransitionBatch:
+        frames = (slot[:, None] + np.arange(horizon + 1)) % self._slots
+        steps = (env[:, None], frames[:, :-1])
+        return TransitionBatch(
+            observations=self._frames[env[:, None], frames],
+            actions=self._actions[steps],
+            rewards=self._rewards[steps],
+            terminated=self._terminated[steps],
+            labels=self._labels[env[:, None], frames],
+            mask=np.logical_and.accumulate(self._complete[steps], axis=1),
+        )
+
+    def _append(self, envs: NDArray[np.intp], observations: NDArray[np.generic], labels: NDArray[np.float32]) -> None:
+        slots = (self._newest[envs] + 1) % self._slots
+        self._newest[envs] = slots
+        self._complete[envs, slots] = False
+        self._frames[envs, slots] = observations
+        self._labels[envs, slots] = labels
