@@ -94,7 +94,7 @@ class JEPACallback(BaseCallback):
         self.updates = 0
         self._optimizer_steps = 0
         self._ring: TransitionRing | None = None
-        self._training = -1  # start time of the training that the hooks belong to
+        self._training: float = -1  # start time of the training that the hooks belong to
         self._sums: dict[str, float] = defaultdict(float)
         self._summed_updates = 0
         self._last_latents: torch.Tensor | None = None
@@ -159,11 +159,10 @@ class JEPACallback(BaseCallback):
             norm = torch.nn.utils.get_total_norm([gradient for _, gradient in pairs])
             scale = 1.0 if self.max_grad_norm is None else (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
             for parameter, gradient in pairs:
-                gradient *= scale
                 if parameter.grad is None:
-                    parameter.grad = gradient
+                    parameter.grad = gradient * scale
                 else:
-                    parameter.grad += gradient
+                    parameter.grad += gradient * scale
             for name, loss in losses.items():
                 self._sums[f"{name}_loss"] += loss.item()
             self._sums["grad_norm"] += norm.item()
@@ -212,15 +211,16 @@ class JEPACallback(BaseCallback):
         newest = self.ring.newest(NEWEST)
         labels = newest.labels[:, 1]
         known = np.isfinite(labels)
-        if not known.any():
-            raise ValueError(f"label={self.label!r} is not in info, or not a number: name a key of the environment's info")
+        if known.sum() < 2:
+            raise ValueError(
+                f"label={self.label!r} is not in info, or not a number: name a key of the environment's info"
+            )
         extractor = trained_extractors(self.model)[0].extractor
         latents = extractor.encode(newest.observations[known, 1], self.model.policy.normalize_images)
-        half = len(latents) // 2
-        fit, held_out = labels[known][:half], labels[known][half:]
-        if len(np.unique(fit)) > 1:
-            accuracy = nearest_centroid_accuracy(latents[:half], fit, latents[half:], held_out)
-            self.logger.record("jepa/label_accuracy", accuracy)
+        half = (len(latents) + 1) // 2
+        labels = labels[known]
+        accuracy = nearest_centroid_accuracy(latents[:half], labels[:half], latents[half:], labels[half:])
+        self.logger.record("jepa/label_accuracy", accuracy)
 
 
 class _Hook:

@@ -66,6 +66,12 @@ class JEPAExtractor(BaseFeaturesExtractor):
                 f"observation_space={observation_space} has its channels last: wrap the environment in "
                 "stable_baselines3.common.vec_env.VecTransposeImage, as Stable-Baselines3's algorithms do by themselves"
             )
+        least_size = ENCODERS[encoder].least_size
+        if min(observation_space.shape[1:]) < least_size:
+            raise ValueError(
+                f"observation_space={observation_space} is too small: encoder={encoder!r} takes images of at least "
+                f"{least_size} x {least_size} pixels"
+            )
         super().__init__(observation_space, latent_dim)
         tasks = make_tasks(auxiliary)
         action_dim = get_flattened_obs_dim(action_space)
@@ -100,12 +106,18 @@ class JEPAExtractor(BaseFeaturesExtractor):
         Images travel to the device as they are stored and become float there, as the policy's own do.
         """
         device = next(self.parameters()).device
-        observations, actions, rewards, terminated, labels, mask = (torch.from_numpy(array).to(device) for array in batch)
-        size = actions.shape[:2]
-        observations = _features(observations.flatten(0, 1), self._observation_space, normalize_images)
-        actions = _features(actions.flatten(0, 1), self.action_space, normalize_images=False).flatten(1)
+        observations, actions, rewards, terminated, labels, mask = (
+            torch.from_numpy(array).to(device) for array in batch
+        )
+        pixels = _features(observations.flatten(0, 1), self._observation_space, normalize_images)
+        encoded_actions = _features(actions.flatten(0, 1), self.action_space, normalize_images=False)
         return self.jepa.losses(
-            observations.unflatten(0, (size[0], size[1] + 1)), actions.unflatten(0, size), rewards, terminated, labels, mask
+            pixels.reshape(observations.shape),
+            encoded_actions.reshape(*actions.shape[:2], -1),
+            rewards,
+            terminated,
+            labels,
+            mask,
         )
 
 

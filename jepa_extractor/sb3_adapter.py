@@ -43,7 +43,7 @@ def trained_extractors(model: BaseAlgorithm) -> list[Trained]:
         ValueError: there is no such extractor.
     """
     policy: Any = model.policy
-    owners = (getattr(policy, "critic", None), getattr(policy, "actor", None), policy)
+    owners: list[Any] = [getattr(policy, "critic", None), getattr(policy, "actor", None), policy]
     optimizers = [owner.optimizer for owner in owners if getattr(owner, "optimizer", None) is not None]
     trained = []
     for extractor in (module for module in policy.modules() if isinstance(module, JEPAExtractor)):

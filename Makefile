@@ -1,0 +1,36 @@
+# Every target works on a fresh machine with Python, pip and make.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: demo test slow check format bench clean
+
+demo: $(INSTALLED)  ## train PPO through a JEPA encoder; the result is in runs/ppo
+	$(BIN)/python examples/train_ppo.py
+
+test: $(INSTALLED)  ## the default test suite
+	$(BIN)/python -m pytest
+
+slow: $(INSTALLED)  ## the long tests
+	$(BIN)/python -m pytest -m slow
+
+check: $(INSTALLED)  ## what continuous integration runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: $(INSTALLED)  ## bring the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)  ## print the measurements
+	$(BIN)/python benchmarks/environment.py
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build *.egg-info runs

@@ -1,0 +1,152 @@
+"""JEPAExtractor and what it is composed of."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import preprocess_obs
+
+from jepa_extractor import AuxiliaryTask, JEPAExtractor, jepa_policy_kwargs
+from jepa_extractor.heads import make_head
+from jepa_extractor.losses import squared_error
+from jepa_extractor.transitions import TransitionBatch
+
+IMAGE = spaces.Box(0, 255, (3, 40, 40), np.uint8)
+ACTIONS = {
+    "discrete": (spaces.Discrete(3), 3),
+    "box": (spaces.Box(-2, 2, (2, 2), np.float32), 4),
+    "multi-discrete": (spaces.MultiDiscrete([2, 3]), 5),
+    "multi-binary": (spaces.MultiBinary(4), 4),
+}
+
+
+def random_batch(action_space, batch=5, horizon=2, seed=0):
+    rng = np.random.default_rng(seed)
+    action_space.seed(seed)
+    actions = np.array([[action_space.sample() for _ in range(horizon)] for _ in range(batch)])
+    return TransitionBatch(
+        observations=rng.integers(0, 256, (batch, horizon + 1, *IMAGE.shape), dtype=np.uint8),
+        actions=actions,
+        rewards=rng.normal(size=(batch, horizon)).astype(np.float32),
+        terminated=np.zeros((batch, horizon), np.bool_),
+        labels=np.full((batch, horizon + 1), np.nan, np.float32),
+        mask=np.ones((batch, horizon), np.bool_),
+    )
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+def test_losses_by_hand(kind):
+    """Both losses equal the paper's formulas, computed frame by frame, for every kind of action."""
+    action_space, action_dim = ACTIONS[kind]
+    torch.manual_seed(0)
+    extractor = JEPAExtractor(IMAGE, action_space, latent_dim=6)
+    batch = random_batch(action_space)
+    losses, latents = extractor.losses(batch)
+    jepa = extractor.jepa
+    assert latents.shape == (5, 3, 6)
+    dynamics, reward = [], []
+    for row in range(5):
+        z = jepa.encoder(torch.from_numpy(batch.observations[row]).float() / 255)
+        predicted = z[:1]
+        for step in range(2):
+            features = preprocess_obs(torch.from_numpy(batch.actions[row, step : step + 1]), action_space).flatten(1)
+            assert features.shape == (1, action_dim)
+            predicted = jepa.transition(predicted, features)
+            dynamics.append((predicted - z[step + 1]).square().mean())
+            reward.append((jepa.heads["reward"](z[step + 1]) - batch.rewards[row, step]).square())
+    assert losses["dynamics"].item() == pytest.approx(torch.stack(dynamics).mean().item(), rel=1e-4)
+    assert losses["reward"].item() == pytest.approx(torch.stack(reward).mean().item(), rel=1e-4)
+    assert list(losses) == ["dynamics", "reward"]
+
+
+def test_policy_and_auxiliary_see_the_same_pixels():
+    """Raw uint8 is not fed to the auxiliary: policy and auxiliary inputs are both in [0, 1]."""
+    extractor = JEPAExtractor(IMAGE, spaces.Discrete(2), latent_dim=6)
+    seen = []
+    extractor.jepa.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach()))
+    batch = random_batch(spaces.Discrete(2), horizon=1)
+    extractor.losses(batch)
+    extractor(preprocess_obs(torch.from_numpy(batch.observations[:, 0]), IMAGE))
+    extractor.encode(batch.observations[:, 0])
+    assert len(seen) == 3, "all frames of an auxiliary batch go through the encoder in one pass"
+    assert all(pixels.min() >= 0 and 0.9 < pixels.max() <= 1 for pixels in seen)
+    assert torch.equal(seen[0].unflatten(0, (5, 2))[:, 0], seen[1])
+    assert torch.equal(seen[2], seen[1])
+
+
+def test_pooling_forgets_place():
+    """The default encoder averages over positions: a shift by a multiple of its stride changes nothing."""
+    extractor = JEPAExtractor(spaces.Box(0, 255, (3, 64, 64), np.uint8), spaces.Discrete(2)).eval()
+    image = torch.zeros(1, 3, 64, 64)
+    image[:, :, 28:35, 28:35] = 0.7
+    with torch.no_grad():
+        original, shifted = extractor(image), extractor(image.roll((8, -8), (2, 3)))
+    assert torch.allclose(original, shifted, atol=1e-5)
+
+
+def test_encode_needs_no_gradient_and_equals_forward():
+    """encode gives the features that the policy sees, over chunks."""
+    extractor = JEPAExtractor(IMAGE, spaces.Discrete(2), latent_dim=4)
+    images = np.random.default_rng(0).integers(0, 256, (300, *IMAGE.shape), dtype=np.uint8)
+    latents = extractor.encode(images)
+    assert latents.shape == (300, 4)
+    expected = extractor(torch.from_numpy(images[290:]).float() / 255).detach().numpy()
+    np.testing.assert_allclose(latents[290:], expected, rtol=1e-4, atol=1e-5)
+
+
+class LastPixelTask(AuxiliaryTask):
+    """A user's task: predict whether the step ended the episode, from the latent it began at."""
+
+    name = "end"
+
+    def make_head(self, latent_dim, action_dim):
+        return make_head(latent_dim, 1)
+
+    def loss(self, head, steps):
+        return squared_error(head(steps.latents).squeeze(-1), steps.terminated.float(), steps.mask)
+
+
+def test_a_task_of_the_users_own():
+    """A task is a small object with one interface; several at once, each with head and loss by its name."""
+    extractor = JEPAExtractor(IMAGE, spaces.Discrete(2), auxiliary=("reward", LastPixelTask()))
+    losses, _ = extractor.losses(random_batch(spaces.Discrete(2)))
+    assert list(losses) == ["dynamics", "reward", "end"]
+    assert set(extractor.jepa.heads) == {"reward", "end"}
+
+
+def test_no_task():
+    """Dynamics only, the paper's collapsing condition, is possible."""
+    losses, _ = JEPAExtractor(IMAGE, spaces.Discrete(2), auxiliary=()).losses(random_batch(spaces.Discrete(2)))
+    assert list(losses) == ["dynamics"]
+
+
+def test_policy_kwargs_are_picklable():
+    """Extractor arguments hold no module instances and travel with model.save."""
+    kwargs = jepa_policy_kwargs(spaces.Discrete(2), auxiliary=("reward", LastPixelTask()))
+    copy = pickle.loads(pickle.dumps(kwargs))
+    extractor = copy["features_extractor_class"](IMAGE, **copy["features_extractor_kwargs"])
+    assert extractor.features_dim == 64
+
+
+@pytest.mark.parametrize(
+    ("observation_space", "arguments", "message"),
+    [
+        (spaces.Box(-1, 1, (8,), np.float32), {}, "is not an image"),
+        (spaces.Discrete(4), {}, "is not an image"),
+        (spaces.Box(0, 255, (64, 64, 3), np.uint8), {}, "channels last.*VecTransposeImage"),
+        (IMAGE, {"action_space": None}, "action_space=None.*jepa_policy_kwargs"),
+        (IMAGE, {"latent_dim": 0}, "latent_dim=0"),
+        (IMAGE, {"latent_dim": 2.5}, "latent_dim=2.5"),
+        (IMAGE, {"encoder": "vgg"}, "encoder='vgg'.*pooled"),
+        (IMAGE, {"auxiliary": ("rewards",)}, "auxiliary='rewards'.*reward"),
+        (IMAGE, {"auxiliary": "reward"}, "give a tuple"),
+        (IMAGE, {"auxiliary": ("reward", "reward")}, "two tasks named 'reward'"),
+        (spaces.Box(0, 255, (3, 31, 64), np.uint8), {}, "at least 32 x 32"),
+    ],
+)
+def test_bad_arguments(observation_space, arguments, message):
+    """Every option out of range raises an error at once that names the option, the value and what is right."""
+    with pytest.raises(ValueError, match=message):
+        JEPAExtractor(observation_space, **{"action_space": spaces.Discrete(2), **arguments})

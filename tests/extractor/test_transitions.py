@@ -1,0 +1,119 @@
+"""The ring of transitions, by itself."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from jepa_extractor.transitions import TransitionRing
+
+SPACE = spaces.Box(0, 255, (1, 1, 1), np.uint8)
+NO_LABEL = np.full(1, np.nan, np.float32)
+
+
+def fill(ring, lengths):
+    """Store episodes of the given lengths in one environment; frames are numbered in the order they are seen."""
+    frame = 0
+    ring.begin(frames(frame), NO_LABEL)
+    for length in lengths:
+        for step in range(length):
+            ended = step == length - 1
+            ring.add(
+                np.array([frame % 2]),
+                np.array([float(frame)]),
+                np.array([ended]),
+                frames(frame + 1),
+                NO_LABEL,
+                np.array([ended]),
+                frames(frame + 2),
+                NO_LABEL,
+            )
+            frame += 2 if ended else 1
+
+
+def frames(number):
+    return np.full((1, 1, 1, 1), number, np.uint8)
+
+
+def make(capacity=50, seed=0):
+    return TransitionRing(SPACE, spaces.Discrete(2), 1, capacity, seed)
+
+
+def test_each_frame_is_stored_once():
+    """20 frames hold episodes of 3 and 4 steps and more: frames = steps + one for each episode."""
+    ring = make(capacity=20)
+    fill(ring, [3, 4, 4, 4])  # 15 steps, 4 last frames, and the frame at which the next step will be taken
+    assert len(ring) == 15
+    batch = ring.newest(100)
+    assert sorted({int(v) for v in batch.observations.ravel()}) == list(range(19))
+
+
+def test_no_transition_crosses_an_end():
+    """The next observation of an episode's last step is its last frame, never the next episode's first."""
+    ring = make()
+    fill(ring, [1, 2, 1, 3])
+    batch = ring.newest(100)
+    first, then = batch.observations[:, 0].ravel(), batch.observations[:, 1].ravel()
+    assert np.array_equal(then, first + 1)
+    assert list(first) == [0, 2, 3, 5, 7, 8, 9]
+
+
+def test_stretches_stop_at_the_end_of_an_episode():
+    """For k > 1, steps beyond the episode's end, and those not yet taken, are masked."""
+    ring = make()
+    fill(ring, [2, 3])
+    batch = ring._stretch(np.zeros(5, int), np.array([0, 1, 3, 4, 5]), horizon=3)
+    expected = [[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0], [1, 0, 0]]
+    assert np.array_equal(batch.mask, np.array(expected, bool))
+
+
+def test_a_full_ring_forgets_the_oldest():
+    """After wrapping, only the newest frames are drawn, all transitions still right."""
+    ring = make(capacity=10)
+    fill(ring, [3] * 30)
+    batch = ring.sample(1000)
+    first, then = batch.observations[:, 0].ravel(), batch.observations[:, 1].ravel()
+    assert np.array_equal(then, first + 1)
+    assert batch.mask.all()
+    assert first.min() >= 120 - 10
+    assert set(first % 4) == {0, 1, 2}  # every fourth frame is an episode's last
+
+
+def test_uniform_over_transitions():
+    """Batches are uniform over the stored transitions (chi-square by hand, 8 degrees of freedom)."""
+    ring = make()
+    fill(ring, [1, 2, 3, 3])
+    first = ring.sample(9000).observations[:, 0].ravel()
+    counts = np.bincount(first)[np.unique(first)]
+    assert len(counts) == 9
+    assert ((counts - 1000) ** 2 / 1000).sum() < 26.1  # p = 0.001
+
+
+def test_own_generator():
+    """Same seed, same batches; another seed, other batches."""
+    draws = []
+    for seed in (1, 1, 2):
+        ring = make(seed=seed)
+        fill(ring, [3, 3, 3])
+        draws.append(ring.sample(50).observations.tobytes())
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_a_new_stretch_breaks_the_old():
+    """begin, as after a reset from outside, leaves no transition across it."""
+    ring = make()
+    fill(ring, [3])
+    ring.begin(frames(100), NO_LABEL)
+    assert len(ring) == 3
+    assert 100 not in ring.newest(50).observations
+
+
+def test_empty_ring():
+    """Drawing from an empty ring is an error."""
+    with pytest.raises(ValueError, match="no transition"):
+        make().sample(1)
+
+
+def test_capacity_too_small():
+    """A buffer that cannot hold one transition for each environment is an error that says how much it takes."""
+    with pytest.raises(ValueError, match="buffer_size=11 is not an integer of at least 12"):
+        TransitionRing(SPACE, spaces.Discrete(2), 4, 11, 0)

@@ -1,0 +1,28 @@
+"""Small models that train in seconds."""
+
+import gymnasium as gym
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+
+import counting_env  # noqa: F401
+from jepa_extractor import jepa_policy_kwargs
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def make_ppo():
+    """Return a function that builds a small PPO on small counting images."""
+
+    def make(seed: int = 0, **kwargs) -> PPO:
+        env = make_vec_env("CountingEnv-v0", n_envs=4, seed=seed, env_kwargs={"image_size": 36, "max_count": 4})
+        defaults = {"n_steps": 64, "batch_size": 64, "n_epochs": 4, "seed": seed, "device": "cpu"}
+        policy_kwargs = {"net_arch": [16], **jepa_policy_kwargs(gym.spaces.Discrete(2), latent_dim=16)}
+        return PPO("CnnPolicy", env, **{"policy_kwargs": policy_kwargs, **defaults, **kwargs})
+
+    return make

@@ -1,0 +1,300 @@
+"""JEPACallback in joint mode with PPO."""
+
+import copy
+import gc
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+
+from jepa_extractor import JEPACallback
+
+UNCLIPPED = 1e9
+
+
+def parameters(model):
+    return {name: value.clone() for name, value in model.policy.state_dict().items()}
+
+
+def largest_difference(a, b):
+    assert a.keys() == b.keys()
+    return max((a[name] - b[name]).abs().max().item() for name in a)
+
+
+class RecordOnly(JEPACallback):
+    """Keeps transitions but adds no gradient."""
+
+    def add_gradient(self, extractors):
+        pass
+
+
+class Interrupt(BaseCallback):
+    """Raises in the middle of training."""
+
+    def __init__(self, error, at):
+        super().__init__()
+        self.error, self.at = error, at
+
+    def _on_step(self):
+        if self.num_timesteps >= self.at:
+            raise self.error
+        return True
+
+
+def test_joint_equals_patched_backward(make_ppo, monkeypatch):
+    """With clipping off, 64 joint PPO updates give the same parameters as a patched backward, difference 0.0."""
+    model = make_ppo(max_grad_norm=UNCLIPPED)
+    callback = JEPACallback(max_grad_norm=None, batch_size=16)
+    model.learn(4 * 256, callback=callback)
+    assert callback.updates == 64
+
+    twin = make_ppo(max_grad_norm=UNCLIPPED)
+    recorder = RecordOnly(batch_size=16)
+    backward = torch.Tensor.backward
+
+    def joint_backward(loss):
+        losses, _ = twin.policy.features_extractor.losses(recorder.ring.sample(16))
+        backward(loss + (2.0 * losses["dynamics"] + 10.0 * losses["reward"]))
+
+    monkeypatch.setattr(torch.Tensor, "backward", joint_backward)
+    twin.learn(4 * 256, callback=recorder)
+    assert largest_difference(parameters(model), parameters(twin)) == 0.0
+
+
+def test_weight_zero_is_bit_identical_to_no_callback(make_ppo):
+    """With weight 0 the training is bit-identical to one without the callback."""
+    with_callback = make_ppo()
+    callback = JEPACallback(dynamics_weight=0, auxiliary_weight=0)
+    with_callback.learn(512, callback=callback)
+    without = make_ppo()
+    without.learn(512)
+    assert callback.updates == 32
+    assert largest_difference(parameters(with_callback), parameters(without)) == 0.0
+
+
+def test_encoder_and_every_head_move(make_ppo):
+    """After learn, the encoder and every head have moved."""
+    model = make_ppo()
+    before = parameters(model)
+    model.learn(256, callback=JEPACallback())
+    after = parameters(model)
+    moved = {
+        name for name in after if name.startswith("features_extractor.jepa") and (after[name] != before[name]).any()
+    }
+    expected = {
+        f"features_extractor.jepa.{name}" for name, _ in model.policy.features_extractor.jepa.named_parameters()
+    }
+    assert any("heads.reward" in name for name in expected)
+    assert any("transition" in name for name in expected)
+    assert moved == expected
+
+
+def test_step_norm_is_at_most_the_sum_of_both_clips(make_ppo, monkeypatch):
+    """The auxiliary gradient has a clip of its own, so that it cannot drown the policy's."""
+    model = make_ppo(max_grad_norm=0.25)
+    norms = []
+    step = type(model.policy.optimizer).step
+
+    def measured_step(optimizer, *args, **kwargs):
+        result = step(optimizer, *args, **kwargs)
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(torch.nn.utils.get_total_norm(gradients).item())
+        return result
+
+    monkeypatch.setattr(type(model.policy.optimizer), "step", measured_step)
+    model.learn(512, callback=JEPACallback(max_grad_norm=0.5, auxiliary_weight=1000.0))
+    assert len(norms) == 32
+    assert max(norms) <= 0.75 + 1e-5
+    assert max(norms) > 0.4  # the auxiliary's share is there at all
+
+
+def test_two_trainings_leave_one_hook(make_ppo):
+    """After two learn calls there is exactly one hook, also with a callback of their own each."""
+    model = make_ppo()
+    callback = JEPACallback()
+    model.learn(256, callback=callback)
+    model.learn(256, callback=callback)
+    model.learn(256, callback=JEPACallback())
+    assert len(model.policy.optimizer._optimizer_step_pre_hooks) == 1
+    assert callback.updates == 2 * 16
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_exception_and_a_new_training_leave_one_hook(make_ppo, error):
+    """After an exception followed by a new learn, there is exactly one hook, and it acts once a step."""
+    model = make_ppo()
+    interrupted = JEPACallback()
+    with pytest.raises(error):
+        model.learn(1024, callback=[interrupted, Interrupt(error, at=400)])
+    before = interrupted.updates
+    fresh = JEPACallback()
+    model.learn(256, callback=fresh)
+    assert len(model.policy.optimizer._optimizer_step_pre_hooks) == 1
+    assert (interrupted.updates, fresh.updates) == (before, 16)
+
+
+def test_a_hook_rests_outside_its_own_training(make_ppo):
+    """A learn without the callback, after one with it or after an interrupted one, trains without auxiliary."""
+    model = make_ppo()
+    callback = JEPACallback()
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(1024, callback=[callback, Interrupt(KeyboardInterrupt, at=400)])
+    before = callback.updates
+    model.learn(256)
+    assert callback.updates == before
+
+
+def test_models_are_freed(make_ppo):
+    """The register of hooks keeps no model alive."""
+    model = make_ppo()
+    model.learn(256, callback=JEPACallback())
+    optimizer = model.policy.optimizer
+    references = len(gc.get_referrers(optimizer))
+    assert references >= 1
+    import weakref
+
+    alive = weakref.ref(optimizer)
+    del model, optimizer
+    gc.collect()
+    assert alive() is None
+
+
+def test_save_and_load_with_plain_stable_baselines3(make_ppo, tmp_path):
+    """Save and load with plain model.save and PPO.load: heads and optimizer state included."""
+    model = make_ppo()
+    model.learn(256, callback=JEPACallback())
+    model.save(tmp_path / "model")
+    loaded = PPO.load(tmp_path / "model", env=model.env, device="cpu")
+    assert largest_difference(parameters(model), parameters(loaded)) == 0.0
+    saved, restored = model.policy.optimizer.state_dict(), loaded.policy.optimizer.state_dict()
+    assert saved["param_groups"] == restored["param_groups"]
+    assert len(saved["state"]) == len(restored["state"]) > 0
+    for key, state in saved["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, restored["state"][key][name])
+    observation = model.env.reset()
+    assert np.array_equal(*(m.predict(observation, deterministic=True)[0] for m in (model, loaded)))
+    loaded.learn(256, callback=JEPACallback())  # and it goes on
+
+
+def test_logs(make_ppo):
+    """Logged: both losses, gradient norm, latent std, effective rank, updates, and the label's accuracy."""
+    model = make_ppo()
+    seen = {}
+
+    class Watch(BaseCallback):
+        def _on_step(self):
+            return True
+
+        def _on_rollout_end(self):
+            seen.update(self.logger.name_to_value)
+
+    callback = JEPACallback(label="count")
+    model.learn(3 * 256, callback=[callback, Watch()])
+    names = ("dynamics_loss", "reward_loss", "grad_norm", "latent_std", "effective_rank", "label_accuracy")
+    for name in names:
+        assert np.isfinite(seen[f"jepa/{name}"])
+    assert seen["jepa/updates"] == 2 * 16  # those of two rollouts were known at the third's end
+    assert 1 <= seen["jepa/effective_rank"] <= 16
+    assert 0.2 < seen["jepa/label_accuracy"] <= 1  # five counts; an untrained encoder tells none from some
+
+
+def test_unknown_label(make_ppo):
+    """A label that info does not hold is an error that names it."""
+    with pytest.raises(ValueError, match="label='weight' is not in info"):
+        make_ppo().learn(512, callback=JEPACallback(label="weight"))
+
+
+def test_skipped_steps(make_ppo):
+    """every=4 adds the gradient at every fourth optimizer step."""
+    callback = JEPACallback(every=4)
+    make_ppo().learn(512, callback=callback)
+    assert callback.updates == 32 // 4
+
+
+def test_global_random_streams_are_not_touched(make_ppo):
+    """The auxiliary draws from a generator of its own."""
+    model = make_ppo()
+    callback = JEPACallback()
+    model.learn(256, callback=callback)
+    torch_state, numpy_state = torch.get_rng_state(), copy.deepcopy(np.random.get_state())  # noqa: NPY002
+    callback._training = model.start_time
+    callback.add_gradient([model.policy.features_extractor])
+    assert torch.equal(torch_state, torch.get_rng_state())
+    assert np.array_equal(numpy_state[1], np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_same_seed_same_training(make_ppo):
+    """Same seed, same bytes."""
+    first, second = (make_ppo(seed=3).learn(512, callback=JEPACallback(seed=5)) for _ in range(2))
+    assert largest_difference(parameters(first), parameters(second)) == 0.0
+
+
+@pytest.mark.parametrize("given_folder", [True, False])
+def test_non_finite_loss_stops_training(make_ppo, tmp_path, given_folder):
+    """A non-finite auxiliary loss stops training with the loss's name and leaves the last good model saved."""
+    model = make_ppo()
+    callback = JEPACallback(checkpoint_dir=tmp_path / "good" if given_folder else None)
+
+    class Poison(BaseCallback):
+        def _on_step(self):
+            if self.num_timesteps == 400:
+                callback.ring._rewards[:] = np.nan
+            return True
+
+    with pytest.raises(FloatingPointError, match="reward_loss is nan at auxiliary update 16"):
+        model.learn(1024, callback=[callback, Poison()])
+    if given_folder:
+        good = PPO.load(tmp_path / "good" / "last_good.zip", device="cpu")
+        assert all(value.isfinite().all() for value in good.policy.state_dict().values())
+        assert largest_difference(parameters(good), parameters(model)) == 0.0
+        assert good.num_timesteps == 512
+
+
+def test_last_good_model_survives_broken_parameters(make_ppo, tmp_path):
+    """Where the parameters themselves are no longer finite, the model saved before them stays."""
+    model = make_ppo()
+    callback = JEPACallback(checkpoint_dir=tmp_path)
+
+    class Break(BaseCallback):
+        def _on_step(self):
+            return True
+
+        def _on_rollout_end(self):
+            if self.num_timesteps == 512:
+                with torch.no_grad():
+                    model.policy.features_extractor.jepa.transition.head[0].weight.fill_(torch.inf)
+
+    with pytest.raises(FloatingPointError, match="dynamics_loss"):
+        model.learn(1024, callback=[callback, Break()])
+    good = PPO.load(tmp_path / "last_good.zip", device="cpu")
+    assert all(value.isfinite().all() for value in good.policy.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dynamics_weight": -1}, "dynamics_weight=-1"),
+        ({"auxiliary_weight": float("nan")}, "auxiliary_weight=nan"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"every": 0}, "every=0"),
+        ({"mode": "both"}, "mode='both'"),
+        ({"max_grad_norm": 0}, "max_grad_norm=0"),
+        ({"buffer_size": 2.5}, "buffer_size=2.5"),
+        ({"seed": -1}, "seed=-1"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    """Every option out of range raises an error at once that names the option and the value."""
+    with pytest.raises(ValueError, match=message):
+        JEPACallback(**arguments)
+
+
+def test_a_policy_without_the_extractor(make_ppo):
+    """A callback on a policy without the extractor is an error at once that names the mend."""
+    model = make_ppo(policy_kwargs={})
+    with pytest.raises(ValueError, match="jepa_policy_kwargs"):
+        model.learn(256, callback=JEPACallback())
+    assert model.num_timesteps == 0
