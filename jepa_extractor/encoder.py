@@ -11,7 +11,7 @@ class PooledEncoder(nn.Module):
     """A small convolutional network that averages over positions, so that place is easy to forget.
 
     8x8/4 convolution, 3x3/2, 3x3, the mean over all positions, two linear layers; GroupNorm after each
-    convolution but the last. About 6 million multiply-adds for a 64x64 image.
+    convolution but the last. About 4 million multiply-adds for a 64x64 image.
 
     Args:
         in_channels: channels of the image.
