@@ -1,20 +1,65 @@
-"""Saving without losing what was saved before."""
+"""Saving without losing what was saved before, and loading with a word on what is wrong."""
 
 import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+
+FORMAT = "jepa_extractor state 1"
 
 
 def save_model(model: BaseAlgorithm, path: Path) -> None:
-    """Save ``model`` at ``path`` as Stable-Baselines3 does, in one move.
+    """Save ``model`` at ``path`` as Stable-Baselines3 does, in one move: see ``replace_file``."""
+    replace_file(path, model.save)
 
-    Whatever interrupts it (a signal, a full disk), ``path`` holds the old file or the new one, whole.
+
+def save_state(state: dict[str, Any], path: Path) -> None:
+    """Save a dict of arrays, tensors and plain values at ``path``, in one move: see ``replace_file``."""
+    # as tensors, for which loading needs no trust in the file
+    tensors = _map_leaves(lambda leaf: torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf, state)
+    replace_file(path, lambda unfinished: torch.save({"format": FORMAT, **tensors}, unfinished))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Return what ``save_state`` saved at ``path``, on the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is broken, or something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no saved state at {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is broken, or no state that this package saved") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise ValueError(f"{path} is no state that this package saved")
+    return state
+
+
+def _map_leaves(change: Callable[[Any], Any], tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _map_leaves(change, value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_map_leaves(change, value) for value in tree]
+    return change(tree)
+
+
+def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` make a new file, then move it to ``path``.
+
+    Whatever interrupts this (a signal, a full disk), ``path`` holds the old file or the new one, whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.unfinished.zip")
+    unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix}")
     try:
-        model.save(unfinished)
+        write(unfinished)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

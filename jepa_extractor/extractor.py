@@ -7,18 +7,12 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.preprocessing import (
-    get_flattened_obs_dim,
-    is_image_space_channels_first,
-    preprocess_obs,
-)
+from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from jepa_extractor.auxiliary import AuxiliaryTask, make_tasks
-from jepa_extractor.checks import require_choice, require_integer
-from jepa_extractor.encoder import ENCODERS
-from jepa_extractor.heads import LatentTransition
-from jepa_extractor.jepa import JEPA
+from jepa_extractor.checks import require_integer
+from jepa_extractor.jepa import make_jepa
 from jepa_extractor.transitions import TransitionBatch
 
 CHUNK = 256  # observations encoded at once where there may be many
@@ -31,11 +25,15 @@ class JEPAExtractor(BaseFeaturesExtractor):
     alone gives them no gradient; ``JEPACallback`` does.
 
     Args:
-        observation_space: an image, channels first (Stable-Baselines3 transposes images by itself).
+        observation_space: for image encoders an image, channels first (Stable-Baselines3 transposes by itself).
         action_space: the environment's action space; ``jepa_policy_kwargs`` passes it on.
         latent_dim: width D of the latent, the number of features.
-        encoder: name of the encoder, one of ``jepa_extractor.encoder.ENCODERS``.
-        auxiliary: tasks by name (``"reward"``) or as ``AuxiliaryTask`` objects; may be empty.
+        encoder: ``"pooled"`` for images, ``"mlp"`` for flat observations.
+        auxiliary: tasks, any of ``"reward"`` (on the arriving latent), ``"action_reward"`` (on latent and
+            action), ``"q"``, ``"random"``, ``"label"``, or ``AuxiliaryTask`` objects; may be empty.
+        target: what the latent transition has to predict: ``"online"`` latents with gradient (the paper),
+            ``"detach"`` without, or ``"ema"``: those of a slowly following encoder.
+        horizon: steps k for which the transition is unrolled in latent space, at least 1.
 
     Raises:
         ValueError: an argument is out of range; the message names it, its value and what would be right.
@@ -48,6 +46,8 @@ class JEPAExtractor(BaseFeaturesExtractor):
         latent_dim: int = 64,
         encoder: str = "pooled",
         auxiliary: Sequence[str | AuxiliaryTask] = ("reward",),
+        target: str = "online",
+        horizon: int = 1,
     ) -> None:
         if not isinstance(action_space, spaces.Space):
             raise ValueError(
@@ -55,41 +55,19 @@ class JEPAExtractor(BaseFeaturesExtractor):
                 "use policy_kwargs=jepa_policy_kwargs(env.action_space)"
             )
         require_integer("latent_dim", latent_dim, least=1)
-        require_choice("encoder", encoder, ENCODERS)
-        if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 3:
-            raise ValueError(
-                f"observation_space={observation_space} is not an image: encoder={encoder!r} takes a Box of shape "
-                "(channels, height, width)"
-            )
-        if not is_image_space_channels_first(observation_space):
-            raise ValueError(
-                f"observation_space={observation_space} has its channels last: wrap the environment in "
-                "stable_baselines3.common.vec_env.VecTransposeImage, as Stable-Baselines3's algorithms do by themselves"
-            )
-        least_size = ENCODERS[encoder].least_size
-        if min(observation_space.shape[1:]) < least_size:
-            raise ValueError(
-                f"observation_space={observation_space} is too small: encoder={encoder!r} takes images of at least "
-                f"{least_size} x {least_size} pixels"
-            )
+        require_integer("horizon", horizon, least=1)
         super().__init__(observation_space, latent_dim)
-        tasks = make_tasks(auxiliary)
-        action_dim = get_flattened_obs_dim(action_space)
         self.action_space = action_space
-        self.jepa = JEPA(
-            ENCODERS[encoder](observation_space.shape[0], latent_dim),
-            LatentTransition(latent_dim, action_dim),
-            tasks,
-            {task.name: task.make_head(latent_dim, action_dim) for task in tasks},
-        )
+        self.horizon = horizon
+        self.jepa = make_jepa(observation_space, action_space, latent_dim, encoder, target, make_tasks(auxiliary))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Map preprocessed observations (B, C, H, W) to latents (B, D)."""
+        """Map preprocessed observations (B, ...) to latents (B, D)."""
         latents: torch.Tensor = self.jepa.encoder(observations)
         return latents
 
     def encode(self, observations: NDArray[np.generic], normalize_images: bool = True) -> NDArray[np.float32]:
-        """Map raw observations (N, C, H, W) to latents (N, D), without gradient, in chunks."""
+        """Map raw observations (N, ...) to latents (N, D), without gradient, in chunks."""
         device = next(self.parameters()).device
         latents = []
         with torch.no_grad():
@@ -99,26 +77,42 @@ class JEPAExtractor(BaseFeaturesExtractor):
         return np.concatenate(latents)
 
     def losses(
-        self, batch: TransitionBatch, normalize_images: bool = True
+        self,
+        batch: TransitionBatch,
+        normalize_images: bool = True,
+        next_actions: NDArray[np.generic] | None = None,
+        discount: float = 0.99,
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Return ``JEPA.losses`` of a batch of raw transitions.
 
         Images travel to the device as they are stored and become float there, as the policy's own do.
+
+        Args:
+            batch: B stretches of k steps.
+            normalize_images: the policy's ``normalize_images``.
+            next_actions: the policy's action after each step, (B, k, *action shape), if a task needs them.
+            discount: the algorithm's discount factor.
         """
         device = next(self.parameters()).device
         observations, actions, rewards, terminated, labels, mask = (
-            torch.from_numpy(array).to(device) for array in batch
+            torch.from_numpy(array).to(device, non_blocking=True) for array in batch
         )
         pixels = _features(observations.flatten(0, 1), self._observation_space, normalize_images)
-        encoded_actions = _features(actions.flatten(0, 1), self.action_space, normalize_images=False)
         return self.jepa.losses(
-            pixels.reshape(observations.shape),
-            encoded_actions.reshape(*actions.shape[:2], -1),
+            pixels.reshape(*observations.shape[:2], *pixels.shape[1:]),
+            self._action_features(actions),
             rewards,
             terminated,
             labels,
             mask,
+            None if next_actions is None else self._action_features(torch.from_numpy(next_actions).to(device)),
+            discount,
         )
+
+    def _action_features(self, actions: torch.Tensor) -> torch.Tensor:
+        """Map actions (B, k, *action shape) to features (B, k, A)."""
+        features = _features(actions.flatten(0, 1), self.action_space, normalize_images=False)
+        return features.reshape(*actions.shape[:2], -1)
 
 
 def jepa_policy_kwargs(action_space: spaces.Space[Any], **extractor_kwargs: Any) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""The networks on top of a latent: the latent transition, and the head of an auxiliary task."""
+"""The networks on top of a latent: the latent transition, and the heads of auxiliary tasks."""
 
 import torch
 from torch import nn
 
+from jepa_extractor.slow import SlowCopy
+
 
 def make_head(in_features: int, out_features: int, hidden: int = 256) -> nn.Sequential:
-    """Return a perceptron (B, in_features) -> (B, out_features) with one hidden layer, LayerNorm and Mish.
+    """Return a perceptron (..., in_features) -> (..., out_features): one hidden layer, LayerNorm and Mish.
 
     The hidden layer is that of the reference implementation of arXiv 2509.12249, at half its width.
     """
@@ -30,3 +32,62 @@ class LatentTransition(nn.Module):
         """Map latents (B, D) and action features (B, A), both float32, to the next latents (B, D)."""
         next_latents: torch.Tensor = self.head(torch.cat([latents, actions], dim=1))
         return next_latents
+
+
+class QHead(nn.Module):
+    """Action values, and those of a slowly following copy.
+
+    Args:
+        in_features: width of the input.
+        out_features: number of values.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.head = make_head(in_features, out_features)
+        self.slow = SlowCopy(self.head)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map (..., in_features) to values (..., out_features)."""
+        values: torch.Tensor = self.head(inputs)
+        return values
+
+    def slow_values(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map (..., in_features) to the slow copy's values (..., out_features), without gradient."""
+        values: torch.Tensor = self.slow(self.head, inputs)
+        return values
+
+    def follow(self) -> None:
+        """Move the slow copy towards the head."""
+        self.slow.follow(self.head)
+
+
+class RandomMapHead(nn.Module):
+    """A head that predicts a fixed linear map of the observation, and that map.
+
+    The map comes from a seed by a generator of its own; it is made again rather than saved.
+
+    Args:
+        latent_dim: width D of a latent.
+        in_features: numbers in one observation, after flattening.
+        out_features: numbers that the map yields.
+        seed: seed of the map.
+    """
+
+    weights: torch.Tensor
+
+    def __init__(self, latent_dim: int, in_features: int, out_features: int, seed: int) -> None:
+        super().__init__()
+        self.head = make_head(latent_dim, out_features)
+        generator = torch.Generator().manual_seed(seed)
+        weights = torch.randn(in_features, out_features, generator=generator) / in_features**0.5
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Map latents (..., D) to predictions (..., out_features)."""
+        predictions: torch.Tensor = self.head(latents)
+        return predictions
+
+    def target(self, observations: torch.Tensor) -> torch.Tensor:
+        """Map observations (B, k, ...) to what is to be predicted, (B, k, out_features)."""
+        return observations.flatten(2) @ self.weights

@@ -3,13 +3,14 @@
 Every question of which observation follows which, and where an episode ends, is answered here.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from jepa_extractor.checks import require_integer
+
+_ARRAYS = ("_frames", "_actions", "_rewards", "_terminated", "_labels", "_complete", "_newest")
 
 
 class TransitionBatch(NamedTuple):
@@ -30,23 +31,33 @@ class TransitionRing:
     and each is stored once. The end of an episode costs one frame more: its last observation. In memory
     that is ``capacity`` observations (12 KiB each for 64x64 RGB in uint8: 240 MiB for 20,000).
 
+    An off-policy algorithm's own buffer stays as it is; at equal length, this one takes half its memory.
+
     Args:
-        observation_space: shape and dtype of a stored observation.
-        action_space: shape and dtype of an action.
-        num_envs: environments that step side by side.
+        observations: observations of all environments (n, ...), as an example of shape and dtype.
+        action_shape: shape of one action.
+        action_dtype: dtype of actions.
         capacity: frames kept, over all environments.
         seed: seed of the generator that draws batches.
+
+    Raises:
+        ValueError: ``capacity``, the callback's ``buffer_size``, is too small for a transition of each environment.
     """
 
     def __init__(
-        self, observation_space: spaces.Box, action_space: spaces.Space[object], num_envs: int, capacity: int, seed: int
+        self,
+        observations: NDArray[np.generic],
+        action_shape: tuple[int, ...],
+        action_dtype: np.dtype[Any],
+        capacity: int,
+        seed: int,
     ) -> None:
+        num_envs = len(observations)
         require_integer("buffer_size", capacity, least=3 * num_envs)  # two frames and a place to write the next
-        assert action_space.shape is not None
         self._slots = capacity // num_envs
         size = (num_envs, self._slots)
-        self._frames = np.zeros(size + observation_space.shape, observation_space.dtype)
-        self._actions = np.zeros(size + action_space.shape, action_space.dtype)
+        self._frames = np.zeros(size + observations.shape[1:], observations.dtype)
+        self._actions = np.zeros(size + action_shape, action_dtype)
         self._rewards = np.zeros(size, np.float32)
         self._terminated = np.zeros(size, np.bool_)
         self._labels = np.full(size, np.nan, np.float32)
@@ -95,6 +106,32 @@ class TransitionRing:
         if ended.any():
             over = np.flatnonzero(ended)
             self._append(over, restarted[over], restarted_labels[over])
+
+    def newest_observations(self) -> NDArray[np.generic]:
+        """Return the frames (n, ...) at which the next actions will be taken."""
+        frames: NDArray[np.generic] = self._frames[self._envs, self._newest]
+        return frames
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the ring holds, as arrays and plain values: see ``restore``."""
+        return {**{name: getattr(self, name) for name in _ARRAYS}, "rng": self._rng.bit_generator.state}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what another ring's ``state`` returned.
+
+        Raises:
+            ValueError: that ring had another shape or dtype.
+        """
+        for name in _ARRAYS:
+            own, other = getattr(self, name), np.asarray(state[name])
+            if own.shape != other.shape or own.dtype != other.dtype:
+                raise ValueError(
+                    f"the saved ring holds {name[1:]} of shape {other.shape} and dtype {other.dtype}, this one "
+                    f"{own.shape} and {own.dtype}: environments, spaces and buffer_size must be the same"
+                )
+        for name in _ARRAYS:
+            getattr(self, name)[:] = state[name]
+        self._rng.bit_generator.state = state["rng"]
 
     def sample(self, batch_size: int, horizon: int = 1) -> TransitionBatch:
         """Draw ``batch_size`` stretches of ``horizon`` steps, uniform over first steps, with replacement.

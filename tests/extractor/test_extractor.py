@@ -101,7 +101,7 @@ class LastPixelTask(AuxiliaryTask):
 
     name = "end"
 
-    def make_head(self, latent_dim, action_dim):
+    def make_head(self, latent_dim, observation_space, action_space):
         return make_head(latent_dim, 1)
 
     def loss(self, head, steps):
@@ -134,7 +134,7 @@ def test_policy_kwargs_are_picklable():
     ("observation_space", "arguments", "message"),
     [
         (spaces.Box(-1, 1, (8,), np.float32), {}, "is not an image"),
-        (spaces.Discrete(4), {}, "is not an image"),
+        (spaces.Discrete(4), {}, "is not an image.*mlp"),
         (spaces.Box(0, 255, (64, 64, 3), np.uint8), {}, "channels last.*VecTransposeImage"),
         (IMAGE, {"action_space": None}, "action_space=None.*jepa_policy_kwargs"),
         (IMAGE, {"latent_dim": 0}, "latent_dim=0"),
@@ -142,7 +142,7 @@ def test_policy_kwargs_are_picklable():
         (IMAGE, {"encoder": "vgg"}, "encoder='vgg'.*pooled"),
         (IMAGE, {"auxiliary": ("rewards",)}, "auxiliary='rewards'.*reward"),
         (IMAGE, {"auxiliary": "reward"}, "give a tuple"),
-        (IMAGE, {"auxiliary": ("reward", "reward")}, "two tasks named 'reward'"),
+        (IMAGE, {"auxiliary": ("reward", "reward")}, "two losses named 'reward'"),
         (spaces.Box(0, 255, (3, 31, 64), np.uint8), {}, "at least 32 x 32"),
     ],
 )

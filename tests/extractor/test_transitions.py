@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-from gymnasium import spaces
 
 from jepa_extractor.transitions import TransitionRing
 
-SPACE = spaces.Box(0, 255, (1, 1, 1), np.uint8)
 NO_LABEL = np.full(1, np.nan, np.float32)
 
 
@@ -35,7 +33,7 @@ def frames(number):
 
 
 def make(capacity=50, seed=0):
-    return TransitionRing(SPACE, spaces.Discrete(2), 1, capacity, seed)
+    return TransitionRing(frames(0), (), np.dtype(np.int64), capacity, seed)
 
 
 def test_each_frame_is_stored_once():
@@ -116,4 +114,4 @@ def test_empty_ring():
 def test_capacity_too_small():
     """A buffer that cannot hold one transition for each environment is an error that says how much it takes."""
     with pytest.raises(ValueError, match="buffer_size=11 is not an integer of at least 12"):
-        TransitionRing(SPACE, spaces.Discrete(2), 4, 11, 0)
+        TransitionRing(np.zeros((4, 1, 1, 1), np.uint8), (), np.dtype(np.int64), 11, 0)

@@ -33,7 +33,8 @@ def test_a_short_training_leaves_everything(tmp_path, arguments):
     assert result["steps"] == 1024
     assert result["encoder"] == ("NatureCNN" if arguments else "JEPAExtractor")
     assert PPO.load(tmp_path / "out" / "model.zip", device="cpu").num_timesteps == 1024
-    assert Image.open(tmp_path / "out" / "latent.png").size == (1210, 550)
+    with Image.open(tmp_path / "out" / "latent.png") as picture:
+        assert picture.size == (1210, 550)
     assert list((tmp_path / "out").glob("PPO_1/events*"))
 
 

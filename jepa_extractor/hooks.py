@@ -1,0 +1,72 @@
+"""What an optimizer calls before it steps: one hook for each optimizer, whatever came before."""
+
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary, ref
+
+import torch
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+MEASURE_EVERY = 8  # steps
+
+
+class StepListener(Protocol):
+    """Who wants to act before an optimizer's steps."""
+
+    @property
+    def is_training(self) -> bool:
+        """Whether to call it at all."""
+
+    def before_step(self, owner: Optimizer, policy_norm: torch.Tensor | None) -> None:
+        """Act, before ``owner`` steps.
+
+        Args:
+            owner: the optimizer.
+            policy_norm: norm of the algorithm's gradient before it was clipped, a scalar, where it was measured.
+        """
+
+
+class StepHook:
+    """Calls a listener before each step of an optimizer, and at some steps measures the gradient as it arrives.
+
+    Algorithms clip between the backward pass and the step, so the norm before the clip is taken from hooks on the
+    parameters themselves.
+    """
+
+    def __init__(self, owner: Optimizer, listener: StepListener) -> None:
+        self._listener = ref(listener)  # weak: the register must not keep a model alive through its callback
+        self._steps = 0
+        self._norms: dict[torch.Tensor, torch.Tensor] = {}
+        self._handles: list[RemovableHandle] = [owner.register_step_pre_hook(self._before_step)]
+        for group in owner.param_groups:
+            for parameter in group["params"]:
+                if parameter.requires_grad:
+                    self._handles.append(parameter.register_post_accumulate_grad_hook(self._measure))
+
+    def remove(self) -> None:
+        """Detach from the optimizer and its parameters."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _measure(self, parameter: torch.Tensor) -> None:
+        if self._steps % MEASURE_EVERY == MEASURE_EVERY - 1 and parameter.grad is not None:
+            self._norms[parameter] = torch.linalg.vector_norm(parameter.grad)  # of the last backward before the step
+
+    def _before_step(self, owner: Optimizer, _args: Any, _kwargs: Any) -> None:
+        listener = self._listener()
+        if listener is None or not listener.is_training:
+            return
+        norm = torch.linalg.vector_norm(torch.stack(list(self._norms.values()))) if self._norms else None
+        self._norms.clear()
+        self._steps += 1
+        listener.before_step(owner, norm)
+
+
+_ATTACHED: "WeakKeyDictionary[Optimizer, StepHook]" = WeakKeyDictionary()
+
+
+def attach(owner: Optimizer, listener: StepListener) -> None:
+    """Make ``listener`` the one that ``owner`` calls; an earlier one, of an interrupted training too, goes."""
+    if owner in _ATTACHED:
+        _ATTACHED.pop(owner).remove()
+    _ATTACHED[owner] = StepHook(owner, listener)
