@@ -63,8 +63,8 @@ class CountingEnv(gym.Env[Observation, Action]):
     | ``positions`` | row and column of each object's centre, int64 of shape (``max_count``, 2); -1 beyond ``count`` |
     | ``is_success`` | whether the last action arrived at the target |
 
-    With ``appearance="object"``, ``shape`` is a string array of shape (``max_count``,) and ``color`` has
-    shape (``max_count``, 3); entries beyond ``count`` are ``""`` and 0.
+    With ``appearance="object"``, ``shape`` is an array of strings (dtype object) of shape (``max_count``,) and
+    ``color`` has shape (``max_count``, 3); entries beyond ``count`` are ``""`` and 0.
 
     ## Arguments
     Args:
@@ -142,18 +142,15 @@ class CountingEnv(gym.Env[Observation, Action]):
         """
         if not self._running:
             raise ResetNeeded("step() without a running episode: call reset() first")
-        if not self.action_space.contains(action):
-            raise InvalidAction(f"action={action!r} is not in the action space {self.action_space}")
-        direction = (REMOVE if action[0] < 0 else ADD) if self.options.continuous else int(action)  # type: ignore[index, arg-type]
-        reward = act(self._scenes, self._rules, direction, 0)
-        is_success = bool(self._scenes.counts[0] == self._rules.target)
+        reward = act(self._scenes, self._rules, self._direction(action), 0)
+        is_success = self._scenes.counts.item(0) == self._rules.target
         terminated = is_success and self._rules.terminate_on_target
         self._running = not terminated
         if self.render_mode == "human":
             self.render()
         return self._scenes.images[0].copy(), reward, terminated, False, self._info(is_success)
 
-    def render(self) -> Observation | None:  # type: ignore[override]
+    def render(self) -> Observation | None:
         """Return the last observation enlarged (``"rgb_array"``) or show it in a window (``"human"``)."""
         if self.render_mode is None:
             gym.logger.warn('render() does nothing without a render mode: gym.make("CountingEnv-v0", render_mode=...)')
@@ -174,16 +171,32 @@ class CountingEnv(gym.Env[Observation, Action]):
             pygame.display.quit()
             self._window = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_window": None}  # a window cannot be copied: a copy opens its own
+
+    def _direction(self, action: Action) -> int:
+        """Return ``REMOVE`` or ``ADD``, or raise ``InvalidAction``."""
+        if self.options.continuous:
+            value = np.asarray(action)  # any number type is welcome, as in Gymnasium's Pendulum
+            if value.shape == (1,) and value.dtype.kind in "fiu" and -1 <= value[0] <= 1:
+                return REMOVE if value[0] < 0 else ADD
+        elif isinstance(action, (int, np.integer)):
+            if 0 <= action <= 1:  # what Discrete(2) would say, at a tenth of its time
+                return int(action)
+        elif self.action_space.contains(action):
+            return int(action)
+        raise InvalidAction(f"action={action!r} is not in the action space {self.action_space}")
+
     def _info(self, is_success: bool) -> dict[str, Any]:
         scenes = self._scenes
         if self._rules.per_object:
-            shape: str | NDArray[np.str_] = _NAMES[scenes.shapes[0]]
+            shape: str | NDArray[np.object_] = _NAMES[scenes.shapes[0]]
             color = scenes.colors[0].copy()
         else:
             shape = SHAPES[scenes.shapes[0, 0]]
             color = scenes.colors[0, 0].copy()
         return {
-            "count": int(scenes.counts[0]),
+            "count": scenes.counts.item(0),
             "shape": shape,
             "color": color,
             "positions": scenes.positions[0].copy(),
@@ -195,7 +208,7 @@ class CountingEnv(gym.Env[Observation, Action]):
             import pygame
         except ImportError as error:
             raise DependencyNotInstalled(
-                'render_mode="human" needs pygame: pip install "counting-env-jepa[play]"'
+                'render_mode="human" needs pygame: pip install "counting-jepa[play]"'
             ) from error
         if self._window is None:
             pygame.display.init()
@@ -207,4 +220,4 @@ class CountingEnv(gym.Env[Observation, Action]):
         pygame.time.wait(1000 // self.metadata["render_fps"])
 
 
-_NAMES = np.array([*SHAPES, ""])
+_NAMES = np.array([*SHAPES, ""], dtype=np.object_)  # objects: Gymnasium's check_env cannot compare string arrays

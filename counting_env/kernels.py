@@ -1,7 +1,10 @@
 """How this package compiles: Numba, without the interpreter lock, cached where a cache can be kept."""
 
+import contextlib
+import hashlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -11,11 +14,29 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def kernel(function: Function) -> Function:
     """Compile ``function`` to machine code that runs without the interpreter lock.
 
-    The machine code is kept on disk for the next process. Where no folder can hold it (a read-only
-    installation and a read-only home), it is compiled anew in each process instead.
+    The machine code is kept on disk for the next process, until any file of this package changes. Where
+    no folder can hold it (a read-only installation and a read-only home), it is compiled anew in each
+    process instead.
     """
+    compiled: Any
     try:
         compiled = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # Numba found no writable cache folder
         compiled = numba.njit(nogil=True)(function)
-    return compiled  # type: ignore[no-any-return]
+    else:
+        # Numba asks only whether the function's own file has changed. But its machine code also holds the
+        # kernels and constants that it takes from other files, and Numba has no public way to say so.
+        with contextlib.suppress(AttributeError):
+            compiled._cache._cache_file._source_stamp = _STAMP
+    return cast(Function, compiled)
+
+
+def _package_stamp() -> str:
+    """Return a digest of every source file of this package."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+_STAMP = _package_stamp()

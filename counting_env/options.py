@@ -35,7 +35,7 @@ class Rules(NamedTuple):
 class Start(NamedTuple):
     """What ``reset(options=...)`` asks for; -1 leaves the choice to chance."""
 
-    count: int = -1
+    objects: int = -1
     shape: int = -1
     red: int = -1
     green: int = -1
@@ -71,19 +71,20 @@ class Options:
                 f"{capacity(size)} objects that do not touch"
             )
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(choices)}")
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in choices:
+                raise ValueError(f"{name}={value!r} is unknown: choose one of {', '.join(choices)}")
         for name in ("continuous", "terminate_on_target"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise ValueError(f"{name}={getattr(self, name)!r} is neither True nor False")
 
     @property
-    def observation_space(self) -> spaces.Box:
+    def observation_space(self) -> spaces.Space[Any]:
         """One image: height, width, channel; uint8."""
         return spaces.Box(0, 255, (self.image_size, self.image_size, 3), np.uint8)
 
     @property
-    def action_space(self) -> spaces.Discrete | spaces.Box:
+    def action_space(self) -> spaces.Space[Any]:
         """Two discrete actions, or one number in [-1, 1]."""
         return spaces.Box(-1.0, 1.0, (1,), np.float32) if self.continuous else spaces.Discrete(2)
 
@@ -108,26 +109,20 @@ class Options:
             ValueError: naming the option, its value and what would be right.
         """
         options = options or {}
-        unknown = set(options) - {"count", "shape", "color"}
-        if unknown:
-            raise ValueError(f"reset option {sorted(unknown)[0]!r} is unknown: choose among count, shape, color")
+        for name, value in options.items():
+            if name not in ("count", "shape", "color"):
+                raise ValueError(f"reset option {name}={value!r} is unknown: choose among count, shape, color")
         count, shape, color = (options.get(name) for name in ("count", "shape", "color"))
         if count is not None and not (_is_integer(count) and 0 <= count <= self.max_count):
-            raise ValueError(f"reset option count={count!r} is not an integer in 0..max_count, here 0..{self.max_count}")
-        if shape is not None and shape not in SHAPES:
+            raise ValueError(
+                f"reset option count={count!r} is not an integer in 0..max_count, here 0..{self.max_count}"
+            )
+        if shape is not None and not (isinstance(shape, str) and shape in SHAPES):
             raise ValueError(f"reset option shape={shape!r} is unknown: choose one of {', '.join(SHAPES)}")
-        if color is not None:
-            channels = np.asarray(color)
-            if (
-                channels.shape != (3,)
-                or not np.issubdtype(channels.dtype, np.integer)
-                or channels.min() < 0
-                or channels.max() > 255
-                or channels.max() < DARKEST
-            ):
-                raise ValueError(
-                    f"reset option color={color!r} is not three integers in 0..255 of which one is at least {DARKEST}"
-                )
+        if color is not None and not _is_color(color):
+            raise ValueError(
+                f"reset option color={color!r} is not three integers in 0..255 of which one is at least {DARKEST}"
+            )
         return Start(
             -1 if count is None else int(count),
             -1 if shape is None else SHAPES.index(shape),
@@ -137,3 +132,16 @@ class Options:
 
 def _is_integer(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _is_color(value: object) -> bool:
+    try:
+        channels = np.asarray(value)
+    except ValueError:  # ragged
+        return False
+    return bool(
+        channels.shape == (3,)
+        and np.issubdtype(channels.dtype, np.integer)
+        and channels.min() >= 0
+        and DARKEST <= channels.max() <= 255
+    )

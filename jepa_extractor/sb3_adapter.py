@@ -128,7 +128,8 @@ def reset_labels(model: BaseAlgorithm, label: str | None) -> NDArray[np.float32]
 def read_step(model: BaseAlgorithm, local_variables: dict[str, Any], label: str | None) -> Step:
     """Return the step just taken, from the local variables of ``collect_rollouts`` in ``_on_step``.
 
-    Under ``VecNormalize``, observations and rewards are the original ones, which do not drift. Rewards are copied:
+    Under ``VecNormalize``, observations and rewards are the original ones, which do not drift; an episode's last
+    observation comes from its normalised form, so there what ``VecNormalize`` clipped is lost. Rewards are copied:
     PPO adds a bootstrap value to them at a time limit, afterwards.
     """
     infos, ended = local_variables["infos"], local_variables["dones"]

@@ -35,6 +35,10 @@ class CodedEnv(gym.Env):
         reward = coded_reward(self.number, self.episode, self.time, np.asarray(action))
         return self._image(), reward, terminated, False, {"code": self._code()}
 
+    def action_masks(self) -> np.ndarray:
+        """Allow every action, for algorithms that ask."""
+        return np.ones(getattr(self.action_space, "n", 1), np.bool_)
+
     def _code(self) -> int:
         return (self.number * 1000 + self.episode) * 10 + self.time
 

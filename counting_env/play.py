@@ -1,0 +1,336 @@
+"""Play CountingEnv by hand in a pygame window: ``python -m counting_env.play``.
+
+Left, Down or ``-`` removes an object; Right, Up, ``+`` or ``=`` adds one; R starts anew; H hides or
+shows the count; Q, Esc or closing the window leaves. ``--help`` lists the options.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gymnasium as gym
+
+import counting_env  # noqa: F401  # registers CountingEnv-v0
+from counting_env.dynamics import ADD, REMOVE
+from counting_env.options import CHOICES, IMAGE_SIZES, Options
+from counting_env.rendering import enlarge
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # the terminal belongs to the player
+try:
+    import pygame
+except ImportError:  # main() says so, in one sentence
+    pygame = None  # type: ignore[assignment]
+
+NO_PYGAME = 'This viewer needs pygame: pip install "counting-jepa[play]"'
+NO_DISPLAY = "This viewer needs a display to open a window on, and found none: run it on a desktop or through ssh -X."
+UNSEEN_DRIVERS = ("offscreen", "dummy", "evdev")  # what SDL falls back to, without a word, where there is no display
+
+# Names as pygame.key.name() gives them; brackets are the keypad.
+ACTION_KEYS = {"left": REMOVE, "down": REMOVE, "-": REMOVE, "[-]": REMOVE}
+ACTION_KEYS |= {"right": ADD, "up": ADD, "+": ADD, "=": ADD, "[+]": ADD}
+
+# The layout, in pixels.
+MARGIN = 24
+TITLE_HEIGHT = 84
+SIDE = 512  # the picture's place; a picture whose enlargement is smaller stands in its middle
+PANEL = 332  # width of the column beside the picture
+SIZE = (SIDE + PANEL + 3 * MARGIN, TITLE_HEIGHT + SIDE + MARGIN)
+
+PAGE = (17, 19, 25)
+CARD = (31, 34, 44)
+LINE = (62, 68, 84)
+INK = (238, 240, 245)
+MUTED = (154, 161, 178)
+GOOD = (112, 214, 142)
+BAD = (243, 139, 112)
+
+Color = tuple[int, int, int]
+
+
+class Viewer:
+    """A window in which a person plays one ``CountingEnv``, key by key.
+
+    Args:
+        env: a ``CountingEnv`` as ``gym.make`` gives it, with discrete actions.
+        max_episode_steps: the time limit of ``env``, shown as steps left.
+        seed: seed of the first episode; ``None`` for a random one.
+
+    Raises:
+        pygame.error: no window can be opened.
+
+    Attributes:
+        observation, info: what the environment returned last.
+        steps: steps made in this episode.
+        reward: the last reward of this episode, ``None`` before its first step.
+        ended: whether the episode is over; then only a new one goes on.
+        succeeded: whether this episode has arrived at the target.
+        successes: episodes so far that arrived at the target.
+        episodes: episodes begun so far, this one included.
+        count_shown: whether the window shows the count.
+        running: whether the window stays open.
+        picture_area: the ``pygame.Rect`` of the window that holds the picture.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], max_episode_steps: int, seed: int | None = None) -> None:
+        self.env = env
+        self.max_episode_steps = max_episode_steps
+        self.options: Options = env.get_wrapper_attr("options")
+        self.successes = 0
+        self.episodes = 0
+        self.count_shown = True
+        self.running = True
+        self.window = _open_window()
+        self._fonts: dict[int, pygame.font.Font] = {}
+        self._begin(seed)
+        self.picture_area = pygame.Rect(0, 0, *enlarge(self.observation, SIDE).shape[:2])
+        self.picture_area.center = (MARGIN + SIDE // 2, TITLE_HEIGHT + SIDE // 2)
+
+    def run(self) -> None:
+        """Show the window and follow the keys until the player leaves."""
+        self.draw()
+        while self.running:
+            # Waking now and then lets Python see Ctrl-C in the terminal.
+            for event in (pygame.event.wait(200), *pygame.event.get()):
+                self.handle(event)
+            self.draw()
+
+    def handle(self, event: "pygame.event.Event") -> None:
+        """Do what one pygame event asks for; others are ignored."""
+        if event.type == pygame.QUIT:
+            self.running = False
+        if event.type != pygame.KEYDOWN:
+            return
+        key = pygame.key.name(event.key)
+        if key in ("q", "escape"):
+            self.running = False
+        elif key == "r":
+            self._begin()
+        elif key == "h":
+            self.count_shown = not self.count_shown
+        elif key in ACTION_KEYS and not self.ended:
+            self._step(ACTION_KEYS[key])
+
+    def close(self) -> None:
+        """Close the window and the environment."""
+        self.env.close()
+        pygame.quit()
+
+    def _begin(self, seed: int | None = None) -> None:
+        self.observation, self.info = self.env.reset(seed=seed)
+        self.steps = 0
+        self.reward: float | None = None
+        self.ended = False
+        self.succeeded = False
+        self.episodes += 1
+
+    def _step(self, action: int) -> None:
+        self.observation, reward, terminated, truncated, self.info = self.env.step(action)
+        self.steps += 1
+        self.reward = float(reward)
+        self.ended = terminated or truncated
+        if self.info["is_success"] and not self.succeeded:
+            self.succeeded = True
+            self.successes += 1
+
+    def draw(self) -> None:
+        """Paint the whole window and show it."""
+        target = self.options.target
+        self.window.fill(PAGE)
+        self._write(f"Arrive at {target} object{'s' * (target != 1)}", MARGIN, 36, 42)
+        self._write("Starting there does not count.", MARGIN, 66, 22, color=MUTED)
+        self._draw_picture()
+        left = SIDE + 2 * MARGIN
+        self._draw_numbers(pygame.Rect(left, TITLE_HEIGHT, PANEL, 218))
+        self._draw_message(pygame.Rect(left, TITLE_HEIGHT + 230, PANEL, 72))
+        self._draw_keys(pygame.Rect(left, TITLE_HEIGHT + 314, PANEL, SIDE - 314))
+        pygame.display.flip()
+
+    def _draw_picture(self) -> None:
+        picture = pygame.surfarray.make_surface(enlarge(self.observation, SIDE).swapaxes(0, 1))
+        pygame.draw.rect(self.window, LINE, self.picture_area.inflate(2, 2), width=1)
+        self.window.blit(picture, self.picture_area)
+
+    def _draw_numbers(self, card: "pygame.Rect") -> None:
+        pygame.draw.rect(self.window, CARD, card, border_radius=10)
+        left, right = card.left + 18, card.right - 18
+        count = str(self.info["count"]) if self.count_shown else "?"
+        self._write("Objects", left, card.top + 40, 26, color=MUTED)
+        self._write(count, right, card.top + 40, 64, align="right")
+        pygame.draw.line(self.window, LINE, (left, card.top + 76), (right, card.top + 76))
+        rows = {
+            "Steps left": f"{self.max_episode_steps - self.steps} of {self.max_episode_steps}",
+            "Last reward": "none yet" if self.reward is None else f"{self.reward:.2f}",
+            "Successes": str(self.successes),
+            "Episode": str(self.episodes),
+        }
+        for line, (label, value) in enumerate(rows.items()):
+            middle = card.top + 98 + 32 * line
+            self._write(label, left, middle, 26, color=MUTED)
+            self._write(value, right, middle, 26, align="right")
+
+    def _draw_message(self, card: "pygame.Rect") -> None:
+        if self.ended:
+            color, headline = (GOOD, "Success!") if self.succeeded else (BAD, "Out of steps")
+            advice = "Press R to start anew"
+        elif self.succeeded:
+            color, headline, advice = GOOD, "Arrived!", "Go on until the steps run out"
+        else:
+            color, headline, advice = LINE, "Your move", "Remove or add an object"
+        pygame.draw.rect(self.window, CARD, card, border_radius=10)
+        pygame.draw.rect(self.window, color, card, width=2, border_radius=10)
+        self._write(headline, card.left + 18, card.top + 25, 32, color=INK if color == LINE else color)
+        self._write(advice, card.left + 18, card.top + 51, 24, color=MUTED)
+
+    def _draw_keys(self, card: "pygame.Rect") -> None:
+        pygame.draw.rect(self.window, CARD, card, border_radius=10)
+        rows = {
+            "remove": ("Left", "Down", "-"),
+            "add": ("Right", "Up", "+"),
+            "start anew": ("R",),
+            f"{'hide' if self.count_shown else 'show'} the count": ("H",),
+            "leave": ("Q", "Esc"),
+        }
+        for line, (effect, keys) in enumerate(rows.items()):
+            left, middle = card.left + 18, card.top + 27 + 36 * line
+            for key in keys:
+                left = self._draw_key(key, left, middle) + 6
+            self._write(effect, card.right - 18, middle, 24, color=MUTED, align="right")
+
+    def _draw_key(self, key: str, left: int, middle: int) -> int:
+        """Draw ``key`` as it looks on a keyboard and return its right edge."""
+        cap = pygame.Rect(left, middle - 13, max(28, self._font(22).size(key)[0] + 16), 26)
+        pygame.draw.rect(self.window, LINE, cap, border_radius=6)
+        self._write(key, cap.centerx, middle, 22, align="center")
+        return cap.right
+
+    def _write(self, text: str, x: int, middle: int, size: int, *, color: Color = INK, align: str = "left") -> None:
+        """Write one line centred on the height ``middle``; ``x`` is its left edge, centre or right edge."""
+        line = self._font(size).render(text, True, color)
+        area = line.get_rect(centery=middle)
+        setattr(area, {"left": "left", "center": "centerx", "right": "right"}[align], x)
+        self.window.blit(line, area)
+
+    def _font(self, size: int) -> "pygame.font.Font":
+        if size not in self._fonts:
+            self._fonts[size] = pygame.font.Font(None, size)
+        return self._fonts[size]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Play until the player leaves.
+
+    Args:
+        argv: the command line without the program's name; ``None`` takes the process's own.
+
+    Returns:
+        The exit status: 0, or 2 where pygame or a display is missing.
+
+    Raises:
+        SystemExit: with status 2, after a message on stderr, if an option is out of range.
+    """
+    parser = _parser()
+    options = vars(parser.parse_args(argv))
+    seed, max_episode_steps = options.pop("seed"), options.pop("max_episode_steps")
+    try:
+        env = gym.make("CountingEnv-v0", max_episode_steps=max_episode_steps, **options)
+    except ValueError as error:
+        parser.error(str(error))
+    if pygame is None:
+        print(NO_PYGAME, file=sys.stderr)
+        return 2
+    try:
+        viewer = Viewer(env, max_episode_steps, seed)
+    except pygame.error:
+        print(NO_DISPLAY, file=sys.stderr)
+        return 2
+    with contextlib.suppress(KeyboardInterrupt):
+        viewer.run()
+    viewer.close()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m counting_env.play",
+        description="Add and remove objects by hand until they are as many as asked.",
+    )
+    sizes = f"{IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}"
+    integers = {
+        "target": "the rewarded count",
+        "max_count": "the largest count",
+        "image_size": f"height and width of the image in pixels, {sizes}",
+    }
+    choices = {
+        "reward": "1 at the target and elsewhere 0, or minus the distance to it",
+        "placement": "draw all places anew at each step, or leave the objects where they are",
+        "appearance": "one shape and colour for the episode, or one for each object",
+        "background": "black, or fresh noise in every frame",
+    }
+    for name, meaning in (integers | choices).items():
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            type=int if name in integers else str,
+            choices=CHOICES.get(name),
+            default=getattr(Options, name),
+            metavar="N" if name in integers else None,
+            help=f"{meaning} (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--no-terminate-on-target",
+        dest="terminate_on_target",
+        action="store_false",
+        help="go on after arriving at the target",
+    )
+    parser.add_argument(
+        "--max-episode-steps",
+        type=_at_least(1),
+        default=4,
+        metavar="N",
+        help="steps in an episode (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=_at_least(0), metavar="N", help="seed of the first episode (default: random)")
+    return parser
+
+
+def _at_least(lowest: int) -> Callable[[str], int]:
+    """Return an argparse type: an integer of at least ``lowest``."""
+
+    def integer(text: str) -> int:
+        value = int(text)
+        if value < lowest:
+            raise argparse.ArgumentTypeError(f"{value} is not an integer of at least {lowest}")
+        return value
+
+    return integer
+
+
+def _open_window() -> "pygame.Surface":
+    """Open the window, or raise ``pygame.error`` where nobody could see it."""
+    with _silent_libraries():
+        pygame.display.init()
+    if pygame.display.get_driver() in UNSEEN_DRIVERS and "SDL_VIDEODRIVER" not in os.environ:
+        pygame.display.quit()
+        raise pygame.error("no display")
+    pygame.font.init()
+    pygame.display.set_caption("CountingEnv")
+    return pygame.display.set_mode(SIZE)
+
+
+@contextlib.contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Discard what C libraries write to stderr meanwhile: each display that SDL tries in vain may complain."""
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

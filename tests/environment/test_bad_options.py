@@ -1,0 +1,155 @@
+"""Every mistake is refused at once, with the option, the value and what would be right; nothing breaks."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import InvalidAction, ResetNeeded
+
+from counting_env import CountingEnv
+
+ARRAY = np.array(["sparse", "dense"])
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ({"target": 9}, ["target=9", "0..8"]),
+        ({"target": -1}, ["target=-1", "at least 0"]),
+        ({"target": 4.0}, ["target=4.0", "integer"]),
+        ({"target": True}, ["target=True", "integer"]),
+        ({"target": 3, "max_count": 2}, ["target=3", "0..2"]),
+        ({"max_count": 0}, ["max_count=0", "at least 1"]),
+        ({"max_count": 65}, ["max_count=65", "image_size=64", "at most 64"]),
+        ({"max_count": 17, "image_size": 32}, ["max_count=17", "image_size=32", "at most 16"]),
+        ({"max_count": "8"}, ["max_count='8'", "integer"]),
+        ({"image_size": 31}, ["image_size=31", "32..256"]),
+        ({"image_size": 257}, ["image_size=257", "32..256"]),
+        ({"image_size": 64.0}, ["image_size=64.0", "integer"]),
+        ({"image_size": (64, 64)}, ["image_size=(64, 64)", "integer"]),
+        ({"continuous": 1}, ["continuous=1", "True", "False"]),
+        ({"terminate_on_target": None}, ["terminate_on_target=None", "True", "False"]),
+        ({"reward": "Dense"}, ["reward='Dense'", "sparse", "dense"]),
+        ({"reward": None}, ["reward=None", "sparse", "dense"]),
+        ({"reward": ARRAY}, [f"reward={ARRAY!r}", "sparse", "dense"]),
+        ({"placement": "random"}, ["placement='random'", "resample", "persist"]),
+        ({"appearance": "step"}, ["appearance='step'", "episode", "object"]),
+        ({"background": 0}, ["background=0", "black", "noise"]),
+        ({"render_mode": "ansi"}, ["render_mode='ansi'", "human", "rgb_array", "None"]),
+    ],
+    ids=str,
+)
+def test_an_option_out_of_range(options: dict[str, Any], parts: list[str]) -> None:
+    """Issue 2: "Every option out of range [...] raises an error at once that names the option, the value given
+    and what would be right".
+    """
+    with pytest.raises(ValueError, match="=") as error:
+        CountingEnv(**options)
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_gym_make_passes_the_error_on() -> None:
+    """The same message through `gym.make`."""
+    with pytest.raises(ValueError, match="target=9"):
+        gym.make("CountingEnv-v0", target=9)
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ({"count": 9}, ["count=9", "0..8"]),
+        ({"count": -1}, ["count=-1", "0..8"]),
+        ({"count": 2.0}, ["count=2.0", "integer"]),
+        ({"count": True}, ["count=True", "integer"]),
+        ({"shape": "hexagon"}, ["shape='hexagon'", "circle, square, triangle, stroke"]),
+        ({"shape": 0}, ["shape=0", "circle"]),
+        ({"shape": ARRAY}, [f"shape={ARRAY!r}", "circle"]),
+        ({"color": (300, 0, 0)}, ["color=(300, 0, 0)", "0..255"]),
+        ({"color": (-1, 90, 90)}, ["color=(-1, 90, 90)", "0..255"]),
+        ({"color": (0, 0, 29)}, ["color=(0, 0, 29)", "at least 30"]),
+        ({"color": (0.5, 0.5, 0.5)}, ["color=(0.5, 0.5, 0.5)", "integers"]),
+        ({"color": (90, 90)}, ["color=(90, 90)", "three"]),
+        ({"color": [[90], [90, 90], 1]}, ["color=[[90], [90, 90], 1]", "three"]),
+        ({"color": "red"}, ["color='red'", "three integers"]),
+        ({"size": 3}, ["size=3", "count, shape, color"]),
+        ({"count": 3, 7: 3}, ["7=3", "count, shape, color"]),
+    ],
+    ids=str,
+)
+def test_a_reset_option_out_of_range(options: dict[Any, Any], parts: list[str], rollout) -> None:
+    """Issue 2: "an unknown shape" and its like name the option and the value, and the episode goes on unharmed."""
+    env, twin = CountingEnv(), CountingEnv()
+    for each in (env, twin):
+        each.reset(seed=0, options={"count": 8})
+    with pytest.raises(ValueError, match="reset option") as error:
+        env.reset(seed=99, options=options)
+    for part in parts:
+        assert part in str(error.value)
+    assert rollout(env, 20) == rollout(twin, 20)
+
+
+@pytest.mark.parametrize("action", [2, -1, 0.5, None, "add", np.int64(7), np.uint8(255), np.array([1]), np.array(3)])
+def test_a_discrete_action_outside_the_space(action: Any, rollout) -> None:
+    """Issue 2: "an action outside the space" is named with the space, and the episode goes on unharmed."""
+    assert_refused(CountingEnv(), CountingEnv(), action, "Discrete(2)", rollout)
+
+
+@pytest.mark.parametrize(
+    "action", [1, None, "add", np.float32([1.01]), np.float32([np.nan]), np.float32([0, 0]), np.float64([1.5])]
+)
+def test_a_continuous_action_outside_the_space(action: Any, rollout) -> None:
+    """The same for `continuous=True`."""
+    envs = (CountingEnv(continuous=True) for _ in range(2))
+    assert_refused(*envs, action, "Box(-1.0, 1.0, (1,), float32)", rollout)
+
+
+def assert_refused(env: CountingEnv, twin: CountingEnv, action: Any, space: str, rollout) -> None:
+    for each in (env, twin):
+        each.reset(seed=0, options={"count": 8})
+    with pytest.raises(InvalidAction) as error:
+        env.step(action)
+    assert f"action={action!r}" in str(error.value)
+    assert space in str(error.value)
+    assert rollout(env, 20) == rollout(twin, 20)
+
+
+@pytest.mark.parametrize("action", [0, 1, True, np.int64(1), np.uint8(0), np.array(1)])
+def test_every_integer_of_the_space_is_an_action(action: Any) -> None:
+    """What `Discrete(2)` contains is accepted, whatever its type."""
+    env = CountingEnv()
+    assert env.action_space.contains(action)
+    env.reset(seed=0, options={"count": 7})
+    assert env.step(action)[4]["count"] == (8 if action else 6)
+
+
+def test_a_step_or_render_before_reset() -> None:
+    """Issue 2: "a step before reset" says what to do; afterwards reset works."""
+    env = CountingEnv(render_mode="rgb_array")
+    with pytest.raises(ResetNeeded, match=r"call reset\(\) first"):
+        env.step(0)
+    with pytest.raises(ResetNeeded, match=r"call reset\(\) first"):
+        env.render()
+    env.reset(seed=0)
+    env.step(0)
+
+
+def test_a_step_after_termination() -> None:
+    """CountingEnv: "A step after termination is an error"; the last picture can still be seen."""
+    env = CountingEnv(render_mode="rgb_array")
+    env.reset(seed=0, options={"count": 3})
+    env.step(1)
+    with pytest.raises(ResetNeeded, match=r"call reset\(\) first"):
+        env.step(1)
+    assert env.render().any()
+    env.reset()
+    env.step(0)
+
+
+def test_rendering_without_a_mode_warns() -> None:
+    """`render()` without a render mode does nothing and says how to choose one."""
+    env = CountingEnv()
+    env.reset(seed=0)
+    with pytest.warns(UserWarning, match="render_mode="):
+        assert env.render() is None

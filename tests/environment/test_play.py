@@ -1,0 +1,307 @@
+"""The viewer, played through real key events on SDL's dummy driver, and read off its window's pixels."""
+
+import copy
+import subprocess
+import sys
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from counting_env import CountingEnv, play
+from counting_env.rendering import enlarge
+
+pytest.importorskip("pygame")
+
+# Font size, colour and ground of every text in the window.
+STYLES = [
+    (42, play.INK, play.PAGE),
+    (22, play.MUTED, play.PAGE),
+    (64, play.INK, play.CARD),
+    (26, play.MUTED, play.CARD),
+    (26, play.INK, play.CARD),
+    (32, play.INK, play.CARD),
+    (32, play.GOOD, play.CARD),
+    (32, play.BAD, play.CARD),
+    (24, play.MUTED, play.CARD),
+    (22, play.INK, play.LINE),
+]
+
+
+@pytest.fixture
+def start(screen):
+    """A function that opens a viewer with the given options of the environment, on a start with 7 objects."""
+
+    def open_viewer(max_episode_steps: int = 4, **options: Any) -> play.Viewer:
+        env = gym.make("CountingEnv-v0", max_episode_steps=max_episode_steps, **options)
+        return play.Viewer(env, max_episode_steps, next(s for s in range(999) if env.reset(seed=s)[1]["count"] == 7))
+
+    return open_viewer
+
+
+@pytest.fixture
+def press(screen):
+    """A function that posts key presses, runs the viewer's loop over them, and leaves it as a closed window would."""
+
+    def run(viewer: play.Viewer, *keys: str) -> None:
+        for key in keys:
+            code = getattr(screen, f"K_{key}")
+            screen.event.post(screen.event.Event(screen.KEYDOWN, key=code))
+            screen.event.post(screen.event.Event(screen.KEYUP, key=code))
+        screen.event.post(screen.event.Event(screen.QUIT))
+        viewer.running = True
+        viewer.run()
+        assert not viewer.running
+
+    return run
+
+
+@pytest.fixture
+def shows(screen):
+    """A function that tells whether the window shows a text, by looking for its very pixels."""
+
+    def look(text: str) -> bool:
+        window = packed(screen.display.get_surface())
+        for size, ink, ground in STYLES:
+            glyphs = screen.font.Font(None, size).render(text, True, ink)
+            template = screen.Surface(glyphs.get_size())
+            template.fill(ground)
+            template.blit(glyphs, (0, 0))
+            if contains(window, packed(template)):
+                return True
+        return False
+
+    def packed(surface: Any) -> np.ndarray:
+        pixels = screen.surfarray.array3d(surface).swapaxes(0, 1).astype(np.uint32)
+        return np.ascontiguousarray(pixels @ np.array([65536, 256, 1], np.uint32))
+
+    return look
+
+
+def contains(window: np.ndarray, template: np.ndarray) -> bool:
+    """Tell whether ``template`` (h, w) is somewhere in ``window`` (H, W)."""
+    height, width = template.shape
+    telling = max(range(height), key=lambda row: len(np.unique(template[row])))
+    needle = template[telling].tobytes()
+    for top in range(window.shape[0] - height + 1):
+        row = window[top + telling].tobytes()
+        found = row.find(needle)
+        while found >= 0:
+            left = found // 4  # bytes a pixel
+            if np.array_equal(window[top : top + height, left : left + width], template):
+                return True
+            found = row.find(needle, found + 1)
+    return False
+
+
+def pixels(screen) -> np.ndarray:
+    return screen.surfarray.array3d(screen.display.get_surface()).swapaxes(0, 1)
+
+
+def picture(screen, viewer: play.Viewer) -> np.ndarray:
+    area = viewer.picture_area
+    return pixels(screen)[area.top : area.bottom, area.left : area.right]
+
+
+@pytest.mark.parametrize("key", ["LEFT", "DOWN", "MINUS", "KP_MINUS"])
+def test_keys_that_remove(start, press, key: str) -> None:
+    """Issue 2: "arrow keys (or + and -) remove and add"."""
+    viewer = start(target=0)
+    press(viewer, key, key)
+    assert viewer.info["count"] == 5
+
+
+@pytest.mark.parametrize("key", ["RIGHT", "UP", "PLUS", "EQUALS", "KP_PLUS"])
+def test_keys_that_add(start, press, key: str) -> None:
+    """Issue 2: "arrow keys (or + and -) remove and add"; "=" is "+" without Shift."""
+    viewer = start()
+    press(viewer, key)
+    assert viewer.info["count"] == 8
+
+
+def test_the_window_shows_the_picture_and_the_numbers(start, press, shows, screen) -> None:
+    """Issue 2: "the keys are listed in the window, beside steps left, last reward and successes so far"."""
+    viewer = start()
+    twin = copy.deepcopy(viewer.env)
+    press(viewer)
+    np.testing.assert_array_equal(picture(screen, viewer), enlarge(viewer.observation))
+    for text in ("Arrive at 4 objects", "Objects", "7", "Steps left", "4 of 4", "Last reward", "none yet", "Successes"):
+        assert shows(text), text
+    for text in ("Left", "Down", "-", "Right", "Up", "+", "R", "H", "Q", "Esc"):
+        assert shows(text), text
+    for text in ("remove", "add", "start anew", "hide the count", "leave"):
+        assert shows(text), text
+    assert not shows("3 of 4")
+
+    press(viewer, "LEFT")
+    image, *_, info = twin.step(0)
+    assert info["count"] == 6
+    np.testing.assert_array_equal(picture(screen, viewer), enlarge(image))
+    for text in ("6", "3 of 4", "0.00"):
+        assert shows(text), text
+    assert not shows("4 of 4")
+
+
+def test_success_is_celebrated_counted_and_needs_a_new_start(start, press, shows, screen) -> None:
+    """Issue 2: "successes so far"; after the end, keys do nothing until R "starts anew"."""
+    viewer = start()
+    press(viewer, "LEFT", "LEFT", "LEFT")  # 7 to 4
+    assert (viewer.info["count"], viewer.reward, viewer.successes) == (4, 1.0, 1)
+    for text in ("Success!", "Press R to start anew", "1.00", "1 of 4"):
+        assert shows(text), text
+    before = pixels(screen).copy()
+    press(viewer, "LEFT", "RIGHT", "UP", "MINUS")
+    np.testing.assert_array_equal(pixels(screen), before)
+    press(viewer, "r")
+    assert (viewer.steps, viewer.reward, viewer.successes, viewer.episodes) == (0, None, 1, 2)
+    for text in ("Your move", "4 of 4", "none yet", "2"):
+        assert shows(text), text
+    assert not shows("Success!")
+
+
+def test_running_out_of_steps(start, press, shows, screen) -> None:
+    """Issue 2: "steps left": the fourth step without arriving ends the episode, and the window says so."""
+    viewer = start()
+    press(viewer, *["RIGHT"] * 4)
+    assert viewer.ended
+    assert viewer.successes == 0
+    for text in ("Out of steps", "Press R to start anew", "0 of 4", "8"):
+        assert shows(text), text
+    before = pixels(screen).copy()
+    press(viewer, "LEFT")
+    np.testing.assert_array_equal(pixels(screen), before)
+
+
+def test_h_hides_and_shows_the_count(start, press, shows, screen) -> None:
+    """Issue 2: "H hides or shows the count"; the rest of the window stays."""
+    viewer = start()
+    press(viewer)
+    shown = pixels(screen).copy()
+    press(viewer, "h")
+    hidden = pixels(screen).copy()
+    assert shows("?")
+    assert shows("show the count")
+    assert not shows("7")
+    np.testing.assert_array_equal(hidden[:, : viewer.picture_area.right + 1], shown[:, : viewer.picture_area.right + 1])
+    press(viewer, "LEFT")
+    assert shows("?")
+    assert not shows("6")
+    press(viewer, "RIGHT", "h")
+    assert shows("7")
+    assert not shows("?")
+
+
+def test_without_termination_an_episode_succeeds_once(start, press, shows) -> None:
+    """`--no-terminate-on-target`: arriving twice in one episode is one success, and the steps run on."""
+    viewer = start(terminate_on_target=False, max_episode_steps=6)
+    press(viewer, "LEFT", "LEFT", "LEFT")
+    assert shows("Arrived!")
+    press(viewer, "LEFT", "RIGHT")
+    assert (viewer.info["count"], viewer.successes, viewer.ended) == (4, 1, False)
+    press(viewer, "RIGHT")
+    assert (viewer.successes, viewer.ended) == (1, True)
+    assert shows("Success!")
+
+
+@pytest.mark.parametrize("key", ["q", "ESCAPE", None])
+def test_leaving(screen, key: str | None) -> None:
+    """Issue 2: "Q or Esc leaves"; so does closing the window: exit status 0, and nothing stays open."""
+    screen.display.init()
+    if key:
+        screen.event.post(screen.event.Event(screen.KEYDOWN, key=getattr(screen, f"K_{key}")))
+    else:
+        screen.event.post(screen.event.Event(screen.QUIT))
+    assert play.main(["--seed", "0"]) == 0
+    assert not screen.display.get_init()
+
+
+def test_leaving_by_ctrl_c(screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the terminal leaves like Q, without a traceback."""
+
+    def interrupted(milliseconds: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(screen.event, "wait", interrupted)
+    assert play.main([]) == 0
+    assert not screen.display.get_init()
+
+
+@pytest.mark.parametrize("image_size", [32, 64, 100, 150, 171, 256])
+def test_every_image_size_has_room(start, press, screen, image_size: int) -> None:
+    """The picture is the environment's own enlargement, whole and unblurred, beside the panel."""
+    viewer = start(image_size=image_size, background="noise")
+    press(viewer)
+    assert screen.Rect(0, 0, 536, screen.display.get_surface().get_height()).contains(viewer.picture_area)
+    np.testing.assert_array_equal(picture(screen, viewer), enlarge(viewer.observation))
+
+
+def test_the_command_line_takes_the_environments_options(screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 2: "It takes the environment's options on its command line."""
+    opened = []
+
+    def note(viewer: play.Viewer) -> None:
+        opened.append(viewer)
+
+    monkeypatch.setattr(play.Viewer, "run", note)
+    line = "--target 3 --max-count 12 --image-size 100 --reward dense --placement persist --appearance object"
+    line += " --background noise --no-terminate-on-target --max-episode-steps 9 --seed 5"
+    assert play.main(line.split()) == 0
+    assert play.main([]) == 0
+    asked, plain = opened
+    assert asked.options == CountingEnv(3, 12, 100, False, "dense", "persist", "object", "noise", False).options
+    assert asked.max_episode_steps == 9
+    assert asked.observation.tobytes() == gym.make("CountingEnv-v0", **vars(asked.options)).reset(seed=5)[0].tobytes()
+    assert plain.options == CountingEnv().options
+    assert plain.max_episode_steps == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--target 9", "target=9 cannot be reached: give one in 0..max_count, here 0..8"),
+        ("--max-count 65", "max_count=65 does not fit"),
+        ("--image-size 16", "image_size=16 is not an integer in 32..256"),
+        ("--target four", "argument --target: invalid int value: 'four'"),
+        ("--reward rich", "argument --reward: invalid choice: 'rich'"),
+        ("--max-episode-steps 0", "argument --max-episode-steps: 0 is not an integer of at least 1"),
+        ("--seed -1", "argument --seed: -1 is not an integer of at least 0"),
+        ("--seed x", "argument --seed: invalid integer value: 'x'"),
+    ],
+)
+def test_a_bad_command_line(capsys: pytest.CaptureFixture[str], line: str, message: str) -> None:
+    """Issue 2, bad input: the message names the option, the value and what would be right; exit status 2."""
+    with pytest.raises(SystemExit) as leaving:
+        play.main(line.split())
+    assert leaving.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems find their display without an environment variable")
+@pytest.mark.parametrize("display", [{}, {"DISPLAY": ":987"}, {"SDL_VIDEODRIVER": "x11"}], ids=str)
+def test_without_a_display(monkeypatch: pytest.MonkeyPatch, display: dict[str, str]) -> None:
+    """Issue 2: "Without a display: one clear sentence, exit status 2."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in display.items():
+        monkeypatch.setenv(name, value)
+    done = subprocess.run(
+        [sys.executable, "-m", "counting_env.play"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == play.NO_DISPLAY + "\n"
+    assert "display" in done.stderr
+
+
+def test_without_pygame() -> None:
+    """Without pygame: one sentence that names the cure, exit status 2."""
+    code = """
+import runpy, sys
+sys.modules["pygame"] = None
+sys.argv = ["play"]
+runpy.run_module("counting_env.play", run_name="__main__", alter_sys=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert 'pip install "counting-jepa[play]"' in done.stderr

@@ -1,0 +1,307 @@
+"""What a scene looks like: every pixel, every place, every gap."""
+
+from itertools import combinations, product
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from scipy import ndimage, stats
+
+from counting_env import SHAPES, CountingEnv
+from counting_env.rendering import capacity, enlarge
+
+# PAPER.md: "An object is a 7x7 sprite (radius 3): filled circle, filled square, filled upward triangle, or a
+# diagonal stroke two pixels wide." Drawn by hand here, so that nothing of the package's own sprites is trusted.
+SPRITES = {
+    "circle": """
+        ..###..
+        .#####.
+        #######
+        #######
+        #######
+        .#####.
+        ..###..""",
+    "square": """
+        #######
+        #######
+        #######
+        #######
+        #######
+        #######
+        #######""",
+    "triangle": """
+        ...#...
+        ..###..
+        ..###..
+        .#####.
+        .#####.
+        #######
+        #######""",
+    "stroke": """
+        ##.....
+        .##....
+        ..##...
+        ...##..
+        ....##.
+        .....##
+        ......#""",
+}
+MASKS = {name: np.array([list(line) for line in drawing.split()]) == "#" for name, drawing in SPRITES.items()}
+EIGHT_NEIGHBOURS = np.ones((3, 3))
+
+
+def looks(info: dict) -> list[tuple[str, np.ndarray, int, int]]:
+    """Return shape, colour, row and column of each object in ``info``."""
+    count = info["count"]
+    shapes, colors = info["shape"], info["color"]
+    if isinstance(shapes, str):
+        shapes, colors = [shapes] * count, [colors] * count
+    places = info["positions"][:count].tolist()
+    return [(str(shapes[k]), colors[k], *places[k]) for k in range(count)]
+
+
+def painted_by_hand(info: dict, image_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image that ``info`` describes on black, and the mask of its objects."""
+    image = np.zeros((image_size, image_size, 3), np.uint8)
+    mask = np.zeros((image_size, image_size), bool)
+    for shape, color, row, column in looks(info):
+        box = np.s_[row - 3 : row + 4, column - 3 : column + 4]
+        image[box][MASKS[shape]] = color
+        mask[box] |= MASKS[shape]
+    return image, mask
+
+
+def assert_apart(info: dict, image_size: int) -> None:
+    """Assert that all boxes lie inside the image with at least one pixel between any two."""
+    places = info["positions"][: info["count"]]
+    assert ((places >= 3) & (places <= image_size - 4)).all()
+    assert (info["positions"][info["count"] :] == -1).all()
+    distances = np.abs(places[:, None] - places).max(axis=2)
+    assert (distances + 8 * np.eye(len(places), dtype=int) >= 8).all()
+
+
+def test_the_count_can_be_read_off_the_image() -> None:
+    """Issue 2: "For 10,000 seeded scenes of every count and shape, the number of connected components
+    (8-neighbour, `scipy.ndimage.label`) equals `info["count"]`."
+    """
+    env = CountingEnv()
+    env.reset(seed=0)
+    scenes = 0
+    for count, shape in product(range(9), SHAPES):
+        for _ in range(278):
+            image, info = env.reset(options={"count": count, "shape": shape})
+            assert (info["count"], info["shape"]) == (count, shape)
+            assert ndimage.label(image.any(axis=2), EIGHT_NEIGHBOURS)[1] == count
+            scenes += 1
+    assert scenes >= 10_000
+
+
+@pytest.mark.parametrize(
+    ("image_size", "max_count"), [(64, 8), (64, 20), (64, 40), (64, 64), (32, 8), (32, 16), (100, 144), (256, 1024)]
+)
+@pytest.mark.parametrize("placement", ["resample", "persist"])
+def test_boxes_stay_apart_also_on_the_lattice(image_size: int, max_count: int, placement: str) -> None:
+    """Issue 2: "Their 7x7 boxes stay at least 1 px apart, always, also when random tries run out"."""
+    env = CountingEnv(target=0, max_count=max_count, image_size=image_size, placement=placement)
+    env.reset(seed=1)
+    actions = np.random.default_rng(1)
+    for start in (max_count, max_count - 1, None, None):
+        image, info = env.reset(options={"count": start, "shape": "square"} if start else None)
+        assert_apart(info, image_size)
+        for _ in range(20 if max_count <= 64 else 2):
+            if info["count"] == 0:
+                break
+            image, _, terminated, _, info = env.step(int(actions.integers(2)))
+            assert_apart(info, image_size)
+            assert ndimage.label(image.any(axis=2), EIGHT_NEIGHBOURS)[1] == info["count"]
+            if terminated:
+                break
+
+
+@pytest.mark.parametrize("image_size", [32, 33, 39, 40, 63, 64, 65, 100, 256])
+def test_capacity_is_what_fits_without_touching(image_size: int) -> None:
+    """CountingEnv: "as many as fit without touching: ``((image_size + 1) // 8) ** 2``": n boxes of 7 and n - 1 gaps."""
+    side = max(n for n in range(40) if 7 * n + (n - 1) <= image_size)
+    assert capacity(image_size) == side**2
+    CountingEnv(max_count=side**2, image_size=image_size)
+
+
+def test_the_full_lattice_shifts_with_the_slack() -> None:
+    """CountingEnv: "where random places do not suffice, the objects are put on a randomly shifted lattice"."""
+    env = CountingEnv(max_count=64)
+    env.reset(seed=0)
+    corners = set()
+    for _ in range(40):
+        _, info = env.reset(options={"count": 64})
+        corner = tuple(info["positions"].min(axis=0).tolist())
+        cells = {(corner[0] + 8 * row, corner[1] + 8 * column) for row in range(8) for column in range(8)}
+        assert {tuple(place) for place in info["positions"].tolist()} == cells
+        corners.add(corner)
+    assert corners == {(3, 3), (3, 4), (4, 3), (4, 4)}
+
+
+@pytest.mark.parametrize(("image_size", "max_count"), [(64, 8), (32, 16), (150, 12)])
+def test_every_pixel_is_what_info_says(variant: dict, image_size: int, max_count: int) -> None:
+    """A twin of the painting kernel, by hand from `info`: "`count`, `shape`, `color`, `positions`"."""
+    env = CountingEnv(image_size=image_size, max_count=max_count, terminate_on_target=False, **variant)
+    actions = np.random.default_rng(0)
+    image, info = env.reset(seed=0)
+    for step in range(200):
+        expected, mask = painted_by_hand(info, image_size)
+        if variant["background"] == "black":
+            np.testing.assert_array_equal(image, expected)
+        else:
+            np.testing.assert_array_equal(image[mask], expected[mask])
+        image, _, _, _, info = env.step(int(actions.integers(2)))
+        if step % 10 == 9:
+            image, info = env.reset()
+
+
+def test_the_pixel_at_a_position_has_the_objects_colour(variant: dict) -> None:
+    """CountingEnv, info: "row and column of each object's centre", so `obs[row, column]` is its colour."""
+    env = CountingEnv(**variant)
+    env.reset(seed=0)
+    for _ in range(100):
+        image, info = env.reset()
+        for _, color, row, column in looks(info):
+            assert image[row, column].tolist() == color.tolist()
+
+
+def test_all_places_are_drawn_anew_at_every_step() -> None:
+    """PAPER.md: "All positions are drawn anew at every add or remove, also where the count is clipped"."""
+    env = CountingEnv()
+    for count, action in ((0, 1), (8, 1), (6, 0)):
+        for seed in range(20):
+            _, before = env.reset(seed=seed, options={"count": count})
+            _, _, _, _, after = env.step(action)
+            kept = min(before["count"], after["count"])
+            moved = (before["positions"][:kept] != after["positions"][:kept]).any(axis=1)
+            assert moved.mean() >= 0.5 if kept else moved.size == 0
+
+
+def test_persist_changes_one_box_only() -> None:
+    """DESIGN.md: "'persist': an add or remove leaves the other objects where they are"."""
+    env = CountingEnv(placement="persist", terminate_on_target=False)
+    actions = np.random.default_rng(0)
+    for seed in range(50):
+        image, info = env.reset(seed=seed)
+        for _ in range(12):
+            before, scene = image, info
+            image, _, _, _, info = env.step(int(actions.integers(2)))
+            places = {tuple(place) for place in info["positions"][: info["count"]].tolist()}
+            former = {tuple(place) for place in scene["positions"][: scene["count"]].tolist()}
+            changed = places ^ former
+            assert len(changed) == abs(info["count"] - scene["count"])
+            outside = np.ones((64, 64), bool)
+            for row, column in changed:
+                outside[row - 3 : row + 4, column - 3 : column + 4] = False
+            np.testing.assert_array_equal(image[outside], before[outside])
+            assert changed == set() or (image != before).any()
+
+
+def test_persist_adds_at_a_random_free_place() -> None:
+    """CountingEnv: "an add puts a new one at a random free place of the episode's ``max_count`` places"."""
+    env = CountingEnv(placement="persist", terminate_on_target=False)
+    env.reset(seed=3, options={"count": 5})
+    added = []
+    for _ in range(90):
+        *_, info = env.step(1)
+        added.append(tuple(info["positions"][5].tolist()))
+        env.step(0)
+    places, times = np.unique(added, axis=0, return_counts=True)
+    assert len(places) == 3  # what 8 places leave free beside 5 objects
+    assert stats.chisquare(times).pvalue > 0.001
+
+
+def test_each_object_has_a_look_of_its_own() -> None:
+    """DESIGN.md: appearance "object": "shape and colour drawn for each object"; the others keep theirs."""
+    env = CountingEnv(appearance="object", terminate_on_target=False)
+    actions = np.random.default_rng(0)
+    several = 0
+    for seed in range(50):
+        _, info = env.reset(seed=seed)
+        for _ in range(6):
+            count, former = info["count"], info
+            assert info["shape"].shape == (8,)
+            assert info["color"].shape == (8, 3)
+            assert set(info["shape"][:count]) <= set(SHAPES)
+            assert (info["shape"][count:] == "").all()
+            assert (info["color"][count:] == 0).all()
+            several += len(set(info["shape"][:count].tolist())) > 1
+            assert len(np.unique(info["color"][:count], axis=0)) == count
+            *_, info = env.step(int(actions.integers(2)))
+            kept = min(count, info["count"])
+            assert (info["shape"][:kept] == former["shape"][:kept]).all()
+            assert (info["color"][:kept] == former["color"][:kept]).all()
+    assert several > 100
+
+
+def test_an_episode_keeps_its_shape_and_colour() -> None:
+    """PAPER.md: "Shape and colour are drawn once per episode"."""
+    env = CountingEnv(terminate_on_target=False)
+    seen = set()
+    for seed in range(40):
+        _, first = env.reset(seed=seed)
+        for action in (1, 1, 0, 0):
+            *_, info = env.step(action)
+            assert info["shape"] == first["shape"]
+            assert info["color"].tolist() == first["color"].tolist()
+        seen.add((first["shape"], *first["color"].tolist()))
+    assert len(seen) == 40
+
+
+def test_noise_is_fresh_in_every_frame() -> None:
+    """DESIGN.md: background "noise": "fresh noise in every frame", uniform in every channel."""
+    env = CountingEnv(background="noise", terminate_on_target=False)
+    frames = [env.reset(seed=0, options={"count": 0})[0]]
+    for action in (0, 0, 0, 1, 0, 0, 0):  # clipped at 0 too
+        frames.append(env.step(action)[0])
+    frames.append(env.reset(options={"count": 0})[0])
+    for one, other in combinations(frames, 2):
+        assert (one == other).mean() == pytest.approx(1 / 256, abs=0.004)
+    empty = np.stack([frame for k, frame in enumerate(frames) if k != 4])
+    for channel in range(3):
+        values = np.bincount(empty[..., channel].ravel(), minlength=256)
+        assert stats.chisquare(values).pvalue > 0.001
+
+
+@pytest.mark.parametrize(("size", "scale"), [(32, 16), (64, 8), (100, 5), (200, 2), (256, 2)])
+def test_enlarging_repeats_each_pixel(size: int, scale: int) -> None:
+    """Issue 2: "shows the very scene of the last observation, enlarged without blur"."""
+    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    picture = enlarge(image)
+    assert picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture, np.kron(image, np.ones((scale, scale, 1), np.uint8)))
+
+
+@pytest.mark.parametrize("image_size", [32, 64, 150, 256])
+def test_render_shows_the_scene_of_the_last_observation(variant: dict, image_size: int) -> None:
+    """Issue 2: "`render_mode="rgb_array"` shows the very scene of the last observation, enlarged without blur"."""
+    env = gym.make("CountingEnv-v0", render_mode="rgb_array", image_size=image_size, **variant)
+    image, _ = env.reset(seed=0)
+    for action in (None, 1, 0, 0, 1):
+        if action is not None:
+            image, _, terminated, _, _ = env.step(action)
+            if terminated:
+                image, _ = env.reset()
+        picture = env.render()
+        scale = picture.shape[0] // image_size
+        assert picture.shape == (scale * image_size, scale * image_size, 3)
+        assert 256 < picture.shape[0] <= 512
+        np.testing.assert_array_equal(picture, np.kron(image, np.ones((scale, scale, 1), np.uint8)))
+        np.testing.assert_array_equal(picture[::scale, ::scale], image)
+
+
+@pytest.mark.parametrize("image_size", [32, 64, 150])
+def test_the_window_shows_the_same_picture(screen, image_size: int) -> None:
+    """Issue 2: "`"human"` opens a pygame window with the same picture", after each reset and step."""
+    env = gym.make("CountingEnv-v0", render_mode="human", image_size=image_size)
+    image, _ = env.reset(seed=0, options={"count": 8})
+    for action in (None, 1, 0, 0):
+        if action is not None:
+            image = env.step(action)[0]
+        window = screen.surfarray.array3d(screen.display.get_surface()).swapaxes(0, 1)
+        np.testing.assert_array_equal(window, enlarge(image))
+    env.close()
+    assert not screen.display.get_init()
+    env.close()

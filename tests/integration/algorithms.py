@@ -1,0 +1,70 @@
+"""Every algorithm that the callback serves, as small models on the coded environment."""
+
+import numpy as np
+import sb3_contrib
+import stable_baselines3
+from coded_env import make_coded_env
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from jepa_extractor import jepa_policy_kwargs
+
+UNCLIPPED = 1e9
+ENVS = 2
+DISCRETE, BOX = spaces.Discrete(3), spaces.Box(-2, 2, (2,), np.float32)
+ON_POLICY = {"n_steps": 16, "batch_size": 16, "n_epochs": 2, "max_grad_norm": UNCLIPPED}
+OFF_POLICY = {"learning_starts": 20, "train_freq": 4, "gradient_steps": 2, "batch_size": 16, "buffer_size": 200}
+CLIPPED = {"max_grad_norm": UNCLIPPED}
+
+# name: (policy, action space, arguments, whether share_features_extractor exists)
+ALGORITHMS = {
+    "PPO": ("CnnPolicy", DISCRETE, ON_POLICY, True),
+    "A2C": ("CnnPolicy", DISCRETE, {"n_steps": 8, **CLIPPED}, True),
+    "DQN": ("CnnPolicy", DISCRETE, {**OFF_POLICY, **CLIPPED}, False),
+    "SAC": ("CnnPolicy", BOX, OFF_POLICY, True),
+    "TD3": ("CnnPolicy", BOX, OFF_POLICY, True),
+    "DDPG": ("CnnPolicy", BOX, OFF_POLICY, True),
+    "QRDQN": ("CnnPolicy", DISCRETE, {**OFF_POLICY, **CLIPPED}, False),
+    "TQC": ("CnnPolicy", BOX, OFF_POLICY, True),
+    "CrossQ": ("MlpPolicy", BOX, OFF_POLICY, True),
+    "RecurrentPPO": ("CnnLstmPolicy", DISCRETE, ON_POLICY, True),
+    "MaskablePPO": ("CnnPolicy", DISCRETE, ON_POLICY, True),
+    "TRPO": ("CnnPolicy", DISCRETE, {"n_steps": 16, "batch_size": 16, "n_critic_updates": 2}, True),
+}
+JOINT = [name for name in ALGORITHMS if name != "TRPO"]
+WITH_SHARING = [(name, share) for name in JOINT for share in ((True, False) if ALGORITHMS[name][3] else (None,))]
+
+
+def make_model(
+    name, share=None, action_space=None, wrap=None, normalize_images=True, arguments=None, seed=0, **extractor_arguments
+):
+    """Return a model of algorithm ``name``; ``wrap`` changes its vector environment."""
+    policy, default_space, defaults, _ = ALGORITHMS[name]
+    action_space = default_space if action_space is None else action_space
+    env = DummyVecEnv([lambda number=number: make_coded_env(number, action_space) for number in range(ENVS)])
+    env = env if wrap is None else wrap(env)
+    policy_kwargs = {"normalize_images": normalize_images, "net_arch": [16]}
+    policy_kwargs |= jepa_policy_kwargs(action_space, latent_dim=8, **extractor_arguments)
+    if share is not None:
+        policy_kwargs["share_features_extractor"] = share
+    if name == "CrossQ":
+        policy_kwargs["net_arch"] = {"pi": [16], "qf": [16]}
+    if name == "RecurrentPPO":
+        policy_kwargs["lstm_hidden_size"] = 16
+    if name in ("TQC", "QRDQN"):
+        policy_kwargs["n_quantiles"] = 5
+    library = stable_baselines3 if hasattr(stable_baselines3, name) else sb3_contrib
+    return getattr(library, name)(
+        policy, env, policy_kwargs=policy_kwargs, seed=seed, device="cpu", **{**defaults, **(arguments or {})}
+    )
+
+
+def parameters(model):
+    """Return copies of everything in the model's policy."""
+    return {name: value.clone() for name, value in model.policy.state_dict().items()}
+
+
+def largest_difference(a, b):
+    """Return the largest difference of two sets of parameters."""
+    assert a.keys() == b.keys()
+    return max((a[name].double() - b[name].double()).abs().max().item() for name in a)
