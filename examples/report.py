@@ -35,7 +35,7 @@ def parse_arguments(description: str, steps: int, out: str) -> argparse.Namespac
     parser.add_argument("--out", type=Path, default=Path(out), help="output folder")
     parser.add_argument("--no-jepa", action="store_true", help="train Stable-Baselines3's own NatureCNN instead")
     parser.add_argument("--device", default="cpu", help="torch device")
-    parser.add_argument("--threads", type=int, default=4, help="torch threads")
+    parser.add_argument("--threads", type=int, default=2, help="torch threads")
     arguments = parser.parse_args()
     if arguments.steps < 1 or arguments.threads < 1 or arguments.seed < 0:
         parser.error("--steps and --threads take a positive integer, --seed one of at least 0")

@@ -1,0 +1,29 @@
+"""Train SAC on CountingEnvContinuous-v0 through a JEPA encoder, then test the policy and picture its latents."""
+
+from report import parse_arguments, train_and_report
+from stable_baselines3 import SAC
+from stable_baselines3.common.env_util import make_vec_env
+
+import counting_env  # noqa: F401  # registers CountingEnvContinuous-v0
+from jepa_extractor import JEPACallback, jepa_policy_kwargs
+
+arguments = parse_arguments(__doc__, steps=60_000, out="runs/sac")
+env = make_vec_env("CountingEnvContinuous-v0", n_envs=8, seed=arguments.seed)
+jepa = {} if arguments.no_jepa else jepa_policy_kwargs(env.action_space)
+model = SAC(
+    "CnnPolicy",
+    env,
+    learning_rate=1e-3,
+    buffer_size=20_000,
+    learning_starts=1_000,
+    batch_size=64,
+    gamma=0.9,
+    train_freq=1,
+    gradient_steps=1,
+    policy_kwargs={"net_arch": [64], **jepa},
+    tensorboard_log=str(arguments.out),
+    seed=arguments.seed,
+    device=arguments.device,
+)
+callback = None if arguments.no_jepa else JEPACallback(label="count", checkpoint_dir=arguments.out, seed=arguments.seed)
+train_and_report(model, callback, arguments)
