@@ -9,18 +9,21 @@ from gymnasium.envs.registration import register
 from counting_env.dynamics import count_mdp as count_mdp
 from counting_env.env import CountingEnv as CountingEnv
 from counting_env.sprites import SHAPES as SHAPES
+from counting_env.vector_env import CountingVectorEnv as CountingVectorEnv
 
-__all__ = ["SHAPES", "CountingEnv", "count_mdp"]
+__all__ = ["SHAPES", "CountingEnv", "CountingVectorEnv", "count_mdp"]
 
 register(
     id="CountingEnv-v0",
     entry_point="counting_env.env:CountingEnv",
+    vector_entry_point="counting_env.vector_env:CountingVectorEnv",
     max_episode_steps=4,
     reward_threshold=0.95,
 )
 register(
     id="CountingEnvContinuous-v0",
     entry_point="counting_env.env:CountingEnv",
+    vector_entry_point="counting_env.vector_env:CountingVectorEnv",
     max_episode_steps=4,
     reward_threshold=0.95,
     kwargs={"continuous": True},

@@ -1,0 +1,257 @@
+"""How fast is the environment, measured against the rate at which its arrays can be filled at all?
+
+    python benchmarks/environment.py --seconds 0.5 --out environment.json
+
+Prints Markdown tables and writes JSON. Every ratio is taken within one run, between contenders measured in turn,
+so that a busy or a slow machine changes both sides alike. Steps are those of single environments; resets, infos
+and all of the API's own work are inside the measurement. Actions are drawn before.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+import counting_env
+from counting_env import CountingVectorEnv
+
+SIZES = (1, 8, 64, 256, 1024)
+THREADS = (1, 2, 4)
+CARTPOLE, FILL_64, FILL_1024 = "CartPole-v1, gym.make", "fill, 64", "fill, 1024"
+GOALS = (  # measured, against, at least
+    ("batch, 64", FILL_64, 0.25),
+    ("batch, 64", CARTPOLE, 10.0),
+    ("batch, 1024", FILL_1024, 0.6),
+    ("batch, 8", "SyncVectorEnv, 8", 8.0),
+    ("CountingEnv-v0, gym.make", CARTPOLE, 0.5),
+    ("PPO rollouts, adapter", "PPO rollouts, DummyVecEnv", 1.0),
+)
+
+Contender = tuple[Callable[[], None], int]  # some work, and how many steps it makes
+
+
+def single(env: gym.Env[Any, Any], seed: int, steps: int = 64) -> Contender:
+    """Step one environment, and reset it where an episode ends."""
+    env.action_space.seed(seed)
+    actions = [env.action_space.sample() for _ in range(steps)]
+    env.reset(seed=seed)
+
+    def work() -> None:
+        for action in actions:
+            _, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                env.reset()
+
+    return work, steps
+
+
+def batch(env: gym.vector.VectorEnv[Any, Any, Any], seed: int, steps: int = 16) -> Contender:
+    """Step a vector environment that resets by itself."""
+    env.action_space.seed(seed)
+    actions = [env.action_space.sample() for _ in range(steps)]
+    env.reset(seed=seed)
+
+    def work() -> None:
+        for action in actions:
+            env.step(action)
+
+    return work, steps * env.num_envs
+
+
+def fill(num_envs: int, repeats: int = 16) -> Contender:
+    """Zero the observations of ``num_envs`` environments: the limit."""
+    images = np.ones((num_envs, 64, 64, 3), np.uint8)
+
+    def work() -> None:
+        for _ in range(repeats):
+            images.fill(0)
+
+    return work, repeats * num_envs
+
+
+def environments(seed: int) -> dict[str, Contender]:
+    """Return all contenders that need no torch."""
+
+    def make() -> gym.Env[Any, Any]:
+        return gym.make("CountingEnv-v0")
+
+    contenders = {
+        CARTPOLE: single(gym.make("CartPole-v1"), seed),
+        "CountingEnv-v0, gym.make": single(make(), seed),
+        "SyncVectorEnv, 8": batch(gym.vector.SyncVectorEnv([make] * 8), seed),
+        "AsyncVectorEnv, 8": batch(gym.vector.AsyncVectorEnv([make] * 8, context="spawn"), seed),
+    }
+    for n in SIZES:
+        contenders[f"fill, {n}"] = fill(n)
+        contenders[f"batch, {n}"] = batch(CountingVectorEnv(n, copy=False), seed)
+        contenders[f"batch, {n}, copy=True"] = batch(CountingVectorEnv(n), seed)
+        for threads in THREADS[1:]:
+            env = CountingVectorEnv(n, copy=False, threads=threads)
+            contenders[f"batch, {n}, {threads} threads"] = batch(env, seed)
+    try:
+        from minigrid.wrappers import RGBImgObsWrapper
+    except ImportError:
+        print("Minigrid is not installed: left out", file=sys.stderr)
+    else:
+        contenders["Minigrid, full RGB image"] = single(RGBImgObsWrapper(gym.make("MiniGrid-Empty-8x8-v0")), seed)
+    return contenders
+
+
+def rates(contenders: dict[str, Contender], seconds: float, repetitions: int) -> dict[str, list[float]]:
+    """Return steps per second of each contender, one figure for each repetition; contenders take turns."""
+    for work, _ in contenders.values():
+        work()  # compile, and touch the memory
+    measured: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repetitions):
+        for name, (work, steps) in contenders.items():
+            made, begin = 0, time.perf_counter()
+            while (elapsed := time.perf_counter() - begin) < seconds / repetitions:
+                work()
+                made += steps
+            measured[name].append(made / elapsed)
+    return measured
+
+
+def collections(seed: int, repetitions: int, num_envs: int = 8) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Return PPO's steps per second while it collects rollouts, and the share of that time spent in the environment."""
+    import torch
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+
+    from counting_env.sb3 import GymnasiumVecEnv
+
+    class Timed(VecEnvWrapper):
+        """Adds up the time that steps of the environment take."""
+
+        seconds = 0.0
+
+        def reset(self) -> Any:
+            return self.venv.reset()
+
+        def step_async(self, actions: Any) -> None:
+            begin = time.perf_counter()
+            super().step_async(actions)
+            self.seconds += time.perf_counter() - begin
+
+        def step_wait(self) -> Any:
+            begin = time.perf_counter()
+            result = self.venv.step_wait()
+            self.seconds += time.perf_counter() - begin
+            return result
+
+    class Clock(BaseCallback):
+        """Adds up the time between the start and the end of rollouts."""
+
+        seconds = 0.0
+
+        def _on_rollout_start(self) -> None:
+            self.begin = time.perf_counter()
+
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_end(self) -> None:
+            self.seconds += time.perf_counter() - self.begin
+
+    torch.set_num_threads(1)
+    n_steps = 32
+    made: dict[str, VecEnv] = {
+        "PPO rollouts, adapter": GymnasiumVecEnv(CountingVectorEnv(num_envs, autoreset_mode="SameStep")),
+        "PPO rollouts, DummyVecEnv": DummyVecEnv([lambda: gym.make("CountingEnv-v0")] * num_envs),
+    }
+    timed = {name: Timed(env) for name, env in made.items()}
+    models = {
+        name: PPO("CnnPolicy", env, n_steps=n_steps, batch_size=n_steps * num_envs, n_epochs=1, seed=seed, device="cpu")
+        for name, env in timed.items()
+    }
+    measured: dict[str, list[float]] = {name: [] for name in models}
+    environment, everything = dict.fromkeys(models, 0.0), dict.fromkeys(models, 0.0)
+    for repetition in range(repetitions + 1):  # the first warms up
+        for name, model in models.items():
+            clock = Clock()
+            timed[name].seconds = 0.0
+            model.learn(n_steps * num_envs, callback=clock, reset_num_timesteps=repetition == 0)
+            if repetition > 0:
+                measured[name].append(n_steps * num_envs / clock.seconds)
+                environment[name] += timed[name].seconds
+                everything[name] += clock.seconds
+    return measured, {name: environment[name] / everything[name] for name in models}
+
+
+def ratio(measured: dict[str, list[float]], name: str, other: str) -> float:
+    """Return the median over repetitions of the ratio of two contenders measured in the same one."""
+    return statistics.median(a / b for a, b in zip(measured[name], measured[other], strict=True))
+
+
+def tables(measured: dict[str, list[float]], shares: dict[str, float]) -> str:
+    """Return the results as Markdown."""
+    lines = ["| contender | steps/s (median) | of the fill rate | times CartPole |", "|---|---:|---:|---:|"]
+    for name, figures in measured.items():
+        size = name.split(", ")[1] if name.startswith("batch") else None
+        of_fill = f"{ratio(measured, name, f'fill, {size}'):.2f}" if size else ""
+        of_cartpole = "" if name.startswith("PPO") else f"{ratio(measured, name, CARTPOLE):.2f}"
+        lines.append(f"| {name} | {statistics.median(figures):,.0f} | {of_fill} | {of_cartpole} |")
+    lines += ["", "| goal | at least | measured | |", "|---|---:|---:|---|"]
+    for name, other, least in GOALS:
+        if name in measured and other in measured:
+            value = ratio(measured, name, other)
+            lines.append(f"| {name} ÷ {other} | {least} | {value:.2f} | {'met' if value >= least else 'MISSED'} |")
+    if shares:
+        lines.append("")
+        lines += [f"Share of {name} spent in the environment: {share:.1%}" for name, share in shares.items()]
+    return "\n".join(lines)
+
+
+def installed(package: str) -> str | None:
+    """Return the version of an installed package, or ``None``."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=1.0, help="time for each contender (default: %(default)s)")
+    parser.add_argument("--repetitions", type=int, default=10, help="turns for each contender (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of environments and actions (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("environment.json"), help="JSON file (default: %(default)s)")
+    arguments = parser.parse_args()
+
+    measured = rates(environments(arguments.seed), arguments.seconds, arguments.repetitions)
+    shares: dict[str, float] = {}
+    if installed("stable-baselines3"):
+        collected, shares = collections(arguments.seed, arguments.repetitions)
+        measured |= collected
+    print(tables(measured, shares))
+    report = {
+        "command": " ".join(["python", *sys.argv]),
+        "seed": arguments.seed,
+        "machine": {"processor": platform.processor() or platform.machine(), "system": platform.platform()},
+        "versions": {"python": platform.python_version()}
+        | {name: installed(name) for name in ("gymnasium", "numpy", "numba", "stable-baselines3", "torch", "minigrid")},
+        "steps_per_second": measured,
+        "share_in_environment": shares,
+        "goals": [
+            {"measured": name, "against": other, "at_least": least, "ratio": ratio(measured, name, other)}
+            for name, other, least in GOALS
+            if name in measured and other in measured
+        ],
+    }
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"\nWritten to {arguments.out}; counting_env {installed('counting-jepa') or counting_env.__name__}")
+
+
+if __name__ == "__main__":
+    main()

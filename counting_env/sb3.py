@@ -1,0 +1,262 @@
+"""GymnasiumVecEnv: any Gymnasium vector environment as a Stable-Baselines3 ``VecEnv``."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+from stable_baselines3.common.env_util import is_wrapped
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from counting_env.vector_env import CountingVectorEnv
+
+Mask = NDArray[np.bool_]
+
+
+class GymnasiumVecEnv(VecEnv):
+    """A Gymnasium ``VectorEnv`` in the form that Stable-Baselines3 trains on.
+
+    ``PPO("CnnPolicy", GymnasiumVecEnv(gym.make_vec("CountingEnv-v0", num_envs=8)))``. Image observations keep
+    the layout of the environment; Stable-Baselines3 itself moves the channels to the front where it has to.
+    ``VecMonitor``, ``VecNormalize`` and ``VecFrameStack`` go on top as usual.
+
+    ## The end of an episode
+    Stable-Baselines3 expects that a step which ends an episode already returns the first observation of the
+    next one, and the last observation in ``info["terminal_observation"]``. How it gets that depends on the
+    vector environment's ``metadata["autoreset_mode"]``:
+
+    - ``SAME_STEP`` does just that.
+    - ``DISABLED``: the adapter resets what has ended, by ``reset(options={"reset_mask": dones})``.
+    - ``NEXT_STEP``, with an environment that can be reset in part: the same. These are Gymnasium's own
+      ``SyncVectorEnv`` and ``AsyncVectorEnv`` (with shared memory), and ``CountingVectorEnv``.
+    - ``NEXT_STEP`` otherwise, for instance ``CartPole-v1`` in ``vector_entry_point`` mode: **each episode is one
+      step longer.** Such an environment spends a step on the reset, for which Stable-Baselines3 chooses an
+      action and stores a transition. No adapter can prevent this, so this one makes the transition true: the
+      episode rests for one step in its last state. The step that ends the episode returns its reward and its
+      last observation, but not yet ``done``; the next one, whose action is ignored, returns reward 0, ``done``,
+      the last observation as ``terminal_observation``, and the info of the end.
+
+      What it costs: one step in an episode's length teaches nothing new. Returns are exact, lengths are one too
+      high. After termination the value of the last state is learned as 0, which it is. After truncation the
+      extra step bootstraps the last state's value from itself, times gamma: a slight pull towards 0 there.
+
+    In the first three cases the transitions are exactly those of ``DummyVecEnv``.
+
+    Args:
+        vector_env: the environment; closing the adapter closes it.
+        partial_reset: whether ``reset(options={"reset_mask": mask})`` resets only where ``mask`` is true.
+            ``None``: known for the environments named above and for mode DISABLED, otherwise no. An environment
+            that ignores the mask would lose every running episode, so this is never tried out.
+
+    Raises:
+        TypeError: ``vector_env`` is not a Gymnasium vector environment.
+        ValueError: its metadata lack the autoreset mode.
+    """
+
+    def __init__(self, vector_env: VectorEnv[Any, Any, Any], partial_reset: bool | None = None) -> None:
+        if not isinstance(vector_env, VectorEnv):
+            raise TypeError(f"vector_env={vector_env!r} is not a gymnasium.vector.VectorEnv: make one by gym.make_vec")
+        mode = vector_env.metadata.get("autoreset_mode")
+        if not isinstance(mode, AutoresetMode):
+            raise ValueError(
+                f'metadata["autoreset_mode"]={mode!r} of {vector_env} is not a gymnasium.vector.AutoresetMode: '
+                "without it nobody knows when episodes begin"
+            )
+        self.vector_env = vector_env
+        self._mode = mode
+        if partial_reset is None:
+            partial_reset = _can_reset_in_part(vector_env)
+        self._partial_reset = mode == AutoresetMode.DISABLED or (mode == AutoresetMode.NEXT_STEP and partial_reset)
+        # Whoever says copy=True returns arrays of its own at each step; nobody else is trusted to.
+        self._owned = bool(getattr(vector_env.unwrapped, "copy", False))
+        self._actions: NDArray[Any] | None = None
+        self._resting: dict[int, dict[str, Any]] = {}  # sub-environments in the extra step, with the info of their end
+        super().__init__(vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space)
+
+    def reset(self) -> VecEnvObs:
+        """Begin an episode everywhere, with the seeds and options set before; return the observations."""
+        if any(options != self._options[0] for options in self._options):
+            raise ValueError("a Gymnasium vector environment takes the same reset options everywhere: give one dict")
+        observations, infos = self.vector_env.reset(
+            seed=self._seeds[0],  # sub-environment i gets seed + i, as VecEnv.seed() has it
+            options=self._options[0] or None,
+        )
+        self._reset_seeds()
+        self._reset_options()
+        self._resting = {}
+        self.reset_infos = _split_infos(self._own(infos), self.num_envs)
+        return self._own(observations)  # type: ignore[no-any-return]
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Keep ``actions`` for :meth:`step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step, and return observations, rewards (float32), dones and one info for each sub-environment."""
+        if self._actions is None:
+            raise RuntimeError("step_wait() without actions: call step_async(actions) first")
+        actions, self._actions = self._actions, None
+        observations, rewards, terminations, truncations, vector_infos = self.vector_env.step(actions)
+        rewards = np.array(rewards, np.float32)
+        dones = np.logical_or(terminations, truncations)
+        timeouts = np.logical_and(truncations, np.logical_not(terminations)).tolist()
+        vector_infos = self._own(vector_infos)
+        last_obs = vector_infos.pop("final_obs", None)
+        last_infos = _split_infos(vector_infos.pop("final_info", {}), self.num_envs)
+        for mask in ("_final_obs", "_final_info"):
+            vector_infos.pop(mask, None)
+        infos = _split_infos(vector_infos, self.num_envs)
+        ended = np.flatnonzero(dones).tolist()
+
+        if self._mode == AutoresetMode.SAME_STEP:
+            for i in ended:
+                self.reset_infos[i], infos[i] = infos[i], last_infos[i]
+                infos[i]["terminal_observation"] = last_obs[i]
+        elif self._partial_reset:
+            for i in ended:
+                infos[i]["terminal_observation"] = deepcopy(_row(observations, i))
+            if ended:
+                observations, vector_infos = self.vector_env.reset(options={"reset_mask": dones.copy()})
+                for i, info in enumerate(_split_infos(self._own(vector_infos), self.num_envs)):
+                    if dones[i]:
+                        self.reset_infos[i] = info
+
+        for info, timeout in zip(infos, timeouts, strict=True):
+            info["TimeLimit.truncated"] = timeout
+        if self._mode == AutoresetMode.NEXT_STEP and not self._partial_reset:
+            dones = self._rest(observations, ended, infos)
+        return self._own(observations), rewards, dones, infos
+
+    def _rest(self, observations: VecEnvObs, ended: list[int], infos: list[dict[str, Any]]) -> Mask:
+        """Put off the ends of this step to the next one, report those of the step before, and return the dones."""
+        dones = np.zeros(self.num_envs, np.bool_)
+        for i, info in self._resting.items():
+            dones[i] = True
+            self.reset_infos[i] = {key: value for key, value in infos[i].items() if key != "TimeLimit.truncated"}
+            infos[i] = info
+        self._resting = {}
+        for i in ended:
+            self._resting[i] = {**infos[i], "terminal_observation": deepcopy(_row(observations, i))}
+            infos[i] = {"TimeLimit.truncated": False}
+        return dones
+
+    def close(self) -> None:
+        """Close the vector environment."""
+        self.vector_env.close()
+
+    def get_images(self) -> Sequence[NDArray[Any] | None]:
+        """Return what each sub-environment renders."""
+        images: Any = self.vector_env.render()
+        return [None] * self.num_envs if images is None else list(images)
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return an attribute of each sub-environment; without such, the vector environment's own, repeated."""
+        env = self.vector_env.unwrapped
+        if isinstance(env, SyncVectorEnv | AsyncVectorEnv):
+            values = env.get_attr(attr_name)
+        else:
+            values = (getattr(_owner(self.vector_env, attr_name), attr_name),) * self.num_envs
+        return [values[i] for i in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of sub-environments; without such, the vector environment's own, for all ``indices`` only.
+
+        Raises:
+            ValueError: ``indices`` are given for an environment whose attributes belong to all.
+        """
+        env = self.vector_env.unwrapped
+        if isinstance(env, SyncVectorEnv | AsyncVectorEnv):
+            values = [value] * self.num_envs if indices is None else list(env.get_attr(attr_name))
+            for i in self._get_indices(indices):
+                values[i] = value
+            env.set_attr(attr_name, values)
+        else:
+            self._need_all(indices, attr_name)
+            setattr(_owner(self.vector_env, attr_name), attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call a method of each sub-environment and return the results.
+
+        Without sub-environments the vector environment's own method is called once; a tuple, list or array of
+        ``num_envs`` results is handed out one by one, anything else is repeated.
+
+        Raises:
+            ValueError: ``indices`` are given for an environment that can only call all.
+        """
+        env = self.vector_env.unwrapped
+        if isinstance(env, SyncVectorEnv):
+            subs = [env.envs[i] for i in self._get_indices(indices)]
+            return [sub.get_wrapper_attr(method_name)(*method_args, **method_kwargs) for sub in subs]
+        self._need_all(indices, method_name)
+        if isinstance(env, AsyncVectorEnv):
+            return list(env.call(method_name, *method_args, **method_kwargs))
+        result = getattr(_owner(self.vector_env, method_name), method_name)(*method_args, **method_kwargs)
+        if isinstance(result, tuple | list | np.ndarray) and len(result) == self.num_envs:
+            return list(result)
+        return [result] * self.num_envs
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """Say whether each sub-environment has this wrapper; false where there are none, or none within reach."""
+        env = self.vector_env.unwrapped
+        if not isinstance(env, SyncVectorEnv):
+            return [False for _ in self._get_indices(indices)]
+        return [is_wrapped(env.envs[i], wrapper_class) for i in self._get_indices(indices)]
+
+    def _need_all(self, indices: VecEnvIndices, name: str) -> None:
+        if list(self._get_indices(indices)) != list(range(self.num_envs)):
+            raise ValueError(f"indices={indices!r} with {name!r}: {self.vector_env} has it for all at once, give None")
+
+    def _own(self, data: Any) -> Any:
+        """Return ``data``, copied if the environment may write into it at the next step."""
+        return data if self._owned else deepcopy(data)
+
+
+def _can_reset_in_part(vector_env: VectorEnv[Any, Any, Any]) -> bool:
+    env = vector_env.unwrapped
+    if isinstance(env, AsyncVectorEnv):
+        return env.shared_memory  # without it, workers forget to cancel the reset that is due
+    return isinstance(env, SyncVectorEnv | CountingVectorEnv)
+
+
+def _owner(env: VectorEnv[Any, Any, Any], name: str) -> VectorEnv[Any, Any, Any]:
+    """Return the outermost of the wrapped environments that has ``name``; the innermost if none has."""
+    while not hasattr(env, name) and isinstance(env, VectorWrapper):
+        env = env.env
+    return env
+
+
+def _row(observations: Any, i: int) -> Any:
+    """Return the observation of sub-environment ``i``."""
+    if isinstance(observations, dict):
+        return {key: _row(value, i) for key, value in observations.items()}
+    if isinstance(observations, tuple):
+        return tuple(_row(value, i) for value in observations)
+    return observations[i]
+
+
+def _split_infos(vector_infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
+    """Return one info for each sub-environment from Gymnasium's arrays, of which ``"_" + key`` masks ``key``."""
+    infos: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+    for key, values in vector_infos.items():
+        if key.startswith("_") and key[1:] in vector_infos:
+            continue
+        mask = vector_infos.get(f"_{key}")
+        rows = _split_infos(values, num_envs) if isinstance(values, dict) else _rows(values, num_envs)
+        for i, (info, row) in enumerate(zip(infos, rows, strict=True)):
+            if mask is None or mask[i]:
+                info[key] = row
+    return infos
+
+
+def _rows(values: Any, num_envs: int) -> Sequence[Any]:
+    """Return the entries of an array, numbers as Python's own; what is no array of ``num_envs`` is repeated."""
+    if not isinstance(values, np.ndarray) or values.shape[:1] != (num_envs,):
+        return [values] * num_envs
+    return values.tolist() if values.ndim == 1 else list(values)

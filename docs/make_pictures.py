@@ -1,0 +1,92 @@
+"""Draw the pictures of docs/environment.md: python docs/make_pictures.py"""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+
+from counting_env import CountingEnv
+from counting_env.dynamics import reward_at
+from counting_env.rendering import capacity
+
+FOLDER = Path(__file__).parent / "images"
+ADD, REMOVE = 1, 0
+
+# name of the picture, options, start, actions
+EPISODES: list[tuple[str, dict[str, Any], dict[str, Any], list[Any]]] = [
+    ("default", {}, {"count": 2, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
+    ("continuous", {"continuous": True}, {"count": 6, "shape": "triangle"}, [-0.3, 0.8, -0.1, -1.0]),
+    ("dense", {"reward": "dense"}, {"count": 1, "shape": "square"}, [ADD, ADD, REMOVE, ADD]),
+    ("persist", {"placement": "persist"}, {"count": 2, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
+    ("object", {"appearance": "object"}, {"count": 2}, [ADD, REMOVE, ADD, ADD]),
+    ("noise", {"background": "noise"}, {"count": 2, "shape": "square"}, [ADD, REMOVE, ADD, ADD]),
+    ("target", {"target": 0}, {"count": 2, "shape": "stroke"}, [REMOVE, ADD, REMOVE, REMOVE]),
+    ("no_end", {"terminate_on_target": False}, {"count": 3, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
+]
+
+
+def draw_episode(name: str, options: dict[str, Any], start: dict[str, Any], actions: list[Any]) -> None:
+    """Save a strip of the frames of one episode, with what was done and what it gave above each."""
+    env = CountingEnv(**options)
+    image, _ = env.reset(seed=3, options={"color": (240, 170, 60), **start} if name != "object" else start)
+    frames = [("start", image)]
+    for action in actions:
+        given = np.array([action], np.float32) if env.options.continuous else action
+        image, reward, terminated, _, _ = env.step(given)
+        done = f"{action:+}" if env.options.continuous else ("remove", "add")[action]
+        frames.append((f"{done}\nreward {reward:g}{', end' if terminated else ''}", image))
+        if terminated:
+            break
+    figure, axes = plt.subplots(1, len(frames), figsize=(1.5 * len(frames), 2.0))
+    for axis, (title, frame) in zip(axes, frames, strict=True):
+        show(axis, frame, title)
+    save(figure, name)
+
+
+def draw_capacities() -> None:
+    """Save the fullest scene of several image sizes, all at the same scale."""
+    sizes = (32, 64, 128, 256)
+    figure, axes = plt.subplots(1, len(sizes), figsize=(9, 4.4), width_ratios=sizes)
+    for axis, size in zip(axes, sizes, strict=True):
+        most = capacity(size)
+        env = CountingEnv(image_size=size, max_count=most, appearance="object")
+        image, _ = env.reset(seed=1, options={"count": most})
+        show(axis, image, f"{size} pixels\n{most} objects")
+    save(figure, "sizes")
+
+
+def draw_rewards() -> None:
+    """Save both rewards over the count."""
+    counts = np.arange(9)
+    figure, axis = plt.subplots(figsize=(4, 2.2))
+    for dense, style in ((False, "o-"), (True, "s--")):
+        rewards = [reward_at(count, 4, 8, dense) for count in counts]
+        axis.plot(counts, rewards, style, label="dense" if dense else "sparse")
+    axis.set(xlabel="count arrived at", ylabel="reward", xticks=counts)
+    axis.legend()
+    save(figure, "rewards")
+
+
+def show(axis: Any, image: np.ndarray, title: str) -> None:
+    """Put ``image`` into ``axis`` without blur."""
+    axis.imshow(image, interpolation="nearest")
+    axis.set_title(title, fontsize=9)
+    axis.axis("off")
+
+
+def save(figure: Any, name: str) -> None:
+    """Write ``figure`` to the folder of pictures."""
+    figure.tight_layout(pad=0.4)
+    figure.savefig(FOLDER / f"{name}.png", dpi=80, metadata={"Software": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    mpl.use("Agg")
+    FOLDER.mkdir(exist_ok=True)
+    for episode in EPISODES:
+        draw_episode(*episode)
+    draw_capacities()
+    draw_rewards()

@@ -1,0 +1,348 @@
+"""GymnasiumVecEnv against Stable-Baselines3's own DummyVecEnv, step by step."""
+
+import copy
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor
+
+from counting_env import CountingVectorEnv
+from counting_env.sb3 import GymnasiumVecEnv
+
+MODES = list(AutoresetMode)
+
+
+def assert_equal(ours, theirs, path="result"):
+    """Assert that two nested results are equal; numbers may be Python's or NumPy's."""
+    if isinstance(ours, dict):
+        assert ours.keys() == theirs.keys(), path
+        for key in ours:
+            assert_equal(ours[key], theirs[key], f"{path}[{key!r}]")
+    elif isinstance(ours, tuple | list):
+        assert len(ours) == len(theirs), path
+        for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            assert_equal(a, b, f"{path}[{i}]")
+    else:
+        a, b = np.asarray(ours), np.asarray(theirs)
+        assert a.shape == b.shape, path
+        assert a.dtype == b.dtype, path
+        np.testing.assert_array_equal(a, b, err_msg=path)
+
+
+def assert_steps_equal(ours, theirs, steps, seed=3):
+    """Drive two VecEnvs with the same actions and compare all they return, and their reset infos."""
+    assert ours.seed(seed) == theirs.seed(seed)
+    assert ours.observation_space == theirs.observation_space
+    assert ours.action_space == theirs.action_space
+    kept = [(ours.reset(), theirs.reset())]
+    assert_equal(ours.reset_infos, theirs.reset_infos)
+    rng = np.random.default_rng(0)
+    dones = 0
+    for _ in range(steps):
+        if isinstance(ours.action_space, gym.spaces.Discrete):
+            actions = rng.integers(0, 2, ours.num_envs)
+        else:
+            actions = rng.uniform(-1, 1, (ours.num_envs, 1)).astype(np.float32)
+        kept.append((ours.step(actions), theirs.step(actions)))
+        assert_equal(ours.reset_infos, theirs.reset_infos)
+        dones += kept[-1][1][2].sum()
+    assert dones > ours.num_envs
+    for a, b in kept:  # only now: nothing that was returned may have been overwritten since
+        assert_equal(a, b)
+
+
+def dummy(env_id, num_envs, **options):
+    return DummyVecEnv([lambda: gym.make(env_id, **options)] * num_envs)
+
+
+@pytest.mark.parametrize("copies", [True, False], ids=["copy", "no-copy"])
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize(
+    "options", [{}, {"continuous": True, "reward": "dense", "terminate_on_target": False}, {"appearance": "object"}]
+)
+def test_counting_env(options, mode, copies):
+    """Tested on this environment in every autoreset mode, against DummyVecEnv step by step."""
+    ours = GymnasiumVecEnv(CountingVectorEnv(4, autoreset_mode=mode, copy=copies, **options))
+    assert_steps_equal(ours, dummy("CountingEnv-v0", 4, **options), 30)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_cartpole(vectorization, mode):
+    """Tested on Gymnasium's own CartPole-v1 in sync mode, against DummyVecEnv step by step."""
+    kwargs = {} if vectorization == "sync" else {"context": "spawn"}
+    vector_env = gym.make_vec(
+        "CartPole-v1",
+        num_envs=3,
+        vectorization_mode=vectorization,
+        vector_kwargs={"autoreset_mode": mode, **kwargs},
+        max_episode_steps=20,
+    )
+    ours = GymnasiumVecEnv(vector_env)
+    assert_steps_equal(ours, dummy("CartPole-v1", 3, max_episode_steps=20), 120)
+    ours.close()
+
+
+@pytest.mark.parametrize("limit", [12, 500])
+def test_cartpole_in_vector_entry_point_mode(limit):
+    """Tested on CartPole-v1 in vector_entry_point mode: DummyVecEnv's steps, plus one of rest at each end."""
+    vector_env = gym.make_vec(
+        "CartPole-v1", num_envs=3, vectorization_mode="vector_entry_point", max_episode_steps=limit
+    )
+    ours = GymnasiumVecEnv(vector_env)
+    ours.seed(0)
+    observations = ours.reset()
+    twins = [gym.make("CartPole-v1", max_episode_steps=limit) for _ in range(3)]
+
+    def restart(i):
+        """Begin the twin's episode where the vector environment began its own, whose random stream is another."""
+        twins[i].reset()
+        twins[i].unwrapped.state = vector_env.unwrapped.state[:, i].copy()
+
+    for i in range(3):
+        restart(i)
+    resting: dict = {}
+    rng = np.random.default_rng(0)
+    ends = 0
+    for _ in range(150):
+        last = observations
+        actions = rng.integers(0, 2, 3)
+        observations, rewards, dones, infos = ours.step(actions)
+        assert rewards.dtype == np.float32
+        for i in range(3):
+            if i in resting:
+                end, truncated = resting.pop(i)
+                assert (rewards[i], dones[i]) == (0, True)
+                np.testing.assert_array_equal(infos[i]["terminal_observation"], end)
+                np.testing.assert_array_equal(last[i], end)
+                assert infos[i]["TimeLimit.truncated"] == truncated
+                assert np.abs(observations[i]).max() <= 0.05  # a first observation
+                restart(i)
+                ends += 1
+            else:
+                observation, reward, terminated, truncated, _ = twins[i].step(int(actions[i]))
+                np.testing.assert_allclose(observations[i], observation, rtol=1e-5, atol=1e-6)
+                assert (rewards[i], dones[i], infos[i]["TimeLimit.truncated"]) == (reward, False, False)
+                assert "terminal_observation" not in infos[i]
+                if terminated or truncated:
+                    resting[i] = (observations[i].copy(), truncated and not terminated)
+    assert ends > 5
+    ours.close()
+
+
+def test_rest_carries_the_info_of_the_end():
+    """The extra step reports the info of the episode's end, and the new episode's in reset_infos."""
+    vector_env = CountingVectorEnv(2, max_episode_steps=2, terminate_on_target=False)
+    ours = GymnasiumVecEnv(vector_env, partial_reset=False)
+    twin = CountingVectorEnv(2, max_episode_steps=2, terminate_on_target=False)
+    ours.seed(5)
+    ours.reset()
+    twin.reset(seed=5)
+    up = np.ones(2, int)
+    plain = [twin.step(up) for _ in range(3)]
+    first, second, third = ours.step(up), ours.step(up), ours.step(up)
+    assert first[3][0]["count"] == plain[0][4]["count"][0]
+    assert second[3] == [{"TimeLimit.truncated": False}] * 2
+    for i in range(2):
+        assert third[3][i]["count"] == plain[1][4]["count"][i]
+        assert third[3][i]["TimeLimit.truncated"] is True
+        assert ours.reset_infos[i]["count"] == plain[2][4]["count"][i]
+        np.testing.assert_array_equal(third[3][i]["terminal_observation"], plain[1][0][i])
+    np.testing.assert_array_equal(third[0], plain[2][0])
+    assert third[2].all()
+
+
+def test_vec_monitor_counts_episodes():
+    """VecMonitor on top: returns as over DummyVecEnv; in vector_entry_point mode lengths are one too high."""
+    for ours, extra in [
+        (gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync"), 0),
+        (gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="vector_entry_point"), 1),
+    ]:
+        env = VecMonitor(GymnasiumVecEnv(ours))
+        env.seed(0)
+        env.reset()
+        episodes = []
+        for _ in range(100):
+            infos = env.step(np.array([0, 1]))[3]
+            episodes += [info["episode"] for info in infos if "episode" in info]
+        assert episodes
+        assert all(episode["l"] == episode["r"] + extra for episode in episodes)
+        env.close()
+
+
+def test_seeding_is_for_one_reset():
+    env = GymnasiumVecEnv(CountingVectorEnv(3))
+    env.seed(7)
+    first = env.reset()
+    second = env.reset()
+    assert not np.array_equal(first, second)
+    env.seed(7)
+    np.testing.assert_array_equal(env.reset(), first)
+
+
+def test_reset_options():
+    env = GymnasiumVecEnv(CountingVectorEnv(3))
+    env.set_options({"count": 2})
+    env.reset()
+    assert [info["count"] for info in env.reset_infos] == [2, 2, 2]
+    env.set_options([{"count": 2}, {}, {}])
+    with pytest.raises(ValueError, match="one dict"):
+        env.reset()
+
+
+@pytest.mark.parametrize("make", ["native", "sync"])
+def test_rendering(make):
+    """Rendering: images of all sub-environments, and one tiled picture."""
+    vector_env = gym.make_vec(
+        "CountingEnv-v0",
+        num_envs=3,
+        vectorization_mode="vector_entry_point" if make == "native" else "sync",
+        render_mode="rgb_array",
+    )
+    env = GymnasiumVecEnv(vector_env)
+    theirs = dummy("CountingEnv-v0", 3, render_mode="rgb_array")
+    for one in (env, theirs):
+        one.seed(0)
+        one.reset()
+    assert env.render_mode == "rgb_array"
+    assert_equal(list(env.get_images()), theirs.get_images())
+    np.testing.assert_array_equal(env.render(), theirs.render())
+
+
+def test_attributes_and_methods_of_sub_environments():
+    """env_method, get_attr and set_attr reach sub-environments where there are some."""
+    env = GymnasiumVecEnv(gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="sync"))
+    assert env.get_attr("gravity") == [9.8] * 3
+    env.set_attr("gravity", 1.0, indices=[1])
+    assert env.get_attr("gravity") == [9.8, 1.0, 9.8]
+    assert env.get_attr("gravity", indices=1) == [1.0]
+    env.set_attr("wind", 3.0)
+    assert env.get_attr("wind") == [3.0] * 3
+    assert env.env_method("has_wrapper_attr", "gravity", indices=[0, 2]) == [True, True]
+    assert env.env_is_wrapped(gym.wrappers.TimeLimit) == [True] * 3
+    assert env.env_is_wrapped(gym.wrappers.RecordEpisodeStatistics, indices=0) == [False]
+    assert not env.has_attr("weight")
+
+
+def test_attributes_and_methods_of_a_native_batch():
+    """A native batch has attributes for all at once, also under wrappers."""
+
+    class Wrapped(VectorWrapper):
+        def masks(self):
+            return np.eye(3, dtype=bool)
+
+    env = GymnasiumVecEnv(Wrapped(CountingVectorEnv(3)))
+    assert env.get_attr("threads", indices=[0, 2]) == [1, 1]
+    env.set_attr("threads", 2)
+    assert env.get_attr("threads") == [2] * 3
+    assert_equal(env.env_method("masks"), list(np.eye(3, dtype=bool)))
+    with pytest.raises(ValueError, match=r"indices=\[0\]"):
+        env.env_method("masks", indices=[0])
+    with pytest.raises(ValueError, match="indices=1"):
+        env.set_attr("threads", 3, indices=1)
+    assert env.env_is_wrapped(gym.wrappers.TimeLimit) == [False] * 3
+
+
+class DictObservation(gym.Env):
+    """Counts steps in two observations; ends after three."""
+
+    observation_space = gym.spaces.Dict(
+        {"step": gym.spaces.Box(0, 9, (1,), np.int64), "twice": gym.spaces.Box(0, 9, (2,))}
+    )
+    action_space = gym.spaces.Discrete(2)
+
+    def _observe(self):
+        return {"step": np.array([self.steps]), "twice": np.full(2, 2 * self.steps, np.float32)}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._observe(), {"nested": {"kind": "reset"}}
+
+    def step(self, action):
+        self.steps += 1
+        return self._observe(), 1.0, self.steps == 3, False, {"nested": {"kind": "step"}, "only": self.steps}
+
+
+@pytest.mark.parametrize("copies", [True, False])
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_dict_observations_and_nested_infos(mode, copies):
+    """Wraps any Gymnasium VectorEnv: also those with dictionaries for observations and in infos."""
+    ours = GymnasiumVecEnv(SyncVectorEnv([DictObservation] * 2, copy=copies, autoreset_mode=mode))
+    assert_steps_equal(ours, DummyVecEnv([DictObservation] * 2), 10)
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("algorithm", [PPO, DQN])
+@pytest.mark.usefixtures("one_thread")
+def test_training(algorithm):
+    """Images in the layout SB3 expects: its CnnPolicy learns and is evaluated, the same as on DummyVecEnv."""
+    settings = {"n_steps": 8, "batch_size": 16, "n_epochs": 1} if algorithm is PPO else {"buffer_size": 64}
+    if algorithm is DQN:
+        settings |= {"learning_starts": 8, "train_freq": 4, "batch_size": 8}
+    parameters = []
+    for env in (
+        GymnasiumVecEnv(CountingVectorEnv(2, image_size=36)),
+        GymnasiumVecEnv(CountingVectorEnv(2, image_size=36, autoreset_mode=AutoresetMode.SAME_STEP, copy=False)),
+        dummy("CountingEnv-v0", 2, image_size=36),
+    ):
+        small = {"features_extractor_kwargs": {"features_dim": 8}}
+        model = algorithm("CnnPolicy", VecMonitor(env), seed=0, device="cpu", policy_kwargs=small, **settings)
+        model.learn(32)
+        parameters.append([tensor.numpy().copy() for tensor in model.policy.state_dict().values()])
+        evaluate_policy(model, model.get_env(), n_eval_episodes=2)
+    for other in parameters[:2]:
+        assert all(np.array_equal(a, b) for a, b in zip(other, parameters[2], strict=True))
+
+
+def test_bad_input():
+    with pytest.raises(TypeError, match="make_vec"):
+        GymnasiumVecEnv(gym.make("CartPole-v1"))
+    nameless = CountingVectorEnv(2)
+    nameless.metadata = {}
+    with pytest.raises(ValueError, match="autoreset_mode"):
+        GymnasiumVecEnv(nameless)
+    with pytest.raises(RuntimeError, match="step_async"):
+        GymnasiumVecEnv(CountingVectorEnv(2)).step_wait()
+
+
+def test_usable_after_bad_actions():
+    ours, theirs = (GymnasiumVecEnv(CountingVectorEnv(2)) for _ in range(2))
+    for env in (ours, theirs):
+        env.seed(0)
+        env.reset()
+    with pytest.raises(gym.error.InvalidAction):
+        ours.step(np.array([0, 2]))
+    good = np.array([0, 1])
+    assert_equal(copy.deepcopy(ours.step(good)), theirs.step(good))
+
+
+def _make_single():
+    import counting_env  # noqa: F401  # a spawned process has registered nothing yet
+
+    return gym.make("CountingEnv-v0")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_subproc_vec_env(start_method):
+    """Safe in SubprocVecEnv with fork and spawn: the same observations as in one process."""
+    envs = SubprocVecEnv([_make_single] * 2, start_method=start_method), DummyVecEnv([_make_single] * 2)
+    for env in envs:
+        env.seed(0)
+    np.testing.assert_array_equal(*(env.reset() for env in envs))
+    for action in np.random.default_rng(0).integers(0, 2, (10, 2)):
+        np.testing.assert_array_equal(*(env.step(action)[0] for env in envs))
+    envs[0].close()
