@@ -59,8 +59,8 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
         max_episode_steps: steps after which an episode is truncated, at least 1; ``None``: never.
         autoreset_mode: a ``gymnasium.vector.AutoresetMode`` or its value.
         copy: whether each step returns arrays of its own. ``False`` returns the same arrays every time, which the
-            next step overwrites: nothing is allocated that grows with ``num_envs``. These observations are
-            read-only, since a step repaints only what has changed.
+            next step overwrites: nothing is allocated that grows with ``num_envs``. Observations and infos are
+            then read-only, since they are what the next step starts from.
         threads: how many threads share the work, at least 1; results do not depend on it.
         render_mode: ``"rgb_array"``: ``render()`` returns a tuple of enlarged images; ``None``: no pictures.
         **options: ``target``, ``max_count``, ``image_size``, ``continuous``, ``reward``, ``placement``,
@@ -115,8 +115,7 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
             np.zeros((self.num_envs, 1), np.float32) if self.options.continuous else np.zeros(self.num_envs, np.int64)
         )
         self._directions = np.zeros(self.num_envs, np.int64)
-        self._infos = self._make_infos()
-        self._partial_infos = self._make_infos()
+        self._partial_infos = InfoArrays(self.num_envs, self._rules)
         keeps_last = self.autoreset_mode == AutoresetMode.SAME_STEP
         self._last_images = np.empty_like(self._scenes.images if keeps_last else self._scenes.images[:0])
         self._executor: ThreadPoolExecutor | None = None
@@ -185,7 +184,7 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_executor", "_executor_process", "_read_only", "_last_rows", "_last_obs"):
+        for name in ("_executor", "_executor_process", "_images", "_live_info", "_last_rows", "_last_obs"):
             del state[name]
         return state
 
@@ -197,13 +196,17 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
 
     def _make_views(self) -> None:
         """Make the views of this environment's own arrays, which a copy of it must not take over."""
-        self._read_only = self._scenes.images.view()
-        self._read_only.flags.writeable = False
+        scenes = self._scenes
+        self._images = _read_only(scenes.images)
+        self._live_info = InfoArrays(self.num_envs, self._rules).as_dict()
+        self._live_info |= {
+            "count": _read_only(scenes.counts),
+            "color": _read_only(scenes.colors[_looks(self._rules)]),
+            "positions": _read_only(scenes.positions),
+            "is_success": _read_only(self._outcomes.successes),
+        }
         self._last_rows = _rows(self._last_images)
         self._last_obs = np.full(self.num_envs, None, object)
-
-    def _make_infos(self) -> "InfoArrays":
-        return InfoArrays(self.num_envs, self._rules)
 
     def _run(self, work: Callable[..., None], *arguments: Any) -> None:
         """Call ``work(*arguments, first, last)`` for ranges that cover all sub-environments, one in each thread."""
@@ -263,12 +266,14 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
         return f"{REMOVE} (remove) or {ADD} (add)"
 
     def _observe(self) -> Observations:
-        return self._scenes.images.copy() if self.copy else self._read_only
+        return self._scenes.images.copy() if self.copy else self._images
 
     def _info(self, only: NDArray[np.bool_] | None = None) -> dict[str, Any]:
         """Return the info of all sub-environments, or of those where ``only`` (``num_envs``,) is true."""
-        kept = self._infos if only is None else self._partial_infos
-        infos = self._make_infos() if self.copy else kept
+        if only is None and not self.copy:  # the other arrays are views of the scenes
+            _write_names(self._scenes, self._rules, self._live_info["shape"])
+            return dict(self._live_info)
+        infos = InfoArrays(self.num_envs, self._rules) if self.copy else self._partial_infos
         infos.fill(self._scenes, self._outcomes.successes)
         if only is not None:
             infos.blank_all_but(only)
@@ -300,7 +305,7 @@ class InfoArrays:
     def __init__(self, num_envs: int, rules: Rules) -> None:
         n, m = num_envs, rules.max_count
         looks = (n, m) if rules.per_object else (n,)
-        self._per_object = rules.per_object
+        self._rules = rules
         self._values: dict[str, Array] = {
             "count": np.zeros(n, np.int64),
             "shape": np.full(looks, None, object),
@@ -314,10 +319,9 @@ class InfoArrays:
     def fill(self, scenes: Scenes, successes: NDArray[np.bool_]) -> None:
         """Write the values of all sub-environments."""
         values = self._values
-        looks: Any = slice(None) if self._per_object else (slice(None), 0)
         np.copyto(values["count"], scenes.counts)
-        np.take(_NAMES, scenes.shapes[looks], out=values["shape"], mode="clip")  # other modes make a copy first
-        np.copyto(values["color"], scenes.colors[looks])
+        _write_names(scenes, self._rules, values["shape"])
+        np.copyto(values["color"], scenes.colors[_looks(self._rules)])
         np.copyto(values["positions"], scenes.positions)
         np.copyto(values["is_success"], successes)
 
@@ -336,6 +340,22 @@ class InfoArrays:
 
 
 _NAMES = np.array([*SHAPES, ""], dtype=np.object_)
+
+
+def _looks(rules: Rules) -> Any:
+    """Return the index that leaves of (n, l, ...) what an info shows: one look for each object, or for each scene."""
+    return slice(None) if rules.per_object else (slice(None), 0)
+
+
+def _write_names(scenes: Scenes, rules: Rules, names: Array) -> None:
+    """Write the names of all shapes into an object array."""
+    np.take(_NAMES, scenes.shapes[_looks(rules)], out=names, mode="clip")  # other modes make a copy first
+
+
+def _read_only(array: Array) -> Array:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 @kernel

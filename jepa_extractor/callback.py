@@ -57,8 +57,8 @@ class JEPACallback(BaseCallback):
     Args:
         dynamics_weight: weight of the latent dynamics loss, at least 0.
         auxiliary_weight: weight of each auxiliary task's loss, at least 0; or a dict that names each.
-        batch_size: transitions in an auxiliary batch; ``None``: a quarter of the algorithm's own batch, so that
-            the cost stays in proportion.
+        batch_size: transitions in an auxiliary batch; ``None``: an eighth of the algorithm's own batch, but
+            at least 8, so that the cost stays in proportion.
         every: only at every ``every``-th step of the owning optimizer.
         mode: ``"joint"`` or ``"alternating"``; TRPO takes only the latter.
         max_grad_norm: largest norm of the auxiliary gradient; ``None`` for no clip.
@@ -167,7 +167,7 @@ class JEPACallback(BaseCallback):
                 for owned in found.values():
                     parameters = [p for extractor in owned.extractors for p in extractor.parameters()]
                     owned.optimizer = sb3_adapter.make_optimizer(self.model, parameters)
-        self._transitions = self.batch_size or max(1, sb3_adapter.batch_size(self.model) // 4)
+        self._transitions = self.batch_size or max(8, sb3_adapter.batch_size(self.model) // 8)
 
     def _on_training_start(self) -> None:
         self._fill_ring()
@@ -181,7 +181,7 @@ class JEPACallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # after a rollout's end it would be too late: stored log-probabilities would belong to another encoder
-        if self.mode != "alternating" or len(self.ring) == 0:
+        if self.mode != "alternating" or not self.ring:
             return
         for owned in self._owned.values():
             assert owned.optimizer is not None
@@ -220,7 +220,7 @@ class JEPACallback(BaseCallback):
         """Count a step of ``owner`` and, in joint mode, add the auxiliary gradient; see ``StepListener``."""
         owned = self._owned[owner]
         owned.steps += 1
-        if self.mode == "alternating" or owned.steps % self.every or len(self.ring) == 0:
+        if self.mode == "alternating" or owned.steps % self.every or not self.ring:
             return
         if policy_norm is not None:
             gradients = [p.grad for group in owner.param_groups for p in group["params"] if p.grad is not None]

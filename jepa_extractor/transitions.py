@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jepa_extractor.checks import require_integer
 
-_ARRAYS = ("_frames", "_actions", "_rewards", "_terminated", "_labels", "_complete", "_newest")
+_ARRAYS = ("_frames", "_actions", "_rewards", "_terminated", "_labels", "_complete", "_newest", "_filled")
 
 
 class TransitionBatch(NamedTuple):
@@ -63,12 +63,17 @@ class TransitionRing:
         self._labels = np.full(size, np.nan, np.float32)
         self._complete = np.zeros(size, np.bool_)  # whether an action was taken at the frame: it begins a transition
         self._newest = np.full(num_envs, -1)  # slot of the frame at which the next action will be taken
+        self._filled = np.zeros(num_envs, np.int64)  # slots written so far
         self._envs = np.arange(num_envs)
         self._rng = np.random.default_rng(seed)
 
     def __len__(self) -> int:
         """Return the number of transitions that can be drawn."""
-        return int(self._complete.sum())
+        return int(np.count_nonzero(self._complete))
+
+    def __bool__(self) -> bool:
+        """Return whether any transition can be drawn."""
+        return bool((self._filled > 1).any())
 
     def begin(self, observations: NDArray[np.generic], labels: NDArray[np.float32]) -> None:
         """Begin a new stretch in every environment, at ``observations`` (n, ...) with ``labels`` (n,)."""
@@ -139,14 +144,16 @@ class TransitionRing:
         Raises:
             ValueError: the ring is empty.
         """
-        if not self._complete.any():
+        if not self:
             raise ValueError("the ring holds no transition yet")
         env = np.empty(batch_size, np.intp)
         slot = np.empty(batch_size, np.intp)
         missing = np.arange(batch_size)
+        filled = int(self._filled.max())
         while missing.size:  # frames that begin no transition are drawn again: at most every second one is such
             env[missing] = self._rng.integers(len(self._envs), size=missing.size)
-            slot[missing] = self._rng.integers(self._slots, size=missing.size)
+            age = self._rng.integers(filled, size=missing.size)
+            slot[missing] = (self._newest[env[missing]] - age) % self._slots
             missing = missing[~self._complete[env[missing], slot[missing]]]
         return self._stretch(env, slot, horizon)
 
@@ -174,6 +181,7 @@ class TransitionRing:
     def _append(self, envs: NDArray[np.intp], observations: NDArray[np.generic], labels: NDArray[np.float32]) -> None:
         slots = (self._newest[envs] + 1) % self._slots
         self._newest[envs] = slots
+        self._filled[envs] = np.minimum(self._filled[envs] + 1, self._slots)
         self._complete[envs, slots] = False
         self._frames[envs, slots] = observations
         self._labels[envs, slots] = labels

@@ -47,7 +47,7 @@ def train_in_two_parts(name, callbacks, tmp_path, half):
     return loaded
 
 
-@pytest.mark.parametrize("half", [100, pytest.param(2_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("half", [200, pytest.param(2_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["PPO", "DQN"])
 @pytest.mark.parametrize("mode", [None, "joint", "alternating"])
 def test_resumed_equals_uninterrupted(name, mode, half, tmp_path):
@@ -67,9 +67,9 @@ def test_without_the_state_training_differs(tmp_path):
     """What is saved matters: a callback that starts anew draws other batches."""
     callbacks = (JEPACallback(batch_size=8), JEPACallback(batch_size=8))
     callbacks[1].load = lambda path: callbacks[1]
-    resumed = train_in_two_parts("PPO", callbacks, tmp_path, 100)
+    resumed = train_in_two_parts("PPO", callbacks, tmp_path, 200)
     whole = make_model("PPO", arguments=ARGUMENTS["PPO"])
-    whole.learn(200, callback=JEPACallback(batch_size=8))
+    whole.learn(400, callback=JEPACallback(batch_size=8))
     assert largest_difference(parameters(whole), parameters(resumed)) > 0
 
 

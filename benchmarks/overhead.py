@@ -1,0 +1,77 @@
+"""What does the auxiliary cost? Wall time of training with JEPACallback against the same encoder without.
+
+    python benchmarks/overhead.py --repetitions 5 --out overhead.json
+
+Both trainings are at Stable-Baselines3's default arguments and the callback's, on one torch thread, and advance in
+turn within one process, so that a busy machine changes both alike. Ratios are medians over repetitions.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from results import add_out, environment_facts, markdown_table, write_json
+from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+
+import counting_env  # noqa: F401  # registers the environments
+from jepa_extractor import JEPACallback, jepa_policy_kwargs
+
+# algorithm: (environment, number of them, arguments that shorten the measurement only, steps a repetition, goal)
+CASES: dict[type[BaseAlgorithm], tuple[str, int, dict[str, Any], int, float]] = {
+    PPO: ("CountingEnv-v0", 8, {"n_steps": 64}, 512, 0.35),
+    DQN: ("CountingEnv-v0", 1, {"learning_starts": 200, "buffer_size": 2_000}, 400, 0.60),
+    SAC: ("CountingEnvContinuous-v0", 1, {"learning_starts": 100, "buffer_size": 2_000}, 20, 0.25),
+}
+
+
+def trainer(algorithm: type[BaseAlgorithm], callback: JEPACallback | None) -> Callable[[], float]:
+    """Return a function that trains on for one repetition and returns the seconds a step."""
+    env_id, num_envs, arguments, steps, _ = CASES[algorithm]
+    env = make_vec_env(env_id, n_envs=num_envs, seed=0)
+    policy_kwargs = jepa_policy_kwargs(env.action_space)
+    model = algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, seed=0, device="cpu", **arguments)
+    model.learn(max(steps, 2 * arguments.get("learning_starts", 0)), callback=callback)  # warm, and past its start
+
+    def train() -> float:
+        start = time.perf_counter()
+        model.learn(steps, callback=callback, reset_num_timesteps=False)
+        return (time.perf_counter() - start) / steps
+
+    return train
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=7, help="measurements of each training (default: 7)")
+    add_out(parser)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows, figures = [], {}
+    for algorithm, (*_, goal) in CASES.items():
+        plain, joint = trainer(algorithm, None), trainer(algorithm, JEPACallback())
+        pairs = [(plain(), joint()) for _ in range(arguments.repetitions)]
+        ratios = [with_auxiliary / without for without, with_auxiliary in pairs]
+        figures[algorithm.__name__] = {"seconds_a_step": pairs, "ratios": ratios, "median_ratio": statistics.median(ratios)}
+        rows.append(
+            [
+                algorithm.__name__,
+                f"{1000 * statistics.median(pair[0] for pair in pairs):.2f}",
+                f"{1000 * statistics.median(pair[1] for pair in pairs):.2f}",
+                f"{100 * (statistics.median(ratios) - 1):+.0f}%",
+                f"{100 * (min(ratios) - 1):+.0f}% .. {100 * (max(ratios) - 1):+.0f}%",
+                f"{100 * goal:+.0f}%",
+            ]
+        )
+    print(markdown_table(["algorithm", "without, ms a step", "joint, ms a step", "added, median", "range", "at most"], rows))
+    write_json(Path(arguments.out), {**environment_facts(), "torch_threads": 1, "figures": figures})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""How a benchmark says what it measured: a Markdown table, and JSON with what it takes to measure it again."""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("gymnasium", "numba", "numpy", "scipy", "stable-baselines3", "torch")
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Add ``--out``: the JSON file, named after the script unless told otherwise."""
+    default = Path("runs/benchmarks") / Path(sys.argv[0]).with_suffix(".json").name
+    parser.add_argument("--out", default=default, help=f"JSON file to write (default: {default})")
+
+
+def environment_facts() -> dict[str, Any]:
+    """Return the command, the machine and the versions."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.platform()},
+        "versions": {"python": platform.python_version(), **versions},
+    }
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table whose first column is aligned left and whose others are aligned right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write ``content``, and say where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n")
+    print(f"\nwritten to {path}")
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
