@@ -58,7 +58,11 @@ def main() -> None:
         plain, joint = trainer(algorithm, None), trainer(algorithm, JEPACallback())
         pairs = [(plain(), joint()) for _ in range(arguments.repetitions)]
         ratios = [with_auxiliary / without for without, with_auxiliary in pairs]
-        figures[algorithm.__name__] = {"seconds_a_step": pairs, "ratios": ratios, "median_ratio": statistics.median(ratios)}
+        figures[algorithm.__name__] = {
+            "seconds_a_step": pairs,
+            "ratios": ratios,
+            "median_ratio": statistics.median(ratios),
+        }
         rows.append(
             [
                 algorithm.__name__,
@@ -69,7 +73,11 @@ def main() -> None:
                 f"{100 * goal:+.0f}%",
             ]
         )
-    print(markdown_table(["algorithm", "without, ms a step", "joint, ms a step", "added, median", "range", "at most"], rows))
+    print(
+        markdown_table(
+            ["algorithm", "without, ms a step", "joint, ms a step", "added, median", "range", "at most"], rows
+        )
+    )
     write_json(Path(arguments.out), {**environment_facts(), "torch_threads": 1, "figures": figures})
 
 

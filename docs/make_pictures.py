@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/environment.md: python docs/make_pictures.py"""
+"""Draw the pictures of README.md and docs/environment.md: python docs/make_pictures.py"""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-from counting_env import CountingEnv
+from counting_env import SHAPES, CountingEnv
 from counting_env.dynamics import reward_at
 from counting_env.rendering import capacity
 
@@ -43,6 +43,17 @@ def draw_episode(name: str, options: dict[str, Any], start: dict[str, Any], acti
     for axis, (title, frame) in zip(axes, frames, strict=True):
         show(axis, frame, title)
     save(figure, name)
+
+
+def draw_counts() -> None:
+    """Save one scene of every count, in the shapes' turn."""
+    env = CountingEnv()
+    env.reset(seed=6)
+    figure, axes = plt.subplots(1, 9, figsize=(12, 1.6))
+    for count, axis in enumerate(axes):
+        image, _ = env.reset(options={"count": count, "shape": SHAPES[count % len(SHAPES)]})
+        show(axis, image, f"{count}")
+    save(figure, "counts")
 
 
 def draw_capacities() -> None:
@@ -88,5 +99,6 @@ if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for episode in EPISODES:
         draw_episode(*episode)
+    draw_counts()
     draw_capacities()
     draw_rewards()

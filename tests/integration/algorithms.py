@@ -1,6 +1,7 @@
 """Every algorithm that the callback serves, as small models on the coded environment."""
 
 import numpy as np
+import pytest
 import sb3_contrib
 import stable_baselines3
 from coded_env import make_coded_env
@@ -31,8 +32,19 @@ ALGORITHMS = {
     "MaskablePPO": ("CnnPolicy", DISCRETE, ON_POLICY, True),
     "TRPO": ("CnnPolicy", DISCRETE, {"n_steps": 16, "batch_size": 16, "n_critic_updates": 2}, True),
 }
-JOINT = [name for name in ALGORITHMS if name != "TRPO"]
-WITH_SHARING = [(name, share) for name in JOINT for share in ((True, False) if ALGORITHMS[name][3] else (None,))]
+QUICK = ("PPO", "DQN", "SAC")  # in the default suite; the others run with the slow tests
+
+
+def with_marks(*case):
+    """Return a test case, whose first entry names an algorithm, slow unless that is a quick one."""
+    return pytest.param(*case, marks=() if case[0] in QUICK else pytest.mark.slow)
+
+
+ALL = [with_marks(name) for name in ALGORITHMS]
+JOINT = [with_marks(name) for name in ALGORITHMS if name != "TRPO"]
+SHARING = [(name, share) for name, case in ALGORITHMS.items() for share in ((True, False) if case[3] else (None,))]
+ALL_SHARING = [with_marks(*case) for case in SHARING]
+JOINT_SHARING = [with_marks(*case) for case in SHARING if case[0] != "TRPO"]
 
 
 def make_model(

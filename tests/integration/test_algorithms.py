@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import stable_baselines3
 import torch
-from algorithms import ALGORITHMS, BOX, JOINT, WITH_SHARING, largest_difference, make_model, parameters
+from algorithms import ALL, ALL_SHARING, BOX, JOINT, JOINT_SHARING, largest_difference, make_model, parameters
 from coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode
 from gymnasium import spaces
 from stable_baselines3 import PPO
@@ -15,7 +15,6 @@ from jepa_extractor import JEPACallback, jepa_policy_kwargs
 from jepa_extractor.sb3_adapter import policy_actions, trained_extractors
 
 STEPS = 96
-EVERYTHING = [*WITH_SHARING, ("TRPO", True), ("TRPO", False)]
 
 
 def mode_of(name):
@@ -29,7 +28,7 @@ class RecordOnly(JEPACallback):
         pass
 
 
-@pytest.mark.parametrize(("name", "share"), WITH_SHARING)
+@pytest.mark.parametrize(("name", "share"), JOINT_SHARING)
 def test_joint_equals_patched_backward(name, share, monkeypatch):
     """For every algorithm and sharing option: joint equals a patched backward exactly with clipping off."""
     model = make_model(name, share)
@@ -63,7 +62,7 @@ def test_joint_equals_patched_backward(name, share, monkeypatch):
     assert len(added) == callback.updates > 0
 
 
-@pytest.mark.parametrize(("name", "share"), WITH_SHARING)
+@pytest.mark.parametrize(("name", "share"), JOINT_SHARING)
 def test_weight_zero_is_bit_identical_to_no_callback(name, share):
     """Weight 0 is bit-identical to no callback."""
     with_callback = make_model(name, share)
@@ -73,7 +72,7 @@ def test_weight_zero_is_bit_identical_to_no_callback(name, share):
     assert largest_difference(parameters(with_callback), parameters(without)) == 0.0
 
 
-@pytest.mark.parametrize(("name", "share"), EVERYTHING)
+@pytest.mark.parametrize(("name", "share"), ALL_SHARING)
 def test_encoder_and_heads_move(name, share):
     """Encoder and heads move, in every extractor that an optimizer trains; auxiliary gradients are counted right."""
     model = make_model(name, share)
@@ -109,7 +108,7 @@ def test_alternating_mode(name):
 
 def test_trpo_takes_alternating_only():
     """TRPO takes alternating only and says so."""
-    with pytest.raises(ValueError, match="TRPO.*alternating"):
+    with pytest.raises(ValueError, match=r"TRPO.*alternating"):
         make_model("TRPO").learn(32, callback=JEPACallback())
 
 
@@ -153,7 +152,7 @@ def test_other_actions(name, action_space):
         assert stored.rewards[row, 0] == pytest.approx(coded_reward(number, episode, time, action), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("wrapper", ["plain", "frame stack", "normalized"])
 def test_transitions_are_right(name, wrapper):
     """Transitions are right for every algorithm, with time-outs, VecFrameStack and VecNormalize, and for k > 1."""
@@ -187,7 +186,7 @@ def test_transitions_are_right(name, wrapper):
         assert not batch.mask[row, 1] or time + 2 <= length
 
 
-@pytest.mark.parametrize("name", ["PPO", "SAC"])
+@pytest.mark.parametrize("name", ["PPO", pytest.param("SAC", marks=pytest.mark.slow)])
 def test_flat_vectors(name):
     """Flat vectors go through an MLP encoder."""
     space = spaces.Discrete(2) if name == "PPO" else spaces.Box(-2, 2, (1,), np.float32)
@@ -223,7 +222,7 @@ def test_a_weight_for_each_task():
     for name, head in heads.items():
         moved = [not torch.equal(p, old) for p, old in zip(head.parameters(), before[name], strict=True)]
         assert all(moved) if name == "reward" else not any(moved)
-    with pytest.raises(ValueError, match="auxiliary_weight=.*random, reward"):
+    with pytest.raises(ValueError, match=r"auxiliary_weight=.*random, reward"):
         model.learn(STEPS, callback=JEPACallback(auxiliary_weight={"reward": 1.0}))
 
 

@@ -126,7 +126,7 @@ def test_state_of_another_callback(tmp_path):
     callback = JEPACallback()
     model.learn(32, callback=callback)
     callback.save(tmp_path / "jepa.pt")
-    with pytest.raises(ValueError, match="mode='joint'.*mode='alternating'"):
+    with pytest.raises(ValueError, match=r"mode='joint'.*mode='alternating'"):
         JEPACallback(mode="alternating").load(tmp_path / "jepa.pt")
     with pytest.raises(ValueError, match="buffer_size must be the same"):
         model.learn(32, callback=JEPACallback(buffer_size=100).load(tmp_path / "jepa.pt"))

@@ -19,7 +19,7 @@ def command(out, *arguments):
     return [sys.executable, "-W", "error", "examples/train_ppo.py", "--out", str(out), "--threads", "2", *arguments]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--no-jepa"]])
+@pytest.mark.parametrize("arguments", [[], pytest.param(["--no-jepa"], marks=pytest.mark.slow)])
 def test_a_short_training_leaves_everything(tmp_path, arguments):
     """The output folder holds model.zip, latent.png, result.json and TensorBoard logs; a table is printed."""
     run = subprocess.run(
