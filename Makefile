@@ -26,6 +26,7 @@ format: $(INSTALLED)  ## bring the code into its form
 
 bench: $(INSTALLED)  ## print the measurements
 	$(BIN)/python benchmarks/environment.py
+	$(BIN)/python benchmarks/overhead.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

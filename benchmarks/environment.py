@@ -1,6 +1,6 @@
 """How fast is the environment, measured against the rate at which its arrays can be filled at all?
 
-    python benchmarks/environment.py --seconds 0.5 --out environment.json
+    python benchmarks/environment.py --seconds 1 --repetitions 10
 
 Prints Markdown tables and writes JSON. Every ratio is taken within one run, between contenders measured in turn,
 so that a busy or a slow machine changes both sides alike. Steps are those of single environments; resets, infos
@@ -8,20 +8,18 @@ and all of the API's own work are inside the measurement. Actions are drawn befo
 """
 
 import argparse
-import json
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from results import add_out, environment_facts, markdown_table, write_json
 
-import counting_env
 from counting_env import CountingVectorEnv
 
 SIZES = (1, 8, 64, 256, 1024)
@@ -195,29 +193,25 @@ def ratio(measured: dict[str, list[float]], name: str, other: str) -> float:
 
 def tables(measured: dict[str, list[float]], shares: dict[str, float]) -> str:
     """Return the results as Markdown."""
-    lines = ["| contender | steps/s (median) | of the fill rate | times CartPole |", "|---|---:|---:|---:|"]
+    rows = []
     for name, figures in measured.items():
         size = name.split(", ")[1] if name.startswith("batch") else None
         of_fill = f"{ratio(measured, name, f'fill, {size}'):.2f}" if size else ""
         of_cartpole = "" if name.startswith("PPO") else f"{ratio(measured, name, CARTPOLE):.2f}"
-        lines.append(f"| {name} | {statistics.median(figures):,.0f} | {of_fill} | {of_cartpole} |")
-    lines += ["", "| goal | at least | measured | |", "|---|---:|---:|---|"]
+        rows.append([name, f"{statistics.median(figures):,.0f}", of_fill, of_cartpole])
+    goals = []
     for name, other, least in GOALS:
         if name in measured and other in measured:
             value = ratio(measured, name, other)
-            lines.append(f"| {name} ÷ {other} | {least} | {value:.2f} | {'met' if value >= least else 'MISSED'} |")
-    if shares:
-        lines.append("")
-        lines += [f"Share of {name} spent in the environment: {share:.1%}" for name, share in shares.items()]
+            goals.append([f"{name} ÷ {other}", f"{least}", f"{value:.2f}", "met" if value >= least else "MISSED"])
+    lines = [
+        markdown_table(["contender", "steps/s (median)", "of the fill rate", "times CartPole"], rows),
+        "",
+        markdown_table(["goal", "at least", "measured", ""], goals),
+        "",
+        *(f"Share of {name} spent in the environment: {share:.1%}" for name, share in shares.items()),
+    ]
     return "\n".join(lines)
-
-
-def installed(package: str) -> str | None:
-    """Return the version of an installed package, or ``None``."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def main() -> None:
@@ -226,21 +220,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="time for each contender (default: %(default)s)")
     parser.add_argument("--repetitions", type=int, default=10, help="turns for each contender (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of environments and actions (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("environment.json"), help="JSON file (default: %(default)s)")
+    add_out(parser)
     arguments = parser.parse_args()
 
     measured = rates(environments(arguments.seed), arguments.seconds, arguments.repetitions)
     shares: dict[str, float] = {}
-    if installed("stable-baselines3"):
+    if find_spec("stable_baselines3") is not None:
         collected, shares = collections(arguments.seed, arguments.repetitions)
         measured |= collected
     print(tables(measured, shares))
     report = {
-        "command": " ".join(["python", *sys.argv]),
+        **environment_facts(),
         "seed": arguments.seed,
-        "machine": {"processor": platform.processor() or platform.machine(), "system": platform.platform()},
-        "versions": {"python": platform.python_version()}
-        | {name: installed(name) for name in ("gymnasium", "numpy", "numba", "stable-baselines3", "torch", "minigrid")},
         "steps_per_second": measured,
         "share_in_environment": shares,
         "goals": [
@@ -249,8 +240,7 @@ def main() -> None:
             if name in measured and other in measured
         ],
     }
-    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\nWritten to {arguments.out}; counting_env {installed('counting-jepa') or counting_env.__name__}")
+    write_json(Path(arguments.out), report)
 
 
 if __name__ == "__main__":

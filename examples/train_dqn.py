@@ -27,5 +27,7 @@ model = DQN(
     seed=arguments.seed,
     device=arguments.device,
 )
-callback = None if arguments.no_jepa else JEPACallback(label="count", checkpoint_dir=arguments.out, seed=arguments.seed)
+callback = None
+if not arguments.no_jepa:
+    callback = JEPACallback(batch_size=64, label="count", checkpoint_dir=arguments.out, seed=arguments.seed)
 train_and_report(model, callback, arguments)
