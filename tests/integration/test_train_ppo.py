@@ -42,7 +42,13 @@ def test_interrupt_saves_the_model_so_far(tmp_path):
     """Ctrl-C saves the model so far and says where."""
     out = tmp_path / "out"
     process = subprocess.Popen(
-        command(out, "--steps", "1000000"), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command(out, "--steps", "1000000"),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell starts its background jobs deaf to Ctrl-C, and these tests may be one
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         for _ in range(600):  # last_good.zip appears when training begins
@@ -54,6 +60,7 @@ def test_interrupt_saves_the_model_so_far(tmp_path):
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
+        process.wait()
     assert process.returncode == 1
     assert str(out / "model.zip") in errors
     assert PPO.load(out / "model.zip", device="cpu").num_timesteps > 0
