@@ -7,7 +7,7 @@ from stable_baselines3.common.env_util import make_vec_env
 import counting_env  # noqa: F401  # registers CountingEnvContinuous-v0
 from jepa_extractor import JEPACallback, jepa_policy_kwargs
 
-arguments = parse_arguments(__doc__, steps=60_000, out="runs/sac")
+arguments = parse_arguments(__doc__, steps=30_000, out="runs/sac")
 env = make_vec_env("CountingEnvContinuous-v0", n_envs=8, seed=arguments.seed)
 jepa = {} if arguments.no_jepa else jepa_policy_kwargs(env.action_space)
 model = SAC(

@@ -48,7 +48,7 @@ def test_interrupt_saves_the_model_so_far(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         # a shell starts its background jobs deaf to Ctrl-C, and these tests may be one
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     try:
         for _ in range(600):  # last_good.zip appears when training begins
