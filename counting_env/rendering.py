@@ -195,5 +195,5 @@ def copy_image(images: NDArray[np.uint8], copies: NDArray[np.uint8], i: int) -> 
     """Copy ``images[i]`` to ``copies[i]``, both of shape (n, S, S, 3)."""
     source, target = images.reshape(-1), copies.reshape(-1)
     size = source.size // images.shape[0]
-    for byte in range(i * size, (i + 1) * size):  # an assignment of slices would allocate memory
+    for byte in range(np.uint64(i * size), np.uint64((i + 1) * size)):  # assigning a slice would allocate memory
         target[byte] = source[byte]

@@ -104,25 +104,24 @@ class GymnasiumVecEnv(VecEnv):
         dones = np.logical_or(terminations, truncations)
         timeouts = np.logical_and(truncations, np.logical_not(terminations)).tolist()
         vector_infos = self._own(vector_infos)
-        last_obs = vector_infos.pop("final_obs", None)
-        last_infos = _split_infos(vector_infos.pop("final_info", {}), self.num_envs)
+        last_obs, last_info = vector_infos.pop("final_obs", None), vector_infos.pop("final_info", None)
         for mask in ("_final_obs", "_final_info"):
             vector_infos.pop(mask, None)
         infos = _split_infos(vector_infos, self.num_envs)
         ended = np.flatnonzero(dones).tolist()
 
-        if self._mode == AutoresetMode.SAME_STEP:
+        if self._mode == AutoresetMode.SAME_STEP and ended:
+            last_infos = _split_infos(last_info or {}, self.num_envs)
             for i in ended:
                 self.reset_infos[i], infos[i] = infos[i], last_infos[i]
                 infos[i]["terminal_observation"] = last_obs[i]
-        elif self._partial_reset:
+        elif self._partial_reset and ended:
             for i in ended:
                 infos[i]["terminal_observation"] = deepcopy(_row(observations, i))
-            if ended:
-                observations, vector_infos = self.vector_env.reset(options={"reset_mask": dones.copy()})
-                for i, info in enumerate(_split_infos(self._own(vector_infos), self.num_envs)):
-                    if dones[i]:
-                        self.reset_infos[i] = info
+            observations, vector_infos = self.vector_env.reset(options={"reset_mask": dones.copy()})
+            first_infos = _split_infos(self._own(vector_infos), self.num_envs)
+            for i in ended:
+                self.reset_infos[i] = first_infos[i]
 
         for info, timeout in zip(infos, timeouts, strict=True):
             info["TimeLimit.truncated"] = timeout
@@ -247,10 +246,11 @@ def _split_infos(vector_infos: dict[str, Any], num_envs: int) -> list[dict[str, 
     for key, values in vector_infos.items():
         if key.startswith("_") and key[1:] in vector_infos:
             continue
-        mask = vector_infos.get(f"_{key}")
         rows = _split_infos(values, num_envs) if isinstance(values, dict) else _rows(values, num_envs)
-        for i, (info, row) in enumerate(zip(infos, rows, strict=True)):
-            if mask is None or mask[i]:
+        mask = vector_infos.get(f"_{key}")
+        holds = [True] * num_envs if mask is None else mask.tolist()
+        for info, row, held in zip(infos, rows, holds, strict=True):
+            if held:
                 info[key] = row
     return infos
 

@@ -308,12 +308,12 @@ class InfoArrays:
         self._rules = rules
         self._values: dict[str, Array] = {
             "count": np.zeros(n, np.int64),
-            "shape": np.full(looks, None, object),
+            "shape": np.empty(looks, object),
             "color": np.zeros((*looks, 3), np.uint8),
             "positions": np.zeros((n, m, 2), np.int64),
             "is_success": np.zeros(n, np.bool_),
         }
-        self._masks = {f"_{key}": np.ones(n, np.bool_) for key in self._values}
+        self._held = np.ones((len(self._values), n), np.bool_)  # a row for each key
         self._others = np.zeros(n, np.bool_)
 
     def fill(self, scenes: Scenes, successes: NDArray[np.bool_]) -> None:
@@ -329,14 +329,14 @@ class InfoArrays:
         """Mask those for whom ``whom`` (n,) is false, and give them Gymnasium's blanks: 0, or ``None`` for a string."""
         np.logical_not(whom, out=self._others)
         for array in self._values.values():
-            nothing: Any = None if array.dtype == object and array.ndim == 1 else np.zeros((), array.dtype)
-            np.copyto(array, nothing, where=self._others.reshape(-1, *[1] * (array.ndim - 1)))
-        for mask in self._masks.values():
-            np.copyto(mask, whom)
+            nothing = None if array.dtype == object and array.ndim == 1 else array.dtype.type(0)
+            np.copyto(array, nothing, where=self._others.reshape(-1, *[1] * (array.ndim - 1)))  # type: ignore[arg-type]
+        np.copyto(self._held, whom)
 
     def as_dict(self) -> dict[str, Any]:
         """Return a new dictionary of these arrays."""
-        return {**self._values, **self._masks}
+        masks = {f"_{key}": mask for key, mask in zip(self._values, self._held, strict=True)}
+        return {**self._values, **masks}
 
 
 _NAMES = np.array([*SHAPES, ""], dtype=np.object_)

@@ -178,7 +178,7 @@ def test_save_and_load_with_plain_stable_baselines3(make_ppo, tmp_path):
 
 def test_logs(make_ppo):
     """Logged: both losses, gradient norm, latent std, effective rank, updates, and the label's accuracy."""
-    model = make_ppo()
+    model = make_ppo(max_grad_norm=0.01)
     seen = {}
 
     class Watch(BaseCallback):
@@ -190,11 +190,16 @@ def test_logs(make_ppo):
 
     callback = JEPACallback(label="count")
     model.learn(3 * 256, callback=[callback, Watch()])
-    names = ("dynamics_loss", "reward_loss", "grad_norm", "latent_std", "effective_rank", "label_accuracy")
+    names = ("dynamics_loss", "reward_loss", "grad_norm", "grad_norm_clipped", "latent_std", "effective_rank")
+    names += ("label_accuracy", "policy_grad_norm", "policy_grad_norm_clipped", "gradient_angle")
     for name in names:
         assert np.isfinite(seen[f"jepa/{name}"])
     assert seen["jepa/updates"] == 2 * 16  # those of two rollouts were known at the third's end
     assert 1 <= seen["jepa/effective_rank"] <= 16
+    assert seen["jepa/policy_grad_norm_clipped"] == pytest.approx(0.01, rel=1e-2)
+    assert seen["jepa/policy_grad_norm"] > 0.02
+    assert 0 < seen["jepa/grad_norm_clipped"] <= min(0.5 + 1e-5, seen["jepa/grad_norm"])
+    assert 0 < seen["jepa/gradient_angle"] < 180
     assert 0.2 < seen["jepa/label_accuracy"] <= 1  # five counts; an untrained encoder tells none from some
 
 
