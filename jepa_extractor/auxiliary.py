@@ -30,7 +30,7 @@ class Steps:
         rewards: float32 (B, k).
         terminated: bool (B, k), whether the step ended its episode, time limits not counted.
         next_labels: label of the observation after each step, float32 (B, k), NaN where unknown.
-        mask: bool (B, k), whether the step belongs to the stretch.
+        mask: bool (B, k), whether the step belongs to the stretch; ``None`` if all do, as always for k = 1.
         next_actions: features of the policy's action after each step, float32 (B, k, A); ``None`` unless a
             task ``needs_next_actions``.
         discount: the algorithm's discount factor.
@@ -43,7 +43,7 @@ class Steps:
     rewards: torch.Tensor
     terminated: torch.Tensor
     next_labels: torch.Tensor
-    mask: torch.Tensor
+    mask: torch.Tensor | None
     next_actions: torch.Tensor | None
     discount: float
 
@@ -192,7 +192,9 @@ class LabelTask(AuxiliaryTask):
 
     def loss(self, head: nn.Module, steps: Steps) -> torch.Tensor:
         """Return ``E|P(E(o')) - label|^2``."""
-        known = steps.mask & steps.next_labels.isfinite()
+        known = steps.next_labels.isfinite()
+        if steps.mask is not None:
+            known &= steps.mask
         return squared_error(head(steps.next_latents).squeeze(-1), steps.next_labels, known)
 
 

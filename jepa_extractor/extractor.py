@@ -104,7 +104,7 @@ class JEPAExtractor(BaseFeaturesExtractor):
             rewards,
             terminated,
             labels,
-            mask,
+            mask if mask.shape[1] > 1 else None,  # the first step of a stretch always belongs to it
             None if next_actions is None else self._action_features(torch.from_numpy(next_actions).to(device)),
             discount,
         )

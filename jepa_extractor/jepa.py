@@ -99,7 +99,7 @@ class JEPA(nn.Module):
         rewards: torch.Tensor,
         terminated: torch.Tensor,
         labels: torch.Tensor,
-        mask: torch.Tensor,
+        mask: torch.Tensor | None,
         next_actions: torch.Tensor | None = None,
         discount: float = 0.99,
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -113,7 +113,7 @@ class JEPA(nn.Module):
             rewards: float32 (B, k).
             terminated: bool (B, k).
             labels: float32 (B, k + 1), NaN where unknown.
-            mask: bool (B, k), whether the step belongs to the stretch.
+            mask: bool (B, k), whether the step belongs to the stretch; ``None`` if all do.
             next_actions: features of the policy's action after each step, float32 (B, k, A), if a task needs them.
             discount: the algorithm's discount factor.
 

@@ -14,16 +14,17 @@ def squared_error(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Ten
     Args:
         predicted: float, shape (B, ...).
         target: float, the shape of ``predicted``.
-        mask: bool, the leading dimensions of ``predicted``; where False, the difference does not count.
+        mask: bool, the leading dimensions of ``predicted``; where False, the difference does not count. ``None``:
+            all count.
 
     Raises:
         ValueError: the shapes differ (broadcasting would hide a wrong target).
     """
     if predicted.shape != target.shape:
         raise ValueError(f"predicted has shape {tuple(predicted.shape)}, target {tuple(target.shape)}: they must agree")
-    difference = predicted - target
     if mask is None:
-        return difference.square().mean()
+        return torch.nn.functional.mse_loss(predicted, target)
+    difference = predicted - target
     counted = mask.reshape(mask.shape + (1,) * (difference.dim() - mask.dim())).expand_as(difference)
     return torch.where(counted, difference, 0.0).square().sum() / counted.sum().clamp(min=1)
 
