@@ -8,5 +8,7 @@ from jepa_extractor.auxiliary import AuxiliaryTask as AuxiliaryTask
 from jepa_extractor.callback import JEPACallback as JEPACallback
 from jepa_extractor.extractor import JEPAExtractor as JEPAExtractor
 from jepa_extractor.extractor import jepa_policy_kwargs as jepa_policy_kwargs
+from jepa_extractor.pretrain import load_pretrained as load_pretrained
+from jepa_extractor.pretrain import pretrain as pretrain
 
-__all__ = ["AuxiliaryTask", "JEPACallback", "JEPAExtractor", "jepa_policy_kwargs"]
+__all__ = ["AuxiliaryTask", "JEPACallback", "JEPAExtractor", "jepa_policy_kwargs", "load_pretrained", "pretrain"]

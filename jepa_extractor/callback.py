@@ -158,6 +158,8 @@ class JEPACallback(BaseCallback):
         for extractor, owner in sb3_adapter.trained_extractors(self.model):
             found.setdefault(owner, Owned()).extractors.append(extractor)
             self.objective.require_weights(extractor.jepa.tasks)
+            if not any(parameter.requires_grad for parameter in extractor.parameters()):
+                raise ValueError("the JEPAExtractor is frozen, so nothing could be trained: leave JEPACallback away")
             if self.label is None and any(task.needs_label for task in extractor.jepa.tasks):
                 raise ValueError("an auxiliary task learns a label, and label=None: name its key of info")
         if found.keys() != self._owned.keys():  # the first training, or that of another model

@@ -1,24 +1,39 @@
 """Encoders: observations (B, ...) to latents (B, D). Each is built from an observation's shape and D."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space_channels_first
+from stable_baselines3.common.torch_layers import NatureCNN
 from torch import nn
 
 from jepa_extractor.checks import require_choice
 
-GROUPS = 8  # channels are normalised in groups: no running statistics that auxiliary batches could change
 LEAST_SIZE = 32  # pixels of height and width that the convolutions need
+NATURE_LEAST_SIZE = 36  # below, the last convolution of NatureCNN has no input left
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of each position.
+
+    A position does not see the others through it, so what lies at several positions still adds up in their mean;
+    and there are no running statistics that auxiliary batches could change.
+    """
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Normalise features (B, C, H, W) over C."""
+        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class PooledEncoder(nn.Module):
     """A small convolutional network that averages over positions, so that place is easy to forget.
 
-    8x8/4 convolution to 16 channels, 3x3/2 to 32, 3x3 to 64, the mean over all positions, two linear layers;
-    GroupNorm after each convolution but the last. About 2 million multiply-adds for a 64x64 image.
+    7x7/3 convolution to 16 channels, 3x3/2 to 32, 3x3 to 64, each padded, so that objects at the border count in
+    full; the mean over all positions; two linear layers. ``ChannelNorm`` after each convolution but the last.
+    About 2.5 million multiply-adds for a 64x64 image.
 
     Args:
         in_channels: channels of the image.
@@ -28,11 +43,11 @@ class PooledEncoder(nn.Module):
     def __init__(self, in_channels: int, latent_dim: int) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
-            nn.Conv2d(in_channels, 16, kernel_size=8, stride=4),
-            nn.GroupNorm(GROUPS, 16),
+            nn.Conv2d(in_channels, 16, kernel_size=7, stride=3, padding=3),
+            ChannelNorm(16),
             nn.ReLU(),
-            nn.Conv2d(16, 32, kernel_size=3, stride=2),
-            nn.GroupNorm(GROUPS, 32),
+            nn.Conv2d(16, 32, kernel_size=3, stride=2, padding=1),
+            ChannelNorm(32),
             nn.ReLU(),
             nn.Conv2d(32, 64, kernel_size=3, padding=1),
             nn.ReLU(),
@@ -42,6 +57,79 @@ class PooledEncoder(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map float32 images (B, C, H, W) in [0, 1], at least 32 pixels high and wide, to latents (B, D)."""
         features: torch.Tensor = self.convolutions(images).mean(dim=(2, 3))
+        latents: torch.Tensor = self.linear(features)
+        return latents
+
+
+class NatureEncoder(nn.Module):
+    """Stable-Baselines3's own ``NatureCNN``, whose features keep their places, and a linear layer.
+
+    Args:
+        observation_space: an image space, channels first.
+        latent_dim: width D of the latent.
+    """
+
+    def __init__(self, observation_space: spaces.Box, latent_dim: int) -> None:
+        super().__init__()
+        # whether pixels lie in 0..255 or in 0..1 is none of its business
+        self.convolutions = NatureCNN(observation_space, normalized_image=True)
+        self.linear = nn.Linear(self.convolutions.features_dim, latent_dim)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map float32 images (B, C, H, W) in [0, 1], at least 36 pixels high and wide, to latents (B, D)."""
+        latents: torch.Tensor = self.linear(self.convolutions(images))
+        return latents
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions without normalisation, added to their input (He et al., CVPR 2016).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output; where they differ, height and width are halved.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        stride = 1 if in_channels == out_channels else 2
+        self.residual = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1),
+        )
+        self.skip = nn.Identity() if stride == 1 else nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map features (B, C, H, W) to (B, out_channels, H, W) or half the height and width."""
+        return torch.relu(self.skip(features) + self.residual(features))
+
+
+class ResNetEncoder(nn.Module):
+    """The encoder of the reference implementation of arXiv 2509.12249; far too slow to train on a CPU.
+
+    7x7/2 convolution, max-pool, four stages of eight residual blocks (32, 64, 128 and 256 channels) without
+    normalisation, the mean over all positions, one linear layer: 12.3 million parameters.
+
+    Args:
+        in_channels: channels of the image.
+        latent_dim: width D of the latent.
+    """
+
+    def __init__(self, in_channels: int, latent_dim: int) -> None:
+        super().__init__()
+        widths = (32, 64, 128, 256)
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, widths[0], kernel_size=7, stride=2, padding=3),
+            nn.ReLU(),
+            nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
+        )
+        inputs = [widths[0], *(width for width in widths for _ in range(8))]
+        self.blocks = nn.Sequential(*(ResidualBlock(*pair) for pair in itertools.pairwise(inputs)))
+        self.linear = nn.Linear(widths[-1], latent_dim)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map float32 images (B, C, H, W) in [0, 1], at least 32 pixels high and wide, to latents (B, D)."""
+        features: torch.Tensor = self.blocks(self.stem(images)).mean(dim=(2, 3))
         latents: torch.Tensor = self.linear(features)
         return latents
 
@@ -84,7 +172,15 @@ def make_encoder(name: str, observation_space: spaces.Space[Any], latent_dim: in
 
 
 def _pooled(observation_space: spaces.Space[Any], latent_dim: int) -> nn.Module:
-    return PooledEncoder(_channels("pooled", observation_space, LEAST_SIZE), latent_dim)
+    return PooledEncoder(_image_space("pooled", observation_space, LEAST_SIZE).shape[0], latent_dim)
+
+
+def _nature(observation_space: spaces.Space[Any], latent_dim: int) -> nn.Module:
+    return NatureEncoder(_image_space("nature", observation_space, NATURE_LEAST_SIZE), latent_dim)
+
+
+def _resnet(observation_space: spaces.Space[Any], latent_dim: int) -> nn.Module:
+    return ResNetEncoder(_image_space("resnet", observation_space, LEAST_SIZE).shape[0], latent_dim)
 
 
 def _mlp(observation_space: spaces.Space[Any], latent_dim: int) -> nn.Module:
@@ -96,8 +192,8 @@ def _mlp(observation_space: spaces.Space[Any], latent_dim: int) -> nn.Module:
     return MLPEncoder(get_flattened_obs_dim(observation_space), latent_dim)
 
 
-def _channels(encoder: str, space: spaces.Space[Any], least_size: int) -> int:
-    """Return the number of channels of an image space, or say why it is none that ``encoder`` takes."""
+def _image_space(encoder: str, space: spaces.Space[Any], least_size: int) -> spaces.Box:
+    """Return ``space``, or say why it is no image space that ``encoder`` takes."""
     if not isinstance(space, spaces.Box) or len(space.shape) != 3:
         raise ValueError(
             f"observation_space={space} is not an image: encoder={encoder!r} takes a Box of shape (channels, height, "
@@ -113,7 +209,12 @@ def _channels(encoder: str, space: spaces.Space[Any], least_size: int) -> int:
             f"observation_space={space} is too small: encoder={encoder!r} takes images of at least "
             f"{least_size} x {least_size} pixels"
         )
-    return space.shape[0]
+    return space
 
 
-ENCODERS: dict[str, Callable[[spaces.Space[Any], int], nn.Module]] = {"pooled": _pooled, "mlp": _mlp}
+ENCODERS: dict[str, Callable[[spaces.Space[Any], int], nn.Module]] = {
+    "pooled": _pooled,
+    "nature": _nature,
+    "resnet": _resnet,
+    "mlp": _mlp,
+}

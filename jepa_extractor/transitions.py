@@ -3,12 +3,15 @@
 Every question of which observation follows which, and where an episode ends, is answered here.
 """
 
+import zlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jepa_extractor.checks import require_integer
+from jepa_extractor.rollouts import Episode
 
 _ARRAYS = ("_frames", "_actions", "_rewards", "_terminated", "_labels", "_complete", "_newest", "_filled")
 
@@ -65,7 +68,53 @@ class TransitionRing:
         self._newest = np.full(num_envs, -1)  # slot of the frame at which the next action will be taken
         self._filled = np.zeros(num_envs, np.int64)  # slots written so far
         self._envs = np.arange(num_envs)
-        self._rng = np.random.default_rng(seed)
+        self.generator = np.random.default_rng(seed)
+
+    @classmethod
+    def from_episodes(cls, episodes: Iterable[Episode], seed: int) -> "TransitionRing":
+        """Return a ring that holds exactly ``episodes``; its generator starts from ``seed``.
+
+        A data set of single transitions is one of episodes with one step each.
+
+        Raises:
+            ValueError: there is no step in them, or the arrays of one do not fit together.
+        """
+        episodes = [episode for episode in episodes if len(episode.actions)]
+        for number, episode in enumerate(episodes):
+            lengths = [len(array) for array in (episode.observations, episode.labels, episode.actions, episode.rewards)]
+            if lengths != [lengths[0], lengths[0], lengths[0] - 1, lengths[0] - 1]:
+                raise ValueError(
+                    "episode {} has {} observations, {} labels, {} actions and {} rewards: T steps need T + 1 "
+                    "observations and labels (NaN where unknown), T actions and T rewards".format(number, *lengths)
+                )
+        if not episodes:
+            raise ValueError("episodes hold no step: give at least one episode of at least one step")
+        frames = sum(len(episode.observations) for episode in episodes)
+        actions = episodes[0].actions
+        ring = cls(episodes[0].observations[:1], actions.shape[1:], actions.dtype, frames + 1, seed)
+        nothing = np.zeros(1, np.bool_)
+        for episode in episodes:
+            ring.begin(episode.observations[:1], episode.labels[:1])
+            last = len(episode.actions) - 1
+            for t in range(len(episode.actions)):
+                ring.add(
+                    episode.actions[t : t + 1],
+                    episode.rewards[t : t + 1],
+                    np.array([episode.terminated and t == last]),
+                    episode.observations[t + 1 : t + 2],
+                    episode.labels[t + 1 : t + 2],
+                    ended=nothing,  # what follows is begun above
+                    restarted=episode.observations[:0],
+                    restarted_labels=episode.labels[:0],
+                )
+        return ring
+
+    def digest(self) -> int:
+        """Return a checksum of all that can be drawn."""
+        checksum = 0
+        for name in _ARRAYS:
+            checksum = zlib.crc32(getattr(self, name).data, checksum)
+        return checksum
 
     def __len__(self) -> int:
         """Return the number of transitions that can be drawn."""
@@ -119,7 +168,7 @@ class TransitionRing:
 
     def state(self) -> dict[str, Any]:
         """Return everything that the ring holds, as arrays and plain values: see ``restore``."""
-        return {**{name: getattr(self, name) for name in _ARRAYS}, "rng": self._rng.bit_generator.state}
+        return {**{name: getattr(self, name) for name in _ARRAYS}, "rng": self.generator.bit_generator.state}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what another ring's ``state`` returned.
@@ -136,7 +185,7 @@ class TransitionRing:
                 )
         for name in _ARRAYS:
             getattr(self, name)[:] = state[name]
-        self._rng.bit_generator.state = state["rng"]
+        self.generator.bit_generator.state = state["rng"]
 
     def sample(self, batch_size: int, horizon: int = 1) -> TransitionBatch:
         """Draw ``batch_size`` stretches of ``horizon`` steps, uniform over first steps, with replacement.
@@ -151,8 +200,8 @@ class TransitionRing:
         missing = np.arange(batch_size)
         filled = int(self._filled.max())
         while missing.size:  # frames that begin no transition are drawn again: at most every second one is such
-            env[missing] = self._rng.integers(len(self._envs), size=missing.size)
-            age = self._rng.integers(filled, size=missing.size)
+            env[missing] = self.generator.integers(len(self._envs), size=missing.size)
+            age = self.generator.integers(filled, size=missing.size)
             slot[missing] = (self._newest[env[missing]] - age) % self._slots
             missing = missing[~self._complete[env[missing], slot[missing]]]
         return self._stretch(env, slot, horizon)

@@ -82,7 +82,7 @@ def test_pooling_forgets_place():
     image = torch.zeros(1, 3, 128, 128)
     image[:, :, 60:67, 60:67] = 0.7
     with torch.no_grad():
-        original, shifted = extractor(image), extractor(image.roll((8, -8), (2, 3)))
+        original, shifted = extractor(image), extractor(image.roll((6, -6), (2, 3)))
     assert torch.allclose(original, shifted, atol=1e-5)
 
 

@@ -1,0 +1,231 @@
+"""Pretraining, on a small world of flat observations."""
+
+import errno
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from jepa_extractor import JEPAExtractor, pretrain
+from jepa_extractor.pretrain import LabelAccuracy
+from jepa_extractor.rollouts import Episode
+from jepa_extractor.transitions import TransitionRing
+
+SPACE = spaces.Box(-9, 9, (3,), np.float32)
+ACTIONS = spaces.Discrete(2)
+
+
+def episodes(seed=0, number=30, rewards=None):
+    """Walks of four steps on the integers 0..4; the reward is 1 at 2, and the observation holds the place once."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(number):
+        actions = rng.integers(2, size=4)
+        places = [int(rng.integers(5))]
+        for action in actions:
+            places.append(int(np.clip(places[-1] + 2 * action - 1, 0, 4)))
+        places = np.array(places)
+        observations = rng.normal(size=(5, 3)).astype(np.float32)
+        observations[:, 0] = places
+        reward = (places[1:] == 2).astype(np.float32) if rewards is None else np.full(4, rewards, np.float32)
+        made.append(Episode(observations, actions, reward, False, places.astype(np.float32)))
+    return made
+
+
+def make_ring(seed=0, **kwargs):
+    return TransitionRing.from_episodes(episodes(seed, **kwargs), seed=seed)
+
+
+def make_extractor(seed=0, **kwargs):
+    torch.manual_seed(seed)
+    return JEPAExtractor(SPACE, ACTIONS, **{"encoder": "mlp", "latent_dim": 4, **kwargs})
+
+
+def weights_of(extractor):
+    return {name: value.clone() for name, value in extractor.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_updates_by_hand():
+    """Pretraining uses "the same loss code as the callback": its updates are Adam's on 2 dynamics + 10 reward."""
+    trained, by_hand, ring = make_extractor(), make_extractor(), make_ring()
+    (record,) = pretrain(trained, make_ring(), updates=4, batch_size=16, learning_rate=1e-3)
+    optimizer = torch.optim.Adam(by_hand.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=5)
+    seen = []
+    for _ in range(4):
+        losses, _ = by_hand.losses(ring.sample(16))
+        optimizer.zero_grad()
+        (2 * losses["dynamics"] + 10 * losses["reward"]).backward()
+        optimizer.step()
+        schedule.step()
+        seen.append([losses["dynamics"].item(), losses["reward"].item()])
+    for name, value in by_hand.state_dict().items():
+        assert torch.allclose(trained.state_dict()[name], value, atol=1e-5), name
+    assert record["update"] == 4
+    assert [record["dynamics_loss"], record["reward_loss"]] == pytest.approx(np.mean(seen, axis=0))
+
+
+def test_it_learns_and_stops_early():
+    """There is an "early stop by a measure": training ends at the first check that reaches it."""
+    held_out = [episode.observations for episode in episodes(seed=1)], [episode.labels for episode in episodes(seed=1)]
+    accuracy = LabelAccuracy(np.concatenate(held_out[0]), np.concatenate(held_out[1]))
+    records = pretrain(
+        make_extractor(), make_ring(number=300), updates=2_000, measure=accuracy, stop_at=0.95, check_every=20
+    )
+    measured = [record["measure"] for record in records]
+    assert measured[-1] >= 0.95 > max(measured[:-1])
+    assert records[-1]["update"] < 2_000
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"target": "ema", "auxiliary": ("q", "random")}, {"horizon": 2}])
+def test_resume_is_exact(tmp_path, kwargs):
+    """Checkpoints "resume exactly": cut off in the middle or not, weights, records and later batches are the same."""
+
+    class CutOffError(Exception):
+        pass
+
+    def cut_off(record):
+        if record["update"] == 20:
+            raise CutOffError
+
+    options = {"updates": 45, "batch_size": 8, "check_every": 10}
+    straight, straight_ring = make_extractor(**kwargs), make_ring()
+    records = pretrain(straight, straight_ring, **options)
+    with pytest.raises(CutOffError):
+        pretrain(make_extractor(**kwargs), make_ring(), **options, checkpoint=tmp_path / "c.pt", on_check=cut_off)
+    resumed, resumed_ring = make_extractor(seed=7, **kwargs), make_ring()
+    assert pretrain(resumed, resumed_ring, **options, checkpoint=tmp_path / "c.pt") == records
+    assert [record["update"] for record in records] == [10, 20, 30, 40, 45]
+    assert same(weights_of(straight), weights_of(resumed))
+    assert straight_ring.generator.bit_generator.state == resumed_ring.generator.bit_generator.state
+
+
+def test_a_finished_training_returns_at_once(tmp_path):
+    """A finished checkpoint gives its weights and records back without another update."""
+    options = {"updates": 20, "batch_size": 8, "check_every": 10, "checkpoint": tmp_path / "c.pt"}
+    first, again = make_extractor(), make_extractor(seed=1)
+    records = pretrain(first, make_ring(), **options)
+    assert pretrain(again, make_ring(), **options, on_check=pytest.fail) == records
+    assert same(weights_of(first), weights_of(again))
+
+
+def test_what_is_frozen_stays():
+    """Parameters that do not require a gradient are left alone, and the others are trained."""
+    extractor = make_extractor()
+    extractor.jepa.encoder.requires_grad_(False)
+    before = weights_of(extractor)
+    pretrain(extractor, make_ring(), updates=5)
+    for name, value in extractor.state_dict().items():
+        assert torch.equal(value, before[name]) == name.startswith("jepa.encoder"), name
+
+
+def test_a_loss_that_is_not_finite_stops(tmp_path):
+    """Nothing is lost when something fails: the checkpoint keeps the last good state, and the error says where."""
+    options = {"batch_size": 8, "check_every": 5, "checkpoint": tmp_path / "c.pt"}
+    extractor = make_extractor()
+
+    def poison(record):
+        with torch.no_grad():
+            extractor.jepa.heads["reward"][0].weight.fill_(float("nan"))
+
+    with pytest.raises(FloatingPointError, match=r"_loss is nan at update 10.*c\.pt"):
+        pretrain(extractor, make_ring(), updates=20, **options, on_check=poison)
+    recovered = make_extractor()
+    assert pretrain(recovered, make_ring(), updates=20, **options)[-1]["update"] == 20
+    assert all(value.isfinite().all() for value in recovered.state_dict().values())
+
+
+def test_an_interrupt_says_where_the_state_is(tmp_path):
+    """A training that is interrupted says where its last good state is."""
+    ring = make_ring()
+    sample, calls = ring.sample, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 13:
+            raise KeyboardInterrupt
+        return sample(*arguments)
+
+    ring.sample = interrupted
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted at update 12.*c\.pt"):
+        pretrain(make_extractor(), ring, updates=20, check_every=5, checkpoint=tmp_path / "c.pt")
+    assert pretrain(make_extractor(), make_ring(), updates=20, check_every=5, checkpoint=tmp_path / "c.pt")
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    """On a full disk the error is the system's own, and the checkpoint before it is whole."""
+    options = {"updates": 20, "batch_size": 8, "check_every": 5, "checkpoint": tmp_path / "c.pt"}
+    save, calls = torch.save, []
+
+    def full(state, path):
+        calls.append(1)
+        if len(calls) == 3:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save(state, path)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        pretrain(make_extractor(), make_ring(), **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
+    straight, resumed = make_extractor(), make_extractor()
+    pretrain(straight, make_ring(), **{**options, "checkpoint": None})
+    pretrain(resumed, make_ring(), **options)
+    assert same(weights_of(straight), weights_of(resumed))
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    """Another configuration, other data and a broken file are each refused with a clear sentence."""
+    path = tmp_path / "c.pt"
+    pretrain(make_extractor(), make_ring(), updates=4, checkpoint=path)
+    with pytest.raises(ValueError, match=r"c\.pt is of another training: batch_size, dynamics_weight differ"):
+        pretrain(make_extractor(), make_ring(), updates=4, batch_size=7, dynamics_weight=1.0, checkpoint=path)
+    with pytest.raises(ValueError, match="another training: transitions differ"):
+        pretrain(make_extractor(), make_ring(seed=5), updates=4, checkpoint=path)
+    with pytest.raises(ValueError, match="built otherwise"):
+        pretrain(make_extractor(latent_dim=5), make_ring(), updates=4, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"c\.pt is broken"):
+        pretrain(make_extractor(), make_ring(), updates=4, checkpoint=path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"updates": 0}, "updates=0"),
+        ({"batch_size": 2.5}, "batch_size=2.5"),
+        ({"check_every": 0}, "check_every=0"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"dynamics_weight": -1}, "dynamics_weight=-1"),
+        ({"auxiliary_weight": {"q": 1.0}}, "does not name each auxiliary task"),
+        ({"max_grad_norm": 0}, "max_grad_norm=0"),
+        ({"stop_at": 0.9}, "stop_at=0.9 needs a measure"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    """Errors come before any training and name the argument, its value and the mend."""
+    with pytest.raises(ValueError, match=message):
+        pretrain(make_extractor(), make_ring(), **{"updates": 5, **arguments})
+
+
+def test_what_cannot_be_pretrained_is_refused():
+    """An extractor that is frozen, or whose task needs a policy, is refused with the mend."""
+    frozen = make_extractor().requires_grad_(False)
+    with pytest.raises(ValueError, match="frozen"):
+        pretrain(frozen, make_ring(), updates=5)
+    continuous = JEPAExtractor(SPACE, spaces.Box(-1, 1, (2,)), encoder="mlp", auxiliary=("q",))
+    with pytest.raises(ValueError, match="'q' needs the actions of a policy"):
+        pretrain(continuous, make_ring(), updates=5)
+
+
+def test_progress_bar(capsys):
+    """A progress bar is shown on the error stream when asked for, and only then."""
+    pretrain(make_extractor(), make_ring(), updates=3)
+    assert capsys.readouterr().err == ""
+    pretrain(make_extractor(), make_ring(), updates=3, progress_bar=True)
+    assert "3/3" in capsys.readouterr().err
