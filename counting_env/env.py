@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled, InvalidAction, ResetNeeded
 from numpy.typing import NDArray
 
-from counting_env.dynamics import ADD, REMOVE
+from counting_env.dynamics import ADD, REMOVE, count_mdp
 from counting_env.options import Options
 from counting_env.rendering import enlarge
 from counting_env.scenes import act, begin, make_scenes
@@ -117,6 +117,11 @@ class CountingEnv(gym.Env[Observation, Action]):
         self._seeded = False
         self._running = False
         self._window: Any = None
+
+    @property
+    def class_mdp(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The MDP over counts that underlies this environment: see ``count_mdp``."""
+        return count_mdp(self.options.max_count, self.options.target)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

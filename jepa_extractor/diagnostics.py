@@ -2,7 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import pairwise_distances_argmin
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, pairwise_distances_argmin
 
 
 def latent_std(latents: NDArray[np.floating]) -> float:
@@ -38,3 +39,13 @@ def nearest_centroid_accuracy(
     names, members = np.unique(labels, return_inverse=True)
     centroids = np.stack([latents[members == i].mean(axis=0) for i in range(len(names))])
     return float(np.mean(names[pairwise_distances_argmin(held_out_latents, centroids)] == held_out_labels))
+
+
+def kmeans_rand_index(latents: NDArray[np.floating], classes: NDArray[np.generic]) -> float:
+    """Return the adjusted Rand index between ``classes`` (N,) and k-means on latents (N, D), told their number.
+
+    1 is perfect, 0 is chance. Latents with fewer distinct points than classes are as many clusters as points.
+    """
+    clusters = min(len(np.unique(classes)), len(np.unique(latents, axis=0)))
+    found = KMeans(clusters, n_init=10, random_state=0).fit_predict(latents)
+    return float(adjusted_rand_score(classes, found))

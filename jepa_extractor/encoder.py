@@ -183,6 +183,15 @@ def _resnet(observation_space: spaces.Space[Any], latent_dim: int) -> nn.Module:
     return ResNetEncoder(_image_space("resnet", observation_space, LEAST_SIZE).shape[0], latent_dim)
 
 
+def _identity(observation_space: spaces.Space[Any], latent_dim: int) -> nn.Module:
+    size = get_flattened_obs_dim(observation_space)
+    if size != latent_dim:
+        raise ValueError(
+            f"latent_dim={latent_dim} must be {size} for encoder='identity': the observation is the latent"
+        )
+    return nn.Flatten()
+
+
 def _mlp(observation_space: spaces.Space[Any], latent_dim: int) -> nn.Module:
     if isinstance(observation_space, spaces.Dict | spaces.Tuple):
         raise ValueError(
@@ -217,4 +226,5 @@ ENCODERS: dict[str, Callable[[spaces.Space[Any], int], nn.Module]] = {
     "nature": _nature,
     "resnet": _resnet,
     "mlp": _mlp,
+    "identity": _identity,
 }

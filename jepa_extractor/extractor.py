@@ -28,7 +28,8 @@ class JEPAExtractor(BaseFeaturesExtractor):
         observation_space: for image encoders an image, channels first (Stable-Baselines3 transposes by itself).
         action_space: the environment's action space; ``jepa_policy_kwargs`` passes it on.
         latent_dim: width D of the latent, the number of features.
-        encoder: ``"pooled"`` for images, ``"mlp"`` for flat observations.
+        encoder: ``"pooled"``, ``"nature"`` or ``"resnet"`` for images, ``"mlp"`` for flat observations,
+            ``"identity"`` for observations that are latents already.
         auxiliary: tasks, any of ``"reward"`` (on the arriving latent), ``"action_reward"`` (on latent and
             action), ``"q"``, ``"random"``, ``"label"``, or ``AuxiliaryTask`` objects; may be empty.
         target: what the latent transition has to predict: ``"online"`` latents with gradient (the paper),

@@ -170,13 +170,14 @@ def policy_actions(model: BaseAlgorithm, observations: NDArray[np.generic]) -> N
 
     The training mode of every module is left as it was.
     """
-    with _training_mode_kept(model.policy):
+    with training_mode_kept(model.policy):
         actions, _ = model.policy.predict(observations, deterministic=True)
     return actions
 
 
 @contextmanager
-def _training_mode_kept(policy: torch.nn.Module) -> Iterator[None]:
+def training_mode_kept(policy: torch.nn.Module) -> Iterator[None]:
+    """Leave the training mode of every module as it was."""
     modes = {module: module.training for module in policy.modules()}
     try:
         yield

@@ -1,0 +1,1 @@
+"""The study behind ``examples/reproduce_paper.py``."""

@@ -1,0 +1,226 @@
+"""One run of the study: train one encoder under one condition from one seed, and measure it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from sklearn.metrics import pairwise_distances_argmin
+
+import counting_env  # noqa: F401  # registers CountingEnv-v0
+from jepa_extractor import JEPAExtractor, pretrain
+from jepa_extractor.checkpoint import replace_file
+from jepa_extractor.diagnostics import effective_rank, kmeans_rand_index, latent_std, nearest_centroid_accuracy
+from jepa_extractor.pretrain import Record
+from jepa_extractor.rollouts import Episode, policy_space, random_episodes
+from jepa_extractor.transitions import TransitionRing
+from paper import measures
+from paper.conditions import CONDITIONS
+from paper.decoder import read_images, reconstruct, train_decoder
+from paper.scenes import STEPS, Scenes, make_scenes, random_walks
+
+TRANSITIONS = 20_000  # that the encoder learns from
+HELD_OUT = 2_000  # transitions on which the losses are measured
+HEAD_UPDATES = 3  # updates of the heads on the finished encoder, for each update of the encoder
+HEAD_BATCH, HEAD_HORIZON = 256, 2
+DECODER_SHARE = 0.4  # updates of the decoder, for each update of the encoder
+DISCOUNT = 0.9  # of the Q task
+FIT_SEED, TEST_SEED, WALK_SEED = 2_000_000, 3_000_000, 4_000_000  # far above those of training
+
+Report = Callable[[int, int, str], None]
+
+
+def run(configuration: dict[str, Any], seed: int, folder: Path, report: Report) -> dict[str, float]:
+    """Train and measure; a pure function of ``configuration`` and ``seed`` that goes on where ``folder`` stopped.
+
+    Args:
+        configuration: ``condition``, ``encoder``, ``updates``, ``target``, ``max_count``, ``latent_dim``, ``threads``.
+        seed: seed of data, networks and batches.
+        folder: where checkpoints and ``pictures.npz`` go.
+        report: called with updates done, updates in all, and what is going on.
+    """
+    torch.set_num_threads(configuration["threads"])
+    extractor = train(configuration, seed, folder, report)
+    report(1, 1, "measuring")
+    fit, test = (make_scenes(configuration["max_count"], offset + seed) for offset in (FIT_SEED, TEST_SEED))
+    latents, held_out = extractor.encode(fit.images), extractor.encode(test.images)
+    result = {**_losses(configuration, extractor, seed), **_geometry(latents, fit, held_out, test)}
+    result |= _probes(latents, fit, held_out, test)
+    decoder_updates = max(1, round(DECODER_SHARE * configuration["updates"]))
+    report(0, decoder_updates, "decoder")
+    decoder = train_decoder(latents, fit.images, decoder_updates, seed)
+    images = reconstruct(decoder, held_out)
+    result["reconstruction_error"] = float(np.mean((images / 255 - test.images / 255) ** 2))
+    result |= {f"reconstructed_{name}": value for name, value in read_images(images, test).items()}
+    walk_latents, walk_counts, read_counts = _walk(extractor, latents, fit.counts, configuration["max_count"], seed)
+    result |= {f"rollout_{k + 1}": float((read_counts == walk_counts)[:, k].mean()) for k in range(STEPS)}
+    shown = slice(len(np.unique(test.counts)))
+    pictures = {
+        "latents": held_out,
+        "counts": test.counts,
+        "images": test.images[shown],
+        "reconstructions": images[shown],
+        "walk_latents": walk_latents,
+        "walk_counts": walk_counts,
+        "read_counts": read_counts,
+    }
+    replace_file(folder / "pictures.npz", lambda path: np.savez_compressed(path, **pictures))
+    return result
+
+
+def train(configuration: dict[str, Any], seed: int, folder: Path, report: Report) -> JEPAExtractor:
+    """Train the encoder stage by stage, then its heads."""
+    condition = CONDITIONS[configuration["condition"]]
+    envs = _environments(configuration)
+    report(0, 1, "collecting")
+    episodes = list(random_episodes(envs, TRANSITIONS, seed, label="count"))
+    transitions = TransitionRing.from_episodes(episodes, seed)
+    torch.manual_seed(seed)
+    extractor = JEPAExtractor(
+        policy_space(envs.single_observation_space),
+        envs.single_action_space,
+        latent_dim=configuration["latent_dim"],
+        encoder=configuration["encoder"],
+        auxiliary=(condition.auxiliary,),
+        target=condition.target,
+    )
+    for number, stage in enumerate(condition.stages):
+        updates = max(1, round(stage.share * configuration["updates"]))
+        pretrain(
+            extractor,
+            transitions,
+            updates,
+            dynamics_weight=stage.dynamics_weight,
+            auxiliary_weight=stage.auxiliary_weight,
+            discount=DISCOUNT,
+            checkpoint=folder / f"stage{number}.pt",
+            on_check=_reporter(report, updates, f"encoder, stage {number + 1} of {len(condition.stages)}"),
+        )
+    fit_heads(extractor, condition.auxiliary, episodes, configuration, seed, folder, report)
+    return extractor
+
+
+def fit_heads(
+    extractor: JEPAExtractor,
+    auxiliary: str,
+    episodes: list[Episode],
+    configuration: dict[str, Any],
+    seed: int,
+    folder: Path,
+    report: Report,
+) -> None:
+    """Train the latent transition and the head on the latents of the encoder, which stays as it is.
+
+    So every condition is measured with a transition and a head that do what they can, those too whose training had no
+    use for one of them. (The random map is one of pixels: its head has been trained already.)
+    """
+    ends = np.cumsum([len(episode.observations) for episode in episodes])[:-1]
+    parts = [episodes[start : start + 500] for start in range(0, len(episodes), 500)]
+    encoded = [extractor.encode(np.concatenate([episode.observations for episode in part])) for part in parts]
+    latents = np.split(np.concatenate(encoded), ends)
+    seen = [episode._replace(observations=z) for episode, z in zip(episodes, latents, strict=True)]
+    heads = JEPAExtractor(
+        spaces.Box(-np.inf, np.inf, latents[0].shape[1:]),
+        extractor.action_space,
+        latent_dim=configuration["latent_dim"],
+        encoder="identity",
+        auxiliary=() if auxiliary == "random" else (auxiliary,),
+        horizon=HEAD_HORIZON,
+    )
+    heads.jepa.transition = extractor.jepa.transition
+    if auxiliary != "random":
+        heads.jepa.heads = extractor.jepa.heads
+    updates = HEAD_UPDATES * configuration["updates"]
+    pretrain(
+        heads,
+        TransitionRing.from_episodes(seen, seed),
+        updates,
+        batch_size=HEAD_BATCH,
+        dynamics_weight=1.0,
+        auxiliary_weight=1.0,
+        discount=DISCOUNT,
+        checkpoint=folder / "heads.pt",
+        on_check=_reporter(report, updates, "heads"),
+    )
+
+
+def _environments(configuration: dict[str, Any]) -> gym.vector.VectorEnv[Any, Any, Any]:
+    target, max_count = configuration["target"], configuration["max_count"]
+    if CONDITIONS[configuration["condition"]].other_reward:
+        target = (target + 2) % (max_count + 1)
+    return gym.make_vec(
+        "CountingEnv-v0", 64, vectorization_mode="vector_entry_point", target=target, max_count=max_count
+    )
+
+
+def _reporter(report: Report, updates: int, what: str) -> Callable[[Record], None]:
+    return lambda record: report(int(record["update"]), updates, what)
+
+
+def _losses(configuration: dict[str, Any], extractor: JEPAExtractor, seed: int) -> dict[str, float]:
+    """Return both losses on held-out transitions, the dynamics loss also over the variance of the latents."""
+    episodes = random_episodes(_environments(configuration), HELD_OUT, TEST_SEED + seed, label="count")
+    held_out = TransitionRing.from_episodes(episodes, seed=0)
+    with torch.no_grad():
+        losses, latents = extractor.losses(held_out.newest(HELD_OUT), discount=DISCOUNT)
+    dynamics = losses.pop("dynamics").item()
+    (auxiliary,) = losses.values()
+    variance = latents.flatten(0, 1).var(dim=0).mean().item()
+    return {
+        "dynamics_loss": dynamics,
+        "relative_dynamics_loss": dynamics / (variance + 1e-12),
+        "auxiliary_loss": auxiliary.item(),
+    }
+
+
+def _geometry(
+    latents: NDArray[np.float32], fit: Scenes, held_out: NDArray[np.float32], test: Scenes
+) -> dict[str, float]:
+    return {
+        "nearest_centroid_accuracy": nearest_centroid_accuracy(latents, fit.counts, held_out, test.counts),
+        "adjusted_rand_index": kmeans_rand_index(held_out, test.counts),
+        "clusters_found": measures.clusters_found(held_out, test.counts),
+        "silhouette": measures.silhouette(held_out, test.counts),
+        "spread_ratio": measures.spread_ratio(held_out, test.counts),
+        "effective_rank": effective_rank(held_out),
+        "latent_std": latent_std(held_out),
+    }
+
+
+def _probes(latents: NDArray[np.float32], fit: Scenes, held_out: NDArray[np.float32], test: Scenes) -> dict[str, float]:
+    """Return each probe's accuracy on held-out scenes, and over that of guessing."""
+    result = {}
+    for name, read in {
+        "count": lambda scenes: scenes.counts,
+        "shape": lambda scenes: np.where(scenes.counts > 0, scenes.shapes, -1),
+        "color": lambda scenes: np.where(scenes.counts > 0, measures.brightest_channel(scenes), -1),
+        "position": measures.quadrant,
+    }.items():
+        labels, held_out_labels = read(fit), read(test)
+        shown, held_out_shown = labels >= 0, held_out_labels >= 0  # an empty image has neither shape nor place
+        accuracy, chance = measures.probe(
+            latents[shown], labels[shown], held_out[held_out_shown], held_out_labels[held_out_shown]
+        )
+        result |= {f"probe_{name}": accuracy, f"probe_{name}_over_chance": accuracy / chance}
+    return result
+
+
+@torch.no_grad()
+def _walk(
+    extractor: JEPAExtractor, latents: NDArray[np.float32], counts: NDArray[np.int64], max_count: int, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """Roll the latent transition out from one image each, without looking again.
+
+    Returns:
+        Predicted latents (N, STEPS, D), true counts (N, STEPS), and the counts (N, STEPS) of the nearest class means.
+    """
+    images, actions, true_counts = random_walks(max_count, WALK_SEED + seed)
+    features = torch.nn.functional.one_hot(torch.from_numpy(actions), 2).float()
+    predicted = extractor.jepa.unroll(torch.from_numpy(extractor.encode(images)), features).numpy()
+    means = np.stack([latents[counts == count].mean(axis=0) for count in range(max_count + 1)])
+    read = pairwise_distances_argmin(predicted.reshape(-1, predicted.shape[-1]), means)
+    return predicted, true_counts, read.reshape(true_counts.shape)

@@ -1,0 +1,61 @@
+"""The audit during training."""
+
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.callbacks import BaseCallback
+
+from jepa_extractor.audit.encoder import Mdp, audit_encoder
+from jepa_extractor.audit.report import CollapseReport
+from jepa_extractor.checks import require_integer
+
+
+class AuditCallback(BaseCallback):
+    """Audit the encoder while any Stable-Baselines3 algorithm trains, without changing the training.
+
+    Logged under ``audit/``: the numbers of ``CollapseReport``; the whole of the last is in ``report``.
+
+    Args:
+        envs: environments of its own, or the id of one.
+        classes_from: key of ``info`` that names the class, or the state of ``mdp``.
+        every: environment steps between two audits; the first is at the start.
+        mdp: see ``audit_encoder``.
+        observations: collected for each audit; always the same ones.
+        seed: seed of environments and actions.
+        verbose: as in Stable-Baselines3.
+    """
+
+    def __init__(
+        self,
+        envs: str | VectorEnv[Any, Any, Any],
+        classes_from: str,
+        every: int = 10_000,
+        mdp: Mdp | None = None,
+        observations: int = 1_000,
+        seed: int = 0,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose)
+        require_integer("every", every, least=1)
+        self.envs = gym.make_vec(envs, num_envs=8, vectorization_mode="sync") if isinstance(envs, str) else envs
+        self.classes_from = classes_from
+        self.every = every
+        self.mdp = mdp
+        self.observations = observations
+        self.seed = seed
+        self.report: CollapseReport | None = None
+        self._due = 0
+
+    def _on_training_start(self) -> None:
+        self._due = self.num_timesteps
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self._due:
+            self._due = self.num_timesteps + self.every
+            self.report = audit_encoder(
+                self.model, self.envs, self.classes_from, self.mdp, self.observations, self.seed
+            )
+            for name, value in self.report.numbers().items():
+                self.logger.record(f"audit/{name}", value)
+        return True

@@ -1,0 +1,208 @@
+"""The distinguishable pairs of finite data, in two ways: by words where data comes in episodes, by a table elsewhere.
+
+Both ways know the observations by label: two have the same label if and only if their values are the same.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jepa_extractor.kernels import kernel
+from jepa_extractor.partition import Ints, invert
+
+_VALUES_DIFFER = 1
+
+
+class PairTable:
+    """Distinguishable pairs of n observations, found backwards from those whose values differ; O(k n^2).
+
+    Memory: n^2 bytes (for up to 254 actions), and 4 bytes for each distinguishable pair; 75 MB for n = 5,000.
+
+    Args:
+        successors: int32 (n, k), -1 for none; n^2 must fit an int32.
+        labels: int32 (n,).
+    """
+
+    def __init__(self, successors: Ints, labels: Ints) -> None:
+        n, k = successors.shape
+        self._successors = successors
+        self._why = np.zeros((n, n), np.min_scalar_type(k + 1))
+        self._pairs = _mark(labels, *invert(successors), self._why)
+        self.count = len(self._pairs)
+
+    def witness(self, i: int, j: int) -> list[int] | None:
+        """Return a shortest sequence of actions after which values differ, or ``None``."""
+        actions: list[int] = []
+        while True:
+            why = int(self._why[min(i, j), max(i, j)])
+            if why == 0:
+                return None
+            if why == _VALUES_DIFFER:
+                return actions
+            actions.append(why - 2)
+            i, j = self._successors[i, actions[-1]], self._successors[j, actions[-1]]
+
+    def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw n pairs uniformly, (n, 2), the smaller index first."""
+        drawn = self._pairs[rng.integers(self.count, size=n)]
+        return np.stack(np.divmod(drawn.astype(np.int64), len(self._why)), axis=1)
+
+
+class WordPairs:
+    """Distinguishable pairs of n observations, each with at most one observed action; O(n log n) and a sort a round.
+
+    An observation then begins one word: its value, its action, the next value, the next action, and so on to where
+    no action is observed; for ever, if its successors run in a circle. Two observations are distinguishable if and
+    only if their words first differ at a value. Sorted, words with a common beginning are neighbours, and the pairs
+    that part at one place are a range of words before it times a range behind it.
+
+    Memory: 8 n bytes a round, for as many rounds as the longest common beginning, in steps, has binary digits.
+
+    Args:
+        successors: int32 (n, k), -1 for none, at most one in each row that is not.
+        labels: int32 (n,).
+    """
+
+    def __init__(self, successors: Ints, labels: Ints) -> None:
+        observed = successors >= 0
+        self._actions = np.where(observed.any(axis=1), observed.argmax(axis=1), -1).astype(np.int32)
+        self._next = successors.max(axis=1)
+        self._labels = labels
+        ranks, jumps = _sort_beginnings(self._next, self._actions, labels)
+        self._order = np.argsort(ranks[-1, :-1], kind="stable")
+        begin, end = _partings(_first_differences(self._order, ranks, jumps, labels))
+        self._parting = np.flatnonzero(end)
+        self._begin, self._end = begin[self._parting], end[self._parting]
+        self._pairs_up_to = np.cumsum((self._parting - self._begin) * (self._end - self._parting))
+        self.count = int(self._pairs_up_to[-1]) if len(self._parting) else 0
+
+    def witness(self, i: int, j: int) -> list[int] | None:
+        """Return the only sequence of actions that may lead to different values, or ``None``."""
+        length = _steps_apart(self._next, self._actions, self._labels, i, j)
+        if length < 0:
+            return None
+        actions = []
+        for _ in range(length):
+            actions.append(int(self._actions[i]))
+            i = self._next[i]
+        return actions
+
+    def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw n pairs uniformly, (n, 2), the smaller index first."""
+        at = np.searchsorted(self._pairs_up_to, rng.integers(self.count, size=n), side="right")
+        before = rng.integers(self._begin[at], self._parting[at])
+        behind = rng.integers(self._parting[at], self._end[at])
+        return np.sort(self._order[np.stack([before, behind], axis=1)], axis=1)
+
+
+@kernel
+def _mark(labels: Ints, offsets: Ints, sources: Ints, why: NDArray[np.unsignedinteger]) -> Ints:
+    """Return the distinguishable pairs i < j as i * n + j, by the length of their witness.
+
+    Writes into ``why[i, j]``, all 0 before, 1 if the values differ, else the first action of a witness, plus 2.
+    """
+    n = len(labels)
+    pairs = np.empty(n * (n - 1) // 2, np.int32)
+    count = 0
+    for i in range(n):
+        for j in range(i + 1, n):
+            if labels[i] != labels[j]:
+                why[i, j] = _VALUES_DIFFER
+                pairs[count] = i * n + j
+                count += 1
+    done = 0
+    while done < count:
+        s, t = pairs[done] // n, pairs[done] % n
+        done += 1
+        for a in range(len(offsets)):
+            for i in sources[a, offsets[a, s] : offsets[a, s + 1]]:
+                for j in sources[a, offsets[a, t] : offsets[a, t + 1]]:
+                    low, high = min(i, j), max(i, j)
+                    if why[low, high] == 0:
+                        why[low, high] = a + 2
+                        pairs[count] = low * n + high
+                        count += 1
+    return pairs[:count].copy()
+
+
+def _sort_beginnings(successors: Ints, actions: Ints, labels: Ints) -> tuple[Ints, Ints]:
+    """Return the rank of each word among the beginnings of 1, 2, 4, ... steps, and the observation where it goes on.
+
+    Both are (rounds, n + 1); the last rank is that of the whole word. A step is a value and the action after it.
+    Index n, of rank 0, stands for the end of a word. Doubling: a beginning of 2m steps is one of m steps and that
+    of the observation m steps later (Karp, Miller and Rosenberg, STOC 1972).
+
+    It stops when there are no more different beginnings of 2m steps than of m. Words that agree for m steps then agree
+    for m + 1, so what follows their first step agrees for m steps, and so on: they agree for ever.
+    """
+    n = len(labels)
+    jump = np.append(np.where(successors < 0, n, successors), n).astype(np.int32)
+    steps = np.append(labels.astype(np.int64) * (actions.max() + 2) + actions + 2, 0)
+    rank = np.unique(steps, return_inverse=True)[1].astype(np.int32)
+    ranks, jumps = [rank], [jump]
+    while True:
+        twice = np.unique(rank.astype(np.int64) * (n + 1) + rank[jump], return_inverse=True)[1].astype(np.int32)
+        if twice.max() == rank.max():
+            return np.stack(ranks), np.stack(jumps)
+        rank, jump = twice, jump[jump]
+        ranks.append(rank)
+        jumps.append(jump)
+
+
+@kernel
+def _first_differences(order: NDArray[np.int64], ranks: Ints, jumps: Ints, labels: Ints) -> NDArray[np.int64]:
+    """Return where each word in ``order`` first differs from the one before it: 2m at the value after m steps,
+    2m + 1 at the action after that. Equal words: more than any other, and odd; the first word: -1.
+    """
+    differences = np.full(len(order), -1, np.int64)
+    for p in range(1, len(order)):
+        i, j = order[p - 1], order[p]
+        if ranks[-1, i] == ranks[-1, j]:
+            differences[p] = 2 * len(order) + 1
+            continue
+        steps = 0
+        for level in range(len(ranks) - 2, -1, -1):
+            if ranks[level, i] == ranks[level, j]:
+                steps += 1 << level
+                i, j = jumps[level, i], jumps[level, j]
+        differences[p] = 2 * steps + (labels[i] == labels[j])
+    return differences
+
+
+@kernel
+def _partings(differences: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return of each sorted word p which pairs it parts: each of begin[p]..p-1 from each of p..end[p]-1.
+
+    Two sorted words first differ at the least of ``differences`` from behind the first to the second. Each pair is
+    given to the leftmost p with that least (a Cartesian tree). ``end[p]`` is 0 if p parts pairs at an action.
+    """
+    n = len(differences)
+    begin = np.zeros(n, np.int64)
+    end = np.zeros(n, np.int64)
+    stack = np.empty(n, np.int64)
+    height = 0
+    for p in range(n):
+        while height and differences[stack[height - 1]] > differences[p]:
+            height -= 1
+            if differences[stack[height]] % 2 == 0:
+                end[stack[height]] = p
+        if height:
+            begin[p] = stack[height - 1]
+        stack[height] = p
+        height += 1
+    for p in stack[:height]:
+        if differences[p] % 2 == 0:
+            end[p] = n
+    return begin, end
+
+
+@kernel
+def _steps_apart(successors: Ints, actions: Ints, labels: Ints, i: int, j: int) -> int:
+    """Return after how many steps the words of i and j first differ, if at a value; else -1."""
+    # as words of an automaton of n + 1 states, they differ within n steps or never (Moore 1956)
+    for steps in range(len(labels) + 1):
+        if labels[i] != labels[j]:
+            return steps
+        if actions[i] != actions[j] or actions[i] < 0:
+            return -1
+        i, j = successors[i], successors[j]
+    return -1
