@@ -98,8 +98,8 @@ def make_model(algorithm, **kwargs):
 
 def test_callback_logs_and_changes_nothing(tmp_path):
     """The callback logs the audit during training; the trained weights are those of a training without it."""
-    plain, audited = make_model(PPO), make_model(PPO)
-    plain.learn(64)
+    plain = make_model(PPO).learn(64)
+    audited = make_model(PPO)  # which sets the global seeds anew
     audited.set_logger(configure(str(tmp_path), ["csv"]))
     callback = AuditCallback("CountingEnv-v0", "count", every=40, mdp=counting_env.count_mdp(), observations=600)
     audited.learn(64, callback=callback, log_interval=1)
