@@ -1,4 +1,4 @@
-"""Draw the pictures of README.md and docs/environment.md: python docs/make_pictures.py"""
+"""Draw the pictures of the documents: python docs/make_pictures.py"""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ import numpy as np
 from counting_env import SHAPES, CountingEnv
 from counting_env.dynamics import reward_at
 from counting_env.rendering import capacity
+from jepa_extractor import collapse_audit
+from jepa_extractor.plots import plot_audit
 
 FOLDER = Path(__file__).parent / "images"
 ADD, REMOVE = 1, 0
@@ -80,6 +82,15 @@ def draw_rewards() -> None:
     save(figure, "rewards")
 
 
+def draw_audit() -> None:
+    """Save the audit of latents that count exactly, but for 6, 7 and 8, which were merged."""
+    rng = np.random.default_rng(0)
+    counts = np.repeat(np.arange(9), 60)
+    seen = np.minimum(counts, 6)
+    latents = np.stack([seen, seen**2 / 8, 0 * seen], axis=1) + rng.normal(scale=0.12, size=(len(counts), 3))
+    plot_audit(collapse_audit(latents, counts), FOLDER / "audit.png")
+
+
 def show(axis: Any, image: np.ndarray, title: str) -> None:
     """Put ``image`` into ``axis`` without blur."""
     axis.imshow(image, interpolation="nearest")
@@ -102,3 +113,4 @@ if __name__ == "__main__":
     draw_counts()
     draw_capacities()
     draw_rewards()
+    draw_audit()

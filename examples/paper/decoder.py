@@ -20,7 +20,7 @@ ALIKE = 30.0  # mean difference of colour channels, 0 to 255, that counts as the
 
 
 class Decoder(nn.Module):
-    """Three transposed convolutions from a latent (B, D) to an image (B, 3, 64, 64) in [0, 1].
+    """From a latent (B, D), over a grid of 8 by 8 features, to an image (B, 3, 64, 64) in [0, 1].
 
     Args:
         latents: those that it will be trained on, (N, D). It sees latents shifted and scaled by their mean and
@@ -40,11 +40,10 @@ class Decoder(nn.Module):
             nn.Linear(256, 64 * 8 * 8),
             nn.Unflatten(1, (64, 8, 8)),
             nn.Mish(),
-            nn.ConvTranspose2d(64, 32, kernel_size=4, stride=2, padding=1),
+            nn.Conv2d(64, 64, kernel_size=3, padding=1),
             nn.Mish(),
-            nn.ConvTranspose2d(32, 16, kernel_size=4, stride=2, padding=1),
-            nn.Mish(),
-            nn.ConvTranspose2d(16, 3, kernel_size=4, stride=2, padding=1),
+            nn.Conv2d(64, 3 * 8 * 8, kernel_size=1),
+            nn.PixelShuffle(8),
             nn.Sigmoid(),
         )
 

@@ -1,4 +1,4 @@
-"""Every Python block of the README runs."""
+"""Every Python block of the documents runs, and every picture is there."""
 
 import re
 from pathlib import Path
@@ -6,29 +6,43 @@ from pathlib import Path
 import pytest
 from stable_baselines3 import PPO
 
-README = Path(__file__).parents[2] / "README.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+import jepa_extractor
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_block_runs(number, tmp_path, monkeypatch):
-    """README's Python blocks are executed by the tests; trainings are cut to their first rollout."""
+def blocks(document):
+    return re.findall(r"^```python\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = [(document, number) for document in DOCUMENTS for number in range(len(blocks(document)))]
+
+
+@pytest.mark.parametrize(("document", "number"), BLOCKS, ids=[f"{path.name}-{number}" for path, number in BLOCKS])
+def test_block_runs(document, number, tmp_path, monkeypatch):
+    """The documents' Python blocks are executed by the tests; trainings are cut short."""
     monkeypatch.chdir(tmp_path)
-    learn = PPO.learn
+    learn, pretrain = PPO.learn, jepa_extractor.pretrain
     monkeypatch.setattr(PPO, "learn", lambda model, steps, **kwargs: learn(model, min(steps, 1024), **kwargs))
-    exec(compile(BLOCKS[number], f"README.md, block {number}", "exec"), {"__name__": "__main__"})
+    monkeypatch.setattr(
+        jepa_extractor, "pretrain", lambda *args, updates, **kwargs: pretrain(*args, updates=5, **kwargs)
+    )
+    code = compile(blocks(document)[number], f"{document.name}, block {number}", "exec")
+    exec(code, {"__name__": "__main__"})
 
 
 def test_the_first_block_trains_in_twelve_lines():
     """First screen: twelve lines of Python that train."""
-    lines = [line for line in BLOCKS[0].splitlines() if line.strip()]
-    assert len(lines) <= 12
-    assert "model.learn(" in BLOCKS[0]
+    first = blocks(ROOT / "README.md")[0]
+    assert len([line for line in first.splitlines() if line.strip()]) <= 12
+    assert "model.learn(" in first
 
 
-def test_pictures_exist():
-    """Every picture that the README shows is there."""
-    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README.read_text())
-    assert pictures
-    for picture in pictures:
-        assert (README.parent / picture).is_file(), picture
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_pictures_and_links_exist(document):
+    """Every picture and file that a document points to is there."""
+    targets = re.findall(r"\]\(([^)#]+)\)", document.read_text())
+    assert targets
+    for target in targets:
+        assert target.startswith("http") or (document.parent / target).exists(), target

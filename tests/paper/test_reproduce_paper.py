@@ -1,0 +1,92 @@
+"""The command that reproduces the paper."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import reproduce_paper
+from conftest import EXAMPLES
+from paper.conditions import BEYOND, CONDITIONS, PAPER
+
+TINY = ["--updates", "6", "--seeds", "0", "1", "--workers", "2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--conditions", "jont"], "--conditions jont is unknown"),
+        (["--encoder", "resnet18"], "invalid choice: 'resnet18'"),
+        (["--updates", "0"], "--updates"),
+        (["--target", "9"], "--target 9 cannot be reached"),
+    ],
+)
+def test_bad_arguments_are_one_sentence(arguments, message, capsys, monkeypatch):
+    """The issue: "unknown condition or encoder: a clear sentence"."""
+    monkeypatch.setattr(sys, "argv", ["reproduce_paper.py", *arguments])
+    with pytest.raises(SystemExit) as exit_status:
+        reproduce_paper.main()
+    assert exit_status.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_every_condition_of_the_issue_is_there():
+    """The conditions of the paper and those beyond it."""
+    assert list(PAPER) == ["joint", "random", "reward_only", "dynamics_only"]
+    assert {"other_reward", "label", "q", "reward_then_dynamics", "detach", "ema"} <= set(BEYOND)
+    assert all(sum(stage.share for stage in condition.stages) == 1 for condition in CONDITIONS.values())
+
+
+def start(out, *arguments):
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "reproduce_paper.py"), *TINY, "--out", str(out)]
+    return subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_the_study_killed_and_started_again(tmp_path):
+    """The issue: "killing the study at a random moment and starting it again gives the same table". What it writes is
+    there, and a folder that holds another configuration is refused.
+    """
+    conditions = ("--conditions", "joint", "random")
+    straight = start(tmp_path / "straight", *conditions)
+    killed = tmp_path / "killed"
+    process = start(killed, *conditions)
+    begun = time.monotonic()
+    while not list(killed.rglob("stage0.pt")) and time.monotonic() - begun < 120:
+        time.sleep(0.1)
+    time.sleep(np.random.default_rng(0).uniform(0, 3))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    printed, errors = straight.communicate()
+    assert straight.returncode == 0, errors
+    again = start(killed, *conditions)
+    _, errors = again.communicate()
+    assert again.returncode == 0, errors
+    table = (tmp_path / "straight" / "table.md").read_text()
+    assert table in printed
+    assert (killed / "table.md").read_text() == table
+    one, other = (json.loads((out / "results.json").read_text()) for out in (killed, tmp_path / "straight"))
+    assert one["results"] == other["results"]
+    assert (killed / "figure.png").stat().st_size > 10_000
+    refused = start(killed, *conditions, "--latent-dim", "32")
+    _, errors = refused.communicate()
+    assert refused.returncode == 1
+    assert "holds another configuration (latent_dim=64 there and 32 here)" in errors
+
+
+@pytest.mark.slow
+def test_every_condition_runs(tmp_path):
+    """Every condition can be trained and measured, and a broken checkpoint is a clear sentence that stops no other."""
+    broken = tmp_path / "ema" / "seed0"
+    broken.mkdir(parents=True)
+    (broken / "stage0.pt").write_bytes(b"broken")
+    process = start(tmp_path, "--conditions", *BEYOND, "--seeds", "0", "--updates", "2")
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "stage0.pt is broken" in errors
+    assert "Traceback" not in errors
+    results = json.loads((tmp_path / "results.json").read_text())["results"]
+    assert set(results) == set(BEYOND) - {"ema"}
