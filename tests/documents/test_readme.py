@@ -16,20 +16,21 @@ def blocks(document):
     return re.findall(r"^```python\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
 
 
-BLOCKS = [(document, number) for document in DOCUMENTS for number in range(len(blocks(document)))]
+# each block of the README stands alone; those of another page go on from one another
+CODE = {f"README, block {number}": block for number, block in enumerate(blocks(DOCUMENTS[0]))}
+CODE |= {document.name: "\n".join(blocks(document)) for document in DOCUMENTS[1:]}
 
 
-@pytest.mark.parametrize(("document", "number"), BLOCKS, ids=[f"{path.name}-{number}" for path, number in BLOCKS])
-def test_block_runs(document, number, tmp_path, monkeypatch):
-    """The documents' Python blocks are executed by the tests; trainings are cut short."""
+@pytest.mark.parametrize("name", CODE)
+def test_code_runs(name, tmp_path, monkeypatch):
+    """The documents' Python code is executed by the tests; trainings are cut short."""
     monkeypatch.chdir(tmp_path)
     learn, pretrain = PPO.learn, jepa_extractor.pretrain
     monkeypatch.setattr(PPO, "learn", lambda model, steps, **kwargs: learn(model, min(steps, 1024), **kwargs))
     monkeypatch.setattr(
         jepa_extractor, "pretrain", lambda *args, updates, **kwargs: pretrain(*args, updates=5, **kwargs)
     )
-    code = compile(blocks(document)[number], f"{document.name}, block {number}", "exec")
-    exec(code, {"__name__": "__main__"})
+    exec(compile(CODE[name], name, "exec"), {"__name__": "__main__"})
 
 
 def test_the_first_block_trains_in_twelve_lines():
