@@ -3,10 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test slow check format bench clean
+.PHONY: demo paper test slow check format bench clean
 
 demo: $(INSTALLED)  ## train PPO through a JEPA encoder; the result is in runs/ppo
 	$(BIN)/python examples/train_ppo.py
+
+paper: $(INSTALLED)  ## reproduce the experiments of arXiv 2509.12249; the result is in runs/paper
+	$(BIN)/python examples/reproduce_paper.py
 
 test: $(INSTALLED)  ## the default test suite
 	$(BIN)/python -m pytest
@@ -27,6 +30,7 @@ format: $(INSTALLED)  ## bring the code into its form
 bench: $(INSTALLED)  ## print the measurements
 	$(BIN)/python benchmarks/environment.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/bisimulation.py --sizes 10000 100000 --repetitions 1 --limit 3
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
