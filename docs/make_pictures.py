@@ -11,7 +11,7 @@ from counting_env import SHAPES, CountingEnv
 from counting_env.dynamics import reward_at
 from counting_env.rendering import capacity
 from jepa_extractor import collapse_audit
-from jepa_extractor.plots import plot_audit
+from jepa_extractor.audit.picture import plot_audit
 
 FOLDER = Path(__file__).parent / "images"
 ADD, REMOVE = 1, 0

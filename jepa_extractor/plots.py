@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
-from jepa_extractor.audit.report import CollapseReport
-
-MOST_MARGIN = 5.0  # where the colours of margins end
 SHOWN = 500  # latents in the distance matrix: more would be smaller than a pixel
 
 
@@ -33,7 +30,7 @@ def plot_latents(latents: NDArray[np.floating], classes: NDArray[np.generic], pa
 
 def draw_pca(axes: Axes, latents: NDArray[np.floating], classes: NDArray[np.generic], class_name: str) -> None:
     """Draw the first two principal components of ``latents``, coloured by class."""
-    points = _principal_plane(latents)(latents)
+    points = principal_plane(latents)(latents)
     names = np.unique(classes)
     colors = matplotlib.colormaps["turbo"](np.linspace(0, 1, len(names)))
     for name, color in zip(names, colors, strict=True):
@@ -56,33 +53,7 @@ def draw_distances(axes: Axes, latents: NDArray[np.floating], classes: NDArray[n
     axes.figure.colorbar(image, ax=axes, shrink=0.8)
 
 
-def plot_audit(report: CollapseReport, path: Path) -> None:
-    """Write a picture of an audit that points at the collapsed pairs.
-
-    Left: the two principal components of the latents, with a red line between the means of each collapsed pair.
-    Right: the margin of each pair of classes, up to 5, with a red ring around each collapsed pair.
-    """
-    figure = Figure(figsize=(12, 5.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    draw_pca(left, report.latents, report.classes[report.members], "class")
-    left.set_title(f"{report.classes_kept} of {report.classes_required} classes kept")
-    where = {name: i for i, name in enumerate(report.classes.tolist())}
-    means = _principal_plane(report.latents)(
-        np.stack([report.latents[report.members == i].mean(axis=0) for i in range(len(where))])
-    )
-    image = right.imshow(np.minimum(report.margins, MOST_MARGIN), vmin=0, vmax=MOST_MARGIN, cmap="viridis")
-    figure.colorbar(image, ax=right, shrink=0.8, label="margin")
-    for one, other in report.collapsed_pairs:
-        i, j = where[one], where[other]
-        left.plot(means[[i, j], 0], means[[i, j], -1], color="red", linewidth=2)
-        right.scatter([i, j], [j, i], s=160, facecolors="none", edgecolors="red", linewidths=2)
-    right.set_xticks(range(len(where)), report.classes)
-    right.set_yticks(range(len(where)), report.classes)
-    right.set(xlabel="class", ylabel="class", title="Margins (red: collapsed)")
-    figure.savefig(path, dpi=110)
-
-
-def _principal_plane(latents: NDArray[np.floating]) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
+def principal_plane(latents: NDArray[np.floating]) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
     """Return the map of latents (N, D) to their first two principal components, (N, 2), or (N, 1) where D is 1."""
     with np.errstate(invalid="ignore"):  # latents that are all equal explain nothing of no variance
         pca = PCA(n_components=min(2, latents.shape[1]), svd_solver="full").fit(latents)

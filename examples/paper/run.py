@@ -56,7 +56,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path, report: Report) 
     images = reconstruct(decoder, held_out)
     result["reconstruction_error"] = float(np.mean((images / 255 - test.images / 255) ** 2))
     result |= {f"reconstructed_{name}": value for name, value in read_images(images, test).items()}
-    walk_latents, walk_counts, read_counts = _walk(extractor, latents, fit.counts, configuration["max_count"], seed)
+    walk_counts, read_counts = _walk(extractor, latents, fit.counts, configuration["max_count"], seed)
     result |= {f"rollout_{k + 1}": float((read_counts == walk_counts)[:, k].mean()) for k in range(STEPS)}
     shown = slice(len(np.unique(test.counts)))
     pictures = {
@@ -64,7 +64,6 @@ def run(configuration: dict[str, Any], seed: int, folder: Path, report: Report) 
         "counts": test.counts,
         "images": test.images[shown],
         "reconstructions": images[shown],
-        "walk_latents": walk_latents,
         "walk_counts": walk_counts,
         "read_counts": read_counts,
     }
@@ -212,15 +211,15 @@ def _probes(latents: NDArray[np.float32], fit: Scenes, held_out: NDArray[np.floa
 @torch.no_grad()
 def _walk(
     extractor: JEPAExtractor, latents: NDArray[np.float32], counts: NDArray[np.int64], max_count: int, seed: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Roll the latent transition out from one image each, without looking again.
 
     Returns:
-        Predicted latents (N, STEPS, D), true counts (N, STEPS), and the counts (N, STEPS) of the nearest class means.
+        True counts (N, STEPS), and the counts (N, STEPS) whose class mean is nearest to the predicted latent.
     """
     images, actions, true_counts = random_walks(max_count, WALK_SEED + seed)
     features = torch.nn.functional.one_hot(torch.from_numpy(actions), 2).float()
     predicted = extractor.jepa.unroll(torch.from_numpy(extractor.encode(images)), features).numpy()
     means = np.stack([latents[counts == count].mean(axis=0) for count in range(max_count + 1)])
     read = pairwise_distances_argmin(predicted.reshape(-1, predicted.shape[-1]), means)
-    return predicted, true_counts, read.reshape(true_counts.shape)
+    return true_counts, read.reshape(true_counts.shape)

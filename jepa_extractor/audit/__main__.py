@@ -42,7 +42,7 @@ def main() -> None:
         )
         rich.print(report.table())
         if arguments.out is not None:
-            from jepa_extractor.plots import plot_audit  # needs matplotlib, of the extra "examples"
+            from jepa_extractor.audit.picture import plot_audit  # needs matplotlib, of the extra "examples"
 
             replace_file(arguments.out / "audit.json", lambda path: _write(path, report.to_json()))
             replace_file(arguments.out / "audit.png", lambda path: plot_audit(report, path))

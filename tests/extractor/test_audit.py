@@ -112,7 +112,7 @@ def test_json_and_table():
 
 def test_picture(tmp_path):
     """The picture is written, also where the latents have one dimension or all lie in one point."""
-    from jepa_extractor.plots import plot_audit
+    from jepa_extractor.audit.picture import plot_audit
 
     for number, latents in enumerate((latents_at(np.arange(9)), np.ones((len(CLASSES), 1)))):
         path = tmp_path / f"{number}.png"

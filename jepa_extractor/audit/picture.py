@@ -1,0 +1,37 @@
+"""The picture of an audit. matplotlib is needed here alone: it comes with the ``examples`` extra."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jepa_extractor.audit.report import CollapseReport
+from jepa_extractor.plots import draw_pca, principal_plane
+
+MOST_MARGIN = 5.0  # where the colours of margins end
+
+
+def plot_audit(report: CollapseReport, path: Path) -> None:
+    """Write a picture of an audit that points at the collapsed pairs.
+
+    Left: the two principal components of the latents, with a red line between the means of each collapsed pair.
+    Right: the margin of each pair of classes, up to 5, with a red ring around each collapsed pair.
+    """
+    figure = Figure(figsize=(12, 5.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    draw_pca(left, report.latents, report.classes[report.members], "class")
+    left.set_title(f"{report.classes_kept} of {report.classes_required} classes kept")
+    where = {name: i for i, name in enumerate(report.classes.tolist())}
+    means = principal_plane(report.latents)(
+        np.stack([report.latents[report.members == i].mean(axis=0) for i in range(len(where))])
+    )
+    image = right.imshow(np.minimum(report.margins, MOST_MARGIN), vmin=0, vmax=MOST_MARGIN, cmap="viridis")
+    figure.colorbar(image, ax=right, shrink=0.8, label="margin")
+    for one, other in report.collapsed_pairs:
+        i, j = where[one], where[other]
+        left.plot(means[[i, j], 0], means[[i, j], -1], color="red", linewidth=2)
+        right.scatter([i, j], [j, i], s=160, facecolors="none", edgecolors="red", linewidths=2)
+    right.set_xticks(range(len(where)), report.classes)
+    right.set_yticks(range(len(where)), report.classes)
+    right.set(xlabel="class", ylabel="class", title="Margins (red: collapsed)")
+    figure.savefig(path, dpi=110)
