@@ -10,6 +10,7 @@ from jepa_extractor.kernels import kernel
 from jepa_extractor.partition import Ints, coarsest, meet, number_by_first_appearance
 
 _MOST = np.iinfo(np.int32).max
+_FEW = 1000
 
 
 def largest_bisimulation(successors: ArrayLike, values: ArrayLike, tolerance: float = 0.0) -> NDArray[np.int64]:
@@ -226,16 +227,15 @@ def _check_length(name: str, array: NDArray[Any]) -> None:
 
 def _cut(column: NDArray[Any], tolerance: float) -> tuple[Ints, int]:
     """Return the group of each value, (n,), where sorted values are cut at gaps above ``tolerance``; and how many."""
-    order = np.argsort(column)
-    ordered = column[order]
-    if ordered.dtype.kind != "f":
-        ordered = ordered.astype(np.uint64)  # wraps around, so that the gap between any two integers is exact
-    with np.errstate(invalid="ignore", over="ignore"):
-        cuts = np.diff(ordered) > tolerance  # the gap between equal infinities is NaN: no cut
-    labels = np.empty(len(column), np.int32)
-    labels[order[0]] = 0
-    labels[order[1:]] = np.cumsum(cuts, dtype=np.int32)
-    return labels, int(labels[order[-1]]) + 1
+    distinct = np.unique(column)
+    few = len(distinct) <= _FEW  # looking up each value in a long table misses the cache at every step
+    ranks = np.searchsorted(distinct, column) if few else np.unique(column, return_inverse=True)[1]
+    if distinct.dtype.kind != "f":
+        distinct = distinct.astype(np.uint64)  # wraps around, so that the gap between any two integers is exact
+    with np.errstate(over="ignore"):
+        cuts = np.diff(distinct) > tolerance
+    groups = np.append(0, np.cumsum(cuts)).astype(np.int32)
+    return groups[ranks], int(groups[-1]) + 1
 
 
 @kernel

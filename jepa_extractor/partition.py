@@ -10,13 +10,13 @@ from jepa_extractor.kernels import kernel
 
 Ints = NDArray[np.int32]
 
-_ROUNDS = 8
+_ROUNDS = 6
 
 
 @kernel
 def number_by_first_appearance(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """Renumber labels (n,), each in 0..n-1, to 0, 1, ... in the order in which they first appear."""
-    names = np.full(len(labels), -1, np.int64)
+    names = np.full(len(labels), -1, np.int32)
     numbered = np.empty(len(labels), np.int64)
     found = 0
     for i in range(len(labels)):
@@ -34,20 +34,9 @@ def bucket(labels: Ints, count: int) -> tuple[Ints, Ints]:
     Returns ``offsets`` (count + 1,) and ``order`` (n - number of negative labels,): a negative label is left out.
     """
     offsets = np.zeros(count + 1, np.int32)
-    for label in labels:
-        if label >= 0:
-            offsets[label + 1] += 1
-    for b in range(count):
-        offsets[b + 1] += offsets[b]
-    order = np.empty(offsets[count], np.int32)
-    for i in range(len(labels) - 1, -1, -1):  # fills each bucket from its end, and leaves offsets at the starts
-        if labels[i] >= 0:
-            offsets[labels[i] + 1] -= 1
-            order[offsets[labels[i] + 1]] = i
-    for b in range(count):
-        offsets[b] = offsets[b + 1]
-    offsets[count] = len(order)
-    return offsets, order
+    order = np.empty(len(labels), np.int32)
+    _fill(labels, offsets, order)
+    return offsets, order[: offsets[count]]
 
 
 @kernel
@@ -57,13 +46,30 @@ def invert(successors: Ints) -> tuple[Ints, Ints]:
     ``successors`` is (n, k), with -1 for none; ``offsets`` is (k, n + 1), ``sources`` (k, n).
     """
     n, k = successors.shape
-    offsets = np.empty((k, n + 1), np.int32)
+    offsets = np.zeros((k, n + 1), np.int32)
     sources = np.empty((k, n), np.int32)
     for a in range(k):
-        starts, order = bucket(successors[:, a], n)
-        offsets[a] = starts
-        sources[a, : len(order)] = order
+        _fill(successors[:, a], offsets[a], sources[a])
     return offsets, sources
+
+
+@kernel
+def _fill(labels: Ints, offsets: Ints, order: Ints) -> None:
+    """Write what ``bucket`` returns into ``offsets``, all zeros, and to the front of ``order``."""
+    count = len(offsets) - 1
+    for label in labels:
+        if label >= 0:
+            offsets[label + 1] += 1
+    for b in range(count):
+        offsets[b + 1] += offsets[b]
+    total = offsets[count]
+    for i in range(len(labels) - 1, -1, -1):  # fills each bucket from its end, and leaves its start in its place
+        if labels[i] >= 0:
+            offsets[labels[i] + 1] -= 1
+            order[offsets[labels[i] + 1]] = i
+    for b in range(count):
+        offsets[b] = offsets[b + 1]
+    offsets[count] = total
 
 
 @kernel
@@ -93,13 +99,22 @@ def coarsest(labels: Ints, count: int, successors: Ints) -> Ints:
 def meet(labels: Ints, count: int, others: Ints, other_count: int) -> tuple[Ints, int]:
     """Return the coarsest partition (n,) finer than two, ``labels`` and ``others``, and how many blocks it has.
 
-    O(n): block by block of the second, each block of the first gets a new name when it is first met.
+    O(n): through a table of all pairs of blocks, if that is no longer than n. Otherwise block by block of the second,
+    where each block of the first gets a new name when it is first met.
     """
+    finer = np.empty(len(labels), np.int32)
+    found = 0
+    if count * other_count <= len(labels):
+        names = np.full((count, other_count), -1, np.int32)
+        for i in range(len(labels)):
+            if names[labels[i], others[i]] < 0:
+                names[labels[i], others[i]] = found
+                found += 1
+            finer[i] = names[labels[i], others[i]]
+        return finer, found
     offsets, order = bucket(others, other_count)
     met_in = np.full(count, -1, np.int32)
     name = np.empty(count, np.int32)
-    finer = np.empty(len(labels), np.int32)
-    found = 0
     for b in range(other_count):
         for i in order[offsets[b] : offsets[b + 1]]:
             c = labels[i]

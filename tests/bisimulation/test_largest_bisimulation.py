@@ -110,6 +110,22 @@ def test_rows_differ_where_any_column_does():
     assert np.array_equal(labels, by_first_appearance(rows @ [8, 4, 2, 1]))
 
 
+def test_many_different_values():
+    """Issue: "all-different values": 3,000 floats, each twice, alone, in rows, and joined in groups by a tolerance."""
+    rng = np.random.default_rng(0)
+    distinct = np.repeat(rng.permutation(3_000), 2)
+    order = rng.permutation(6_000)
+    values = (distinct * 0.25)[order]
+    expected = by_first_appearance(values)
+    for given in (values, np.column_stack([values, -values]), np.column_stack([values // 1, values % 1])):
+        assert np.array_equal(group_values(given)[0], expected)
+        assert group_values(given)[1] == 3_000
+    gaps = values + 10 * (values // 25)  # a gap of more than 10 after every 25
+    labels, count = group_values(gaps, tolerance=10)
+    assert count == 30
+    assert np.array_equal(labels, by_first_appearance(values // 25))
+
+
 @pytest.mark.parametrize(
     ("values", "tolerance", "expected"),
     [
@@ -118,7 +134,7 @@ def test_rows_differ_where_any_column_does():
         ([3, 0, 1, 5], 1, [0, 1, 1, 2]),
         ([-(2**63), 2**63 - 1, -(2**63) + 1, 0], 1, [0, 1, 0, 2]),  # gaps beyond int64
         ([2**53, 2**53 + 1, 2**53 + 3, 0], 1.5, [0, 0, 1, 2]),  # gaps that floats do not tell apart
-        ([-1.7e308, 1.7e308, 0.0, 1.7e308], 1.0, [0, 1, 2, 1]),  # a gap beyond float64
+        ([-1.7e308, 1.7e308, 1.7e308, -1.7e308], 1.0, [0, 1, 1, 0]),  # a gap beyond float64
         ([np.inf, np.inf, 1e300, -np.inf], 1e300, [0, 0, 1, 2]),
         ([False, True, True, False], 1, [0, 0, 0, 0]),
         ([[0.0, 0.0], [0.1, 0.0], [0.1, 5.0], [0.2, 5.1]], 0.15, [0, 0, 1, 1]),  # each column by itself

@@ -3,12 +3,18 @@
 import itertools
 
 import numpy as np
+import pytest
 import torch
 from scipy.optimize import least_squares
 
 from jepa_extractor.bisimulation import largest_bisimulation
 from jepa_extractor.heads import make_head
 from jepa_extractor.losses import dynamics_loss, squared_error
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    torch.set_num_threads(1)  # more only wait for each other
 
 
 def random_mdp(rng, states, actions):
