@@ -24,7 +24,7 @@ from paper.summary import markdown, summarise
 
 from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.study import run_study
-from jepa_extractor.study_executors import on_processes
+from jepa_extractor.study_executors import add_executor_arguments, chosen_executor
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -40,7 +40,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--latent-dim", type=int, default=64, help="numbers in a latent (default: 64)")
     parser.add_argument("--target", type=int, default=4, help="rewarded count (default: 4)")
     parser.add_argument("--max-count", type=int, default=8, help="largest count (default: 8)")
-    parser.add_argument("--workers", type=int, default=4, help="runs at a time (default: 4)")
+    add_executor_arguments(parser)
     parser.add_argument("--threads", type=int, default=1, help="torch threads of each run (default: 1)")
     parser.add_argument("--out", type=Path, default=Path("runs/paper"), help="output folder (default: runs/paper)")
     arguments = parser.parse_args()
@@ -66,8 +66,8 @@ def main() -> None:
     configurations = {condition: {"condition": condition, **shared} for condition in arguments.conditions}
     start = time.perf_counter()
     try:
-        study = run_study(run, configurations, arguments.seeds, arguments.out, on_processes(arguments.workers))
-    except (ValueError, OSError, KeyboardInterrupt) as error:
+        study = run_study(run, configurations, arguments.seeds, arguments.out, chosen_executor(arguments))
+    except (ValueError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         raise SystemExit(f"\n{error}") from error
     seconds = time.perf_counter() - start
     results = {condition: by_seed for condition, by_seed in study.results.items() if by_seed}

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from jepa_extractor.bisimulation import checked_successors, group_values
 from jepa_extractor.checks import require_integer
 from jepa_extractor.pairs import PairTable, WordPairs
-from jepa_extractor.partition import invert, number_by_first_appearance, refine
+from jepa_extractor.partition import coarsest, number_by_first_appearance
 from jepa_extractor.rollouts import Episode
 
 MAX_OBSERVATIONS = 5_000  # of data in which some observation has more than one observed action
@@ -116,7 +116,7 @@ class EmpiricalBisimulation:
         completed = np.append(self._successors, np.full((1, self._successors.shape[1]), n, np.int32), axis=0)
         completed[completed < 0] = n
         labels = np.append(self._labels, np.int32(self._label_count))
-        return number_by_first_appearance(refine(labels, self._label_count + 1, *invert(completed)))[:n]
+        return number_by_first_appearance(coarsest(labels, self._label_count + 1, completed))[:n]
 
 
 class EmpiricalData(NamedTuple):

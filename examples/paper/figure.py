@@ -13,6 +13,7 @@ from jepa_extractor.plots import draw_distances, draw_pca
 from paper.conditions import CONDITIONS
 
 WALKS = 6  # rollouts shown
+BRIGHTER = 4  # reconstructions that are unsure are dark
 
 
 def draw_figure(runs: Mapping[str, Path], path: Path) -> None:
@@ -33,12 +34,12 @@ def _draw_reconstructions(axes: Axes, images: NDArray[np.uint8], reconstructions
     """Draw images (n, 3, H, W) above what the decoder made of their latents."""
     both = [
         np.concatenate(list(np.pad(row, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=128)), axis=-1)
-        for row in (images, reconstructions)
+        for row in (images, np.minimum(reconstructions, 255 // BRIGHTER) * BRIGHTER)
     ]
     axes.imshow(np.moveaxis(np.concatenate(both, axis=1), 0, -1), interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_title("Images, and what a decoder makes of their latents")
+    axes.set_title(f"Images, and what a decoder makes of their latents ({BRIGHTER} times as bright)")
 
 
 def _draw_rollouts(axes: Axes, true_counts: NDArray[np.int64], read_counts: NDArray[np.int64]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -44,7 +44,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path, report: Report) 
         report: called with updates done, updates in all, and what is going on.
     """
     torch.set_num_threads(configuration["threads"])
-    extractor = train(configuration, seed, folder, report)
+    extractor, seen = train(configuration, seed, folder, report)
     report(1, 1, "measuring")
     fit, test = (make_scenes(configuration["max_count"], offset + seed) for offset in (FIT_SEED, TEST_SEED))
     latents, held_out = extractor.encode(fit.images), extractor.encode(test.images)
@@ -52,7 +52,11 @@ def run(configuration: dict[str, Any], seed: int, folder: Path, report: Report) 
     result |= _probes(latents, fit, held_out, test)
     decoder_updates = max(1, round(DECODER_SHARE * configuration["updates"]))
     report(0, decoder_updates, "decoder")
-    decoder = train_decoder(latents, fit.images, decoder_updates, seed)
+    frames, frame_latents = (
+        np.concatenate([episode.observations for episode in seen.pixels]),
+        np.concatenate(seen.latents),
+    )
+    decoder = train_decoder(frame_latents, frames, decoder_updates, seed)
     images = reconstruct(decoder, held_out)
     result["reconstruction_error"] = float(np.mean((images / 255 - test.images / 255) ** 2))
     result |= {f"reconstructed_{name}": value for name, value in read_images(images, test).items()}
@@ -71,7 +75,14 @@ def run(configuration: dict[str, Any], seed: int, folder: Path, report: Report) 
     return result
 
 
-def train(configuration: dict[str, Any], seed: int, folder: Path, report: Report) -> JEPAExtractor:
+class Seen(NamedTuple):
+    """What an encoder was trained on, and what it makes of it."""
+
+    pixels: list[Episode]
+    latents: list[NDArray[np.float32]]  # of each episode, (T + 1, D)
+
+
+def train(configuration: dict[str, Any], seed: int, folder: Path, report: Report) -> tuple[JEPAExtractor, Seen]:
     """Train the encoder stage by stage, then its heads."""
     condition = CONDITIONS[configuration["condition"]]
     envs = _environments(configuration)
@@ -99,14 +110,18 @@ def train(configuration: dict[str, Any], seed: int, folder: Path, report: Report
             checkpoint=folder / f"stage{number}.pt",
             on_check=_reporter(report, updates, f"encoder, stage {number + 1} of {len(condition.stages)}"),
         )
-    fit_heads(extractor, condition.auxiliary, episodes, configuration, seed, folder, report)
-    return extractor
+    ends = np.cumsum([len(episode.observations) for episode in episodes])[:-1]
+    parts = [episodes[start : start + 500] for start in range(0, len(episodes), 500)]
+    encoded = [extractor.encode(np.concatenate([episode.observations for episode in part])) for part in parts]
+    seen = Seen(episodes, np.split(np.concatenate(encoded), ends))
+    fit_heads(extractor, condition.auxiliary, seen, configuration, seed, folder, report)
+    return extractor, seen
 
 
 def fit_heads(
     extractor: JEPAExtractor,
     auxiliary: str,
-    episodes: list[Episode],
+    seen: Seen,
     configuration: dict[str, Any],
     seed: int,
     folder: Path,
@@ -117,13 +132,9 @@ def fit_heads(
     So every condition is measured with a transition and a head that do what they can, those too whose training had no
     use for one of them. (The random map is one of pixels: its head has been trained already.)
     """
-    ends = np.cumsum([len(episode.observations) for episode in episodes])[:-1]
-    parts = [episodes[start : start + 500] for start in range(0, len(episodes), 500)]
-    encoded = [extractor.encode(np.concatenate([episode.observations for episode in part])) for part in parts]
-    latents = np.split(np.concatenate(encoded), ends)
-    seen = [episode._replace(observations=z) for episode, z in zip(episodes, latents, strict=True)]
+    episodes = [episode._replace(observations=z) for episode, z in zip(*seen, strict=True)]
     heads = JEPAExtractor(
-        spaces.Box(-np.inf, np.inf, latents[0].shape[1:]),
+        spaces.Box(-np.inf, np.inf, seen.latents[0].shape[1:]),
         extractor.action_space,
         latent_dim=configuration["latent_dim"],
         encoder="identity",
@@ -136,7 +147,7 @@ def fit_heads(
     updates = HEAD_UPDATES * configuration["updates"]
     pretrain(
         heads,
-        TransitionRing.from_episodes(seen, seed),
+        TransitionRing.from_episodes(episodes, seed),
         updates,
         batch_size=HEAD_BATCH,
         dynamics_weight=1.0,

@@ -40,6 +40,7 @@ MEASURES = {
     "probe_position": ("probe of quadrant", 3),
     "probe_position_over_chance": ("... over chance", 2),
     "reconstruction_error": ("reconstruction error", 4),
+    "reconstructed_distance": ("reconstruction: brightest point to a single object, pixels", 1),
     "reconstructed_count": ("reconstruction: right number", 3),
     "reconstructed_place": ("reconstruction: right place", 3),
     "reconstructed_color": ("reconstruction: right colour", 3),

@@ -31,7 +31,9 @@ def test_scenes_show_what_they_say(scenes):
 
 def test_the_reader_reads_real_images_without_error(scenes):
     """The issue: "whether the reconstructed image shows the right number, place and colour". A real image does."""
-    assert read_images(scenes.images, scenes) == {"count": 1.0, "place": 1.0, "color": 1.0}
+    read = read_images(scenes.images, scenes)
+    assert (read["count"], read["place"], read["color"]) == (1.0, 1.0, 1.0)
+    assert read["distance"] < 4.5, "an object's first pixel is a corner at most"
 
 
 def test_the_reader_sees_what_is_wrong(scenes):
@@ -39,6 +41,7 @@ def test_the_reader_sees_what_is_wrong(scenes):
     empty = read_images(np.zeros_like(scenes.images), scenes)
     assert empty["count"] == pytest.approx(1 / 9)
     assert empty["place"] == empty["color"] == 0.0
+    assert 25 < empty["distance"] < 55, "the upper left corner is far from a random place"
     moved = read_images(np.roll(scenes.images, 7, axis=-1), scenes)
     assert moved["place"] < 0.4
     swapped = dataclasses.replace(scenes, colors=255 - scenes.colors)

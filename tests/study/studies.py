@@ -1,5 +1,6 @@
-"""What the studies of the tests run; worker processes import it from here."""
+"""What the studies of the tests run; worker processes import it from here, and as a script it is a study to kill."""
 
+import argparse
 import json
 import os
 import signal
@@ -7,14 +8,31 @@ import sys
 import time
 from pathlib import Path
 
-from jepa_extractor.study import run_study
-from jepa_extractor.study_executors import on_processes
+from jepa_extractor.study import execute, run_study
+from jepa_extractor.study_executors import add_executor_arguments, chosen_executor
+
+
+def in_process(function, runs):
+    """Execute runs right here, for what does not depend on where they are executed."""
+    for run in runs:
+        yield run, execute(function, run)
+        yield None
+
+
+def note(path, text):
+    """Append a line to a file, in one write."""
+    with path.open("a") as file:
+        file.write(f"{text}\n")
+
+
+def notes(out, name):
+    """Return the lines of every file of this name, by the folder they are in."""
+    return {str(path.parent.relative_to(out)): path.read_text().split() for path in sorted(out.rglob(name))}
 
 
 def square(configuration, seed, folder, report):
     """Return a number that depends on both; note each execution in the folder."""
-    with (folder / "executions").open("a") as file:
-        file.write("x")
+    note(folder / "executions", "x")
     report(1, 2, "halfway")
     return {"value": configuration["number"] ** 2 + seed}
 
@@ -24,8 +42,14 @@ def mishap(configuration, seed, folder, report):
     match configuration["kind"]:
         case "error":
             raise RuntimeError("this run is meant to fail")
+        case "exit":
+            sys.exit("this run leaves")
         case "not json":
             return {"value": object()}
+        case "not a dict":
+            return None
+        case "full disk":
+            (folder / ".result.unfinished.json").symlink_to("/dev/full")
         case "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         case "dies once":
@@ -36,7 +60,10 @@ def mishap(configuration, seed, folder, report):
 
 
 def slow_walk(configuration, seed, folder, report):
-    """Count to ten, a step at a time, going on where the folder stopped."""
+    """Count to ten, a step at a time, going on where the folder stopped; note each process that began it."""
+    note(folder / "processes", f"{os.getppid()}/{os.getpid()}")
+    if (folder / "result.json").exists():
+        note(folder / "again", "x")
     path = folder / "state.json"
     state = json.loads(path.read_text()) if path.exists() else {"step": 0, "total": 0}
     while state["step"] < 10:
@@ -46,14 +73,30 @@ def slow_walk(configuration, seed, folder, report):
         unfinished.write_text(json.dumps(state))
         os.replace(unfinished, path)
         report(state["step"], 10, "walking")
-    with (folder / "executions").open("a") as file:
-        file.write("x")
     return {"total": state["total"]}
 
 
-WALKS = {"walk": {"pause": 0.05}}
-WALK_SEEDS = range(12)
+def walks(seeds):
+    """Return the results of ``slow_walk``."""
+    return {"walk": {seed: {"total": seed * 45} for seed in seeds}}
 
 
-if __name__ == "__main__":  # the study that the tests kill
-    run_study(slow_walk, WALKS, WALK_SEEDS, Path(sys.argv[1]), on_processes(2))
+def main():
+    """Walk: the study that the tests kill."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores Ctrl-C for its background jobs
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("seeds", type=int)
+    add_executor_arguments(parser)
+    arguments = parser.parse_args()
+    try:
+        study = run_study(
+            slow_walk, {"walk": {"pause": 0.05}}, range(arguments.seeds), arguments.out, chosen_executor(arguments)
+        )
+    except KeyboardInterrupt as interrupt:
+        sys.exit(str(interrupt))
+    assert study.results == walks(range(arguments.seeds)), study
+
+
+if __name__ == "__main__":
+    main()

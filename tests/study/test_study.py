@@ -1,117 +1,150 @@
-"""The runner of studies: idempotent, resumable, and robust against whatever dies."""
+"""The runner of studies: idempotent, resumable, and clear about whatever is wrong."""
 
+import errno
 import json
-import random
-import signal
-import subprocess
-import sys
+import math
+import os
+import threading
 import time
-from pathlib import Path
 
 import pytest
-from studies import WALK_SEEDS, WALKS, mishap, slow_walk, square
+from studies import in_process, mishap, note, notes, square
 
 from jepa_extractor import study as study_module
-from jepa_extractor.study import execute, run_study
-from jepa_extractor.study_executors import on_processes
+from jepa_extractor.study import Run, execute, run_study
 
 CONFIGURATIONS = {"two": {"number": 2}, "five": {"number": 5}}
 
 
-def in_process(function, runs):
-    """Execute runs right here, for what does not depend on where they are executed."""
-    for run in runs:
-        yield run, execute(function, run)
-        yield None
-
-
-def executions(out):
-    return {str(path.parent.relative_to(out)): path.read_text() for path in sorted(out.rglob("executions"))}
-
-
-def test_results_equal_a_plain_loop(tmp_path, capsys):
-    """Every run is a function of (configuration, seed): processes give what a loop would, each run made once."""
-    study = run_study(square, CONFIGURATIONS, [0, 3], tmp_path, on_processes(2))
-    assert study.results == {"two": {0: {"value": 4}, 3: {"value": 7}}, "five": {0: {"value": 25}, 3: {"value": 28}}}
-    assert study.failures == {}
-    assert set(executions(tmp_path).values()) == {"x"}
-    assert json.loads((tmp_path / "two" / "seed3" / "run.json").read_text())["configuration"] == {"number": 2}
-    assert "five, seed 3: finished" in capsys.readouterr().err
-
-
-def test_finished_runs_are_skipped(tmp_path):
+def test_finished_runs_are_skipped(tmp_path, capsys):
     """A run is "skipped if finished", and new seeds and configurations are added to what is there."""
     run_study(square, {"two": {"number": 2}}, [0], tmp_path, in_process)
     study = run_study(square, CONFIGURATIONS, [0, 1], tmp_path, in_process)
-    assert study.results["two"] == {0: {"value": 4}, 1: {"value": 5}}
-    assert len(executions(tmp_path)) == 4
-    assert set(executions(tmp_path).values()) == {"x"}
+    assert study.results == {"two": {0: {"value": 4}, 1: {"value": 5}}, "five": {0: {"value": 25}, 1: {"value": 26}}}
+    assert list(notes(tmp_path, "executions").values()) == [["x"]] * 4
+    assert "1 of 4 runs had finished before\ntwo, seed 1: finished (2 of 4)" in capsys.readouterr().err
 
 
-def test_another_configuration_is_refused_before_anything_runs(tmp_path):
+def test_each_run_owns_a_folder_that_says_what_it_is(tmp_path, monkeypatch):
+    """Every run is a pure function of (configuration, seed) "writing one folder", under a relative path too."""
+    monkeypatch.chdir(tmp_path)
+    folders = []
+
+    def noting(function, runs):
+        folders.extend(run.folder for run in runs)
+        yield from in_process(function, runs)
+
+    run_study(square, {"two": {"number": 2, "pair": (1, 2)}}, [7], (tmp_path / "out").relative_to(tmp_path), noting)
+    folder = tmp_path / "out" / "two" / "seed7"
+    assert folders == [folder]
+    expected = {"name": "two", "configuration": {"number": 2, "pair": [1, 2]}, "seed": 7}
+    assert json.loads((folder / "run.json").read_text()) == expected
+    assert json.loads((folder / "result.json").read_text())["result"] == {"value": 11}
+    assert not (folder / "progress.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("configuration", "told"),
+    [
+        ({"number": 6}, "number=5 there and 6 here"),
+        ({"number": 5, "depth": 3}, "depth=nothing there and 3 here"),
+        ({"depth": None, "number": 5}, "depth=nothing there and None here"),
+    ],
+)
+def test_another_configuration_is_refused_before_anything_runs(tmp_path, configuration, told):
     """A folder that holds another configuration: a clear sentence, finished results untouched."""
     run_study(square, CONFIGURATIONS, [0], tmp_path, in_process)
-    before = (tmp_path / "five" / "seed0" / "result.json").read_bytes()
-    with pytest.raises(ValueError, match=r"five/seed0 holds another configuration \(number=5 there and 6 here\)"):
-        run_study(square, {"new": {"number": 1}, "five": {"number": 6}}, [0], tmp_path, in_process)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    with pytest.raises(ValueError, match=rf"five/seed0 holds another configuration \({told}\)"):
+        run_study(square, {"new": {"number": 1}, "five": configuration}, [0], tmp_path, in_process)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
     assert not (tmp_path / "new").exists()
-    assert (tmp_path / "five" / "seed0" / "result.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("content", [b'{"configurat', b"", b"[]", b'{"configuration": 1, "result": 1}', b"\xff"])
 @pytest.mark.parametrize("name", ["run.json", "result.json"])
-def test_a_broken_file_is_named(tmp_path, name):
+def test_a_broken_file_is_named(tmp_path, name, content):
     """A broken file of a run: a clear sentence with the mend, before anything runs."""
-    run_study(square, CONFIGURATIONS, [0], tmp_path, in_process)
+    run_study(square, {"two": {"number": 2}}, [0], tmp_path, in_process)
     path = tmp_path / "two" / "seed0" / name
-    path.write_text('{"configurat')
-    with pytest.raises(ValueError, match=rf"seed0/{name} is broken .* remove it"):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"seed0/{name} is broken .* remove"):
         run_study(square, CONFIGURATIONS, [0], tmp_path, in_process)
+    assert not (tmp_path / "five").exists()
     path.unlink()
-    assert run_study(square, CONFIGURATIONS, [0], tmp_path, in_process).results["two"][0] == {"value": 4}
+    assert run_study(square, {"two": {"number": 2}}, [0], tmp_path, in_process).results["two"][0] == {"value": 4}
 
 
-def test_a_failed_run_is_listed_and_tried_again(tmp_path):
-    """The issue asks: "A failed run is listed with its error and does not stop the others". The next start tries it
-    again."""
-    kinds = {"bad": {"kind": "error"}, "odd": {"kind": "not json"}, "good": {"kind": "none"}}
+def test_a_failed_run_is_listed_and_tried_again(tmp_path, capsys):
+    """ "A failed run is listed with its error and does not stop the others", and the next start tries it again."""
+    kinds = {name: {"kind": name} for name in ("error", "exit", "not json", "not a dict", "good")}
     study = run_study(mishap, kinds, [0], tmp_path, in_process)
-    assert study.failures["bad", 0] == "RuntimeError: this run is meant to fail"
-    assert "not JSON serializable" in study.failures["odd", 0]
-    assert study.results == {"bad": {}, "odd": {}, "good": {0: {"value": 9}}}
-    assert "meant to fail" in (tmp_path / "bad" / "seed0" / "error.txt").read_text()
-    study = run_study(square, {"bad": {"kind": "error", "number": 1}}, [1], tmp_path, in_process)
-    (tmp_path / "bad" / "seed0" / "run.json").write_text(json.dumps({"configuration": {"number": 1}}))
-    study = run_study(square, {"bad": {"number": 1}}, [0], tmp_path, in_process)
-    assert study.results["bad"][0] == {"value": 1}
-    assert not (tmp_path / "bad" / "seed0" / "error.txt").exists()
+    assert study.failures["error", 0] == "RuntimeError: this run is meant to fail"
+    assert study.failures["exit", 0] == "SystemExit: this run leaves"
+    assert "not JSON serializable" in study.failures["not json", 0]
+    assert "returned None, which is not a dict" in study.failures["not a dict", 0]
+    assert study.results == {"error": {}, "exit": {}, "not json": {}, "not a dict": {}, "good": {0: {"value": 9}}}
+    assert "error, seed 0: failed: RuntimeError: this run is meant to fail (1 of 5)" in capsys.readouterr().err
+    assert "raise RuntimeError" in (tmp_path / "error" / "seed0" / "error.txt").read_text()
+
+    def mended(configuration, seed, folder, report):
+        return {"value": configuration["kind"]}
+
+    def mending(function, runs):
+        assert [run.name for run in runs] == ["error", "exit", "not json", "not a dict"]
+        yield from in_process(mended, runs)
+
+    study = run_study(mishap, kinds, [0], tmp_path, mending)
+    assert study.failures == {}
+    assert study.results["error"] == {0: {"value": "error"}}
+    assert study.results["good"] == {0: {"value": 9}}
+    assert not list(tmp_path.rglob("error.txt"))
 
 
-def test_a_full_disk_fails_the_run_alone(tmp_path, monkeypatch):
-    """A full disk at the end of a run: the run is listed, its folder can be resumed, and the others go on."""
-    write_json = study_module._write_json
-
-    def full(path, content):
-        if path.name == "result.json" and path.parent.name == "seed0":
-            raise OSError(28, "No space left on device")
-        write_json(path, content)
-
-    monkeypatch.setattr(study_module, "_write_json", full)
-    study = run_study(square, {"two": {"number": 2}}, [0, 1], tmp_path, in_process)
-    assert "No space left on device" in study.failures["two", 0]
-    assert study.results["two"] == {1: {"value": 5}}
-    monkeypatch.undo()
-    assert run_study(square, {"two": {"number": 2}}, [0, 1], tmp_path, in_process).results["two"][0] == {"value": 4}
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the disk that is always full is Linux's")
+def test_a_full_disk_fails_the_run_alone(tmp_path):
+    """A full disk at the end of a run: "a clear sentence, finished results untouched, the rest resumable"."""
+    kinds = {"full": {"kind": "full disk"}, "good": {"kind": "none"}}
+    study = run_study(mishap, kinds, [0], tmp_path, in_process)
+    assert "No space left on device" in study.failures["full", 0]
+    assert study.results == {"full": {}, "good": {0: {"value": 9}}}
+    assert not (tmp_path / "full" / "seed0" / "result.json").exists()
 
 
-def test_a_folder_without_room_is_refused_first(tmp_path, monkeypatch):
-    """The issue asks: "A full disk or a read-only folder is a clear error before hours are lost"."""
-    blocked = tmp_path / "file"
-    blocked.write_text("in the way")
-    with pytest.raises(OSError, match=r"out=.*file.* cannot be written"):
-        run_study(square, CONFIGURATIONS, [0], blocked / "out", in_process)
-    monkeypatch.setattr(study_module, "LEAST_FREE", 2**62)
-    with pytest.raises(OSError, match="make room"):
+def test_no_run_is_begun_on_a_full_disk(tmp_path, monkeypatch):
+    """ "A full disk ... is a clear error before hours are lost", also where it fills up in the midst of a study."""
+
+    def filling(configuration, seed, folder, report):
+        monkeypatch.setattr(study_module, "LEAST_FREE", 2**62)
+        return square(configuration, seed, folder, report)
+
+    def executor(function, runs):
+        yield from in_process(filling, runs)
+
+    study = run_study(square, CONFIGURATIONS, [0], tmp_path, executor)
+    assert study.results == {"two": {0: {"value": 4}}, "five": {}}
+    assert "make room" in study.failures["five", 0]
+    assert list(notes(tmp_path, "executions")) == ["two/seed0"]
+    with pytest.raises(OSError, match="make room") as raised:
         run_study(square, CONFIGURATIONS, [0], tmp_path, in_process)
+    assert raised.value.errno == errno.ENOSPC
+
+
+def test_a_read_only_folder_is_refused_first(tmp_path):
+    """ "A read-only folder is a clear error before hours are lost"."""
+    tmp_path.chmod(0o500)
+    superuser = os.geteuid() == 0  # who may write anywhere
+    try:
+        if superuser:
+            os.seteuid(65534)
+        with pytest.raises(PermissionError, match=r"out cannot be written \(Permission denied\)"):
+            run_study(square, CONFIGURATIONS, [0], tmp_path / "out", in_process)
+    finally:
+        if superuser:
+            os.seteuid(0)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(NotADirectoryError, match="cannot be written"):
+        run_study(square, CONFIGURATIONS, [0], tmp_path / "file" / "out", in_process)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +153,9 @@ def test_a_folder_without_room_is_refused_first(tmp_path, monkeypatch):
         ({"a/b": {}}, [0], "name 'a/b'"),
         ({"..": {}}, [0], "name '..'"),
         ({"": {}}, [0], "name ''"),
+        ({"a": {"b": object()}}, [0], r"configurations\['a'\] is nothing that JSON can hold"),
+        ({"a": {"b": math.nan}}, [0], r"configurations\['a'\] is nothing that JSON can hold"),
+        ({"a": [1]}, [0], r"configurations\['a'\]=\[1\] is not a dict"),
         ({"a": {}}, [0, 0], "has a seed twice"),
         ({"a": {}}, [-1], "seeds=-1"),
     ],
@@ -127,7 +163,14 @@ def test_a_folder_without_room_is_refused_first(tmp_path, monkeypatch):
 def test_bad_arguments(configurations, seeds, message, tmp_path):
     """Errors come early and name the argument and its value."""
     with pytest.raises(ValueError, match=message):
-        run_study(square, configurations, seeds, tmp_path, in_process)
+        run_study(square, configurations, seeds, tmp_path / "out", in_process)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_function_that_no_process_could_import(tmp_path):
+    """Errors come early: a lambda would fail in every process."""
+    with pytest.raises(ValueError, match="define it at the top of a module"):
+        run_study(lambda *_: {}, CONFIGURATIONS, [0], tmp_path, in_process)
 
 
 def test_one_study_at_a_time(tmp_path):
@@ -141,41 +184,66 @@ def test_one_study_at_a_time(tmp_path):
     assert run_study(square, CONFIGURATIONS, [0], tmp_path, another).results["two"][0] == {"value": 4}
 
 
-@pytest.mark.slow
-def test_a_killed_worker(tmp_path):
-    """A killed worker: what it was at is made again, a run that kills all its processes is listed, the rest ends."""
-    kinds = {"dies": {"kind": "dies"}, "dies once": {"kind": "dies once"}, "good": {"kind": "none"}}
-    study = run_study(mishap, kinds, [0, 1], tmp_path, on_processes(2))
-    assert set(study.failures) == {("dies", 0), ("dies", 1)}
-    assert "died twice" in study.failures["dies", 0]
-    assert study.results["dies once"] == study.results["good"] == {0: {"value": 9}, 1: {"value": 10}}
+def test_a_run_taken_for_dead_is_not_made_twice(tmp_path):
+    """ "None twice", where a run is asked for again while it still goes on somewhere: the second waits, then skips."""
+
+    def patient(configuration, seed, folder, report):
+        note(folder / "executions", "x")
+        deadline = time.monotonic() + 0.3
+        while len(notes(tmp_path, "executions")["."]) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return {}
+
+    run = Run("run", {}, 0, tmp_path)
+    threads = [threading.Thread(target=execute, args=(patient, run)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert run.result() == {}
+    assert notes(tmp_path, "executions") == {".": ["x"]}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
-def test_killed_at_random_moments_it_goes_on(tmp_path, kill):
-    """The issue asks: "Killing the study at a random moment and starting it again gives the same table". No worker
-    outlives it."""
-    expected = {seed: {"total": seed * 45} for seed in WALK_SEEDS}
-    moments = random.Random(0)
-    script = str(Path(__file__).with_name("studies.py"))
-    for _ in range(3):
-        # a shell without job control starts its background jobs with Ctrl-C ignored; a user's terminal does not
-        process = subprocess.Popen(
-            [sys.executable, script, str(tmp_path)],
-            stderr=subprocess.DEVNULL,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
-        )
-        started = time.monotonic()
-        while not list(tmp_path.rglob("state.json")) and time.monotonic() - started < 60:
-            time.sleep(0.05)
-        time.sleep(moments.uniform(0.1, 1.0))
-        process.send_signal(kill)
-        assert process.wait(timeout=60) != 0
-        time.sleep(0.5)
-        states = {path: path.read_bytes() for path in tmp_path.rglob("state.json")}
-        time.sleep(0.5)
-        assert states == {path: path.read_bytes() for path in tmp_path.rglob("state.json")}, "a worker outlived it"
-    study = run_study(slow_walk, WALKS, WALK_SEEDS, tmp_path, on_processes(4))
-    assert study.results["walk"] == expected
-    assert set(executions(tmp_path).values()) == {"x"}
+def test_an_interrupted_study_says_how_to_go_on(tmp_path):
+    """Ctrl-C ends a study; what is finished stays, and the message says how to go on."""
+
+    def interrupted(function, runs):
+        yield from in_process(function, runs[:1])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=rf"what is finished is in {tmp_path}; the same command goes on"):
+        run_study(square, CONFIGURATIONS, [0], tmp_path, interrupted)
+    study = run_study(square, CONFIGURATIONS, [0], tmp_path, in_process)
+    assert study.results == {"two": {0: {"value": 4}}, "five": {0: {"value": 25}}}
+    assert notes(tmp_path, "executions") == {"two/seed0": ["x"], "five/seed0": ["x"]}
+
+
+def test_on_a_terminal_every_run_at_work_has_a_line(tmp_path, monkeypatch, capsys):
+    """Several runs "with one progress display": the whole study, and each run with what it reports."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes this for a terminal
+    monkeypatch.setattr(study_module, "REPORT_SECONDS", 0)
+
+    def executor(function, runs):
+        for run in runs:
+            seen = threading.Event()
+
+            def halfway(configuration, seed, folder, report, seen=seen):
+                report(1, 2, "halfway")
+                seen.wait()
+                return {}
+
+            thread = threading.Thread(target=execute, args=(halfway, run))
+            thread.start()
+            while (line := run.progress()) is None or line.text != "halfway":
+                time.sleep(0.01)
+            yield None
+            seen.set()
+            thread.join()
+            yield run, None if run.seed == 0 else "it went wrong"
+
+    run_study(square, {"two": {"number": 2}}, [0, 1], tmp_path, executor)
+    shown = capsys.readouterr().err
+    assert "0 of 2 runs, 0 failed" in shown
+    assert "two, seed 1: halfway" in shown
+    assert "2 of 2 runs, 1 failed" in shown
+    assert "two, seed 1: failed: it went wrong (2 of 2)" in shown
