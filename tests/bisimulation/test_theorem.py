@@ -76,6 +76,7 @@ def test_every_encoder_of_small_mdps():
     assert met_without_auxiliary > 0
 
 
+@pytest.mark.slow
 def test_trained_encoders():
     """Encoders trained until both losses are zero to numerical precision: non-bisimilar states have come apart, also
     those that nearly met at the start. (Some trainings get stuck before: of them the theorem says nothing.)

@@ -58,7 +58,7 @@ def test_two_lines(algorithm, freeze, tmp_path):
     load_pretrained(model, tmp_path / "c.pt", freeze=freeze)
     assert all(encoders_equal(model, extractor))
     before = [parameter.clone() for parameter in model.policy.parameters()]
-    model.learn(32)
+    model.learn(16)
     assert all(encoders_equal(model, extractor)) == freeze
     after = list(model.policy.parameters())
     assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True)), "the rest is trained"

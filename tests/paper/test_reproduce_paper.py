@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 import reproduce_paper
-from conftest import EXAMPLES
 from paper.conditions import BEYOND, CONDITIONS, PAPER
 
+SCRIPT = reproduce_paper.__file__
 TINY = ["--updates", "6", "--seeds", "0", "1", "--workers", "2"]
 
 
@@ -41,7 +41,7 @@ def test_every_condition_of_the_issue_is_there():
 
 
 def start(out, *arguments):
-    command = [sys.executable, "-W", "error", str(EXAMPLES / "reproduce_paper.py"), *TINY, "--out", str(out)]
+    command = [sys.executable, "-W", "error", SCRIPT, *TINY, "--out", str(out)]
     return subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

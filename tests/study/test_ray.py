@@ -31,8 +31,8 @@ def cluster(monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # with it, Ray writes a token into the home folder
     folder = tempfile.mkdtemp(prefix="ray")  # pytest's own are too long for the names of sockets
-    node = {"num_cpus": 2, "include_dashboard": False, "temp_dir": folder}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
+    monkeypatch.setenv("RAY_TMPDIR", folder)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     cluster.add_node(num_cpus=2)
     yield cluster
     cluster.shutdown()
@@ -108,5 +108,6 @@ def test_a_study_killed_on_a_cluster_goes_on(cluster, tmp_path):
 def test_no_cluster(tmp_path, monkeypatch):
     """A clear sentence where there is no cluster at the address."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     with pytest.raises(ConnectionError, match="there is no Ray cluster at 'auto': start one with ray start --head"):
         next(on_ray("auto")(print, [Run("run", {}, 0, tmp_path)]))
