@@ -188,9 +188,8 @@ def measure(contender: str, mdp: Callable[[int], MDP], n: int, limit: float) -> 
 
 
 def compare(repetitions: int, limit: float) -> list[dict[str, Any]]:
-    """Measure all contenders in all cases, and print how many times faster ours is."""
+    """Measure all contenders that are installed in all cases, in turn."""
     figures = []
-    rows = []
     for name, mdp, n, goals in CASES:
         installed = [each for each in goals if each not in MODULES or find_spec(MODULES[each])]
         measured: dict[str, list[dict[str, float] | None]] = {each: [] for each in (OURS, *installed)}
@@ -198,69 +197,77 @@ def compare(repetitions: int, limit: float) -> list[dict[str, Any]]:
             for each, results in measured.items():
                 if None not in results:
                     results.append(measure(each, mdp, n, limit))
-        mine = [result for result in measured[OURS] if result]
-        for each in (OURS, *goals):
-            goal = goals.get(each)
-            row = [f"{name}, {n:,}", each]
-            found = [result for result in measured.get(each, []) if result]
-            if each not in measured:
-                row += ["not installed", "", "", ""]
-            elif None in measured[each] or not mine:
-                row += [f"over {limit:g}", "", "", ""]
-            else:
-                ratios = [theirs["seconds"] / my["seconds"] for theirs, my in zip(found, mine, strict=True)]
-                seconds = [result["seconds"] for result in found]
-                row += [
-                    f"{statistics.median(seconds):.4f}",
-                    f"{statistics.median(result['build'] for result in found):.2f}" if each in MODULES else "",
-                    f"{found[0]['classes']:,.0f}",
-                    "" if each == OURS else f"{statistics.median(ratios):.1f} ({min(ratios):.1f} .. {max(ratios):.1f})",
-                ]
-            rows.append([*row, f"{goal:g}" if goal else ""])
-        figures.append({"case": name, "n": n, "measured": measured})
-    header = ["MDP, states", "contender", "seconds", "to build, seconds", "classes", "times ours", "goal, at least"]
-    print(markdown_table(header, rows) + "\n", flush=True)
+        figures.append({"case": name, "n": n, "limit": limit, "measured": measured})
     return figures
 
 
 def grow(sizes: Sequence[int], repetitions: int) -> dict[str, list[dict[str, float]]]:
-    """Measure ours at all sizes, and sorting for scale, and print the growth against n log n."""
+    """Measure ours at all sizes, and sorting for scale."""
     figures: dict[str, list[dict[str, float]]] = {}
-    rows = []
     for contender, mdp in GROWTH:
-        name = mdp.__name__ if contender == OURS else contender
-        figures[name] = []
+        points = []
         for n in sizes:
             results = [result for _ in range(repetitions) if (result := measure(contender, mdp, n, 600))]
-            figures[name].append(
+            points.append(
                 {
                     "n": n,
                     "seconds": statistics.median(result["seconds"] for result in results),
                     "peak_bytes": max(result["peak_bytes"] for result in results),
                 }
             )
-            last, first = figures[name][-1], figures[name][0]
-            growth = last["seconds"] / first["seconds"] / (n * np.log(n) / (first["n"] * np.log(first["n"])))
+        figures[mdp.__name__ if contender == OURS else contender] = points
+    return figures
+
+
+def tables(comparison: list[dict[str, Any]], growth: dict[str, list[dict[str, float]]]) -> str:
+    """Return the results as Markdown: how many times faster ours is, and its growth against n log n."""
+    goals = {(name, n): goals for name, _, n, goals in CASES}
+    rows = [row for case in comparison for row in _compared(case, goals[case["case"], case["n"]])]
+    header = ["MDP, states", "contender", "seconds", "to build, seconds", "classes", "times ours", "goal, at least"]
+    compared = markdown_table(header, rows)
+    rows = []
+    for name, points in growth.items():
+        first = points[0]
+        for point in points:
+            n = point["n"]
+            expected = n * np.log(n) / (first["n"] * np.log(first["n"]))
             rows.append(
                 [
                     name,
                     f"{n:,}",
-                    f"{last['seconds']:.4f}",
-                    f"{growth:.2f}",
-                    f"{last['peak_bytes'] / 1e9:.2f}",
-                    f"{SECONDS} s, {BYTES / 1e9:g} GB" if contender == OURS and n == 10**7 else "",
+                    f"{point['seconds']:.4f}",
+                    f"{point['seconds'] / first['seconds'] / expected:.2f}",
+                    f"{point['peak_bytes'] / 1e9:.2f}",
+                    f"{SECONDS} s, {BYTES / 1e9:g} GB" if name != ARGSORT and n == 10**7 else "",
                 ]
             )
-    header = [
-        "MDP",
-        "states",
-        "seconds",
-        "growth over that of n log n",
-        "peak memory of the process, GB",
-        "goal, at most",
-    ]
-    print(markdown_table(header, rows))
-    return figures
+    header = ["MDP", "states", "seconds", "growth over that of n log n", "peak memory, GB", "goal, at most"]
+    return f"{compared}\n\n{markdown_table(header, rows)}"
+
+
+def _compared(case: dict[str, Any], goals: dict[str, float]) -> list[list[str]]:
+    """Return a row for each contender of one case."""
+    rows = []
+    mine = [result for result in case["measured"][OURS] if result]
+    for each in (OURS, *goals):
+        goal = goals.get(each)
+        results = case["measured"].get(each, [])
+        found = [result for result in results if result]
+        row = [f"{case['case']}, {case['n']:,}", each]
+        if each not in case["measured"]:
+            row += ["not installed", "", "", ""]
+        elif None in results or not mine:
+            row += [f"over {case['limit']:g}", "", "", ""]
+        else:
+            ratios = [theirs["seconds"] / my["seconds"] for theirs, my in zip(found, mine, strict=True)]
+            row += [
+                f"{statistics.median(result['seconds'] for result in found):.4f}",
+                f"{statistics.median(result['build'] for result in found):.2f}" if each in MODULES else "",
+                f"{found[0]['classes']:,.0f}",
+                "" if each == OURS else f"{statistics.median(ratios):.1f} ({min(ratios):.1f} .. {max(ratios):.1f})",
+            ]
+        rows.append([*row, f"{goal:g}" if goal else ""])
+    return rows
 
 
 def plot(figures: dict[str, list[dict[str, float]]], path: Path) -> None:
@@ -302,6 +309,7 @@ def main() -> None:
     growth = grow(sorted(arguments.sizes), arguments.repetitions)
     out = Path(arguments.out)
     out.parent.mkdir(parents=True, exist_ok=True)
+    print(tables(comparison, growth))
     plot(growth, out.with_suffix(".png"))
     write_json(out, {**environment_facts(), "comparison": comparison, "growth": growth})
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from matplotlib.figure import Figure
 from results import add_out, environment_facts, markdown_table, write_json
 
 from counting_env import CountingVectorEnv
@@ -214,6 +215,20 @@ def tables(measured: dict[str, list[float]], shares: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
+def plot(measured: dict[str, list[float]], path: Path) -> None:
+    """Draw a bar for each contender's median rate, and its range over the repetitions."""
+    names = sorted(measured, key=lambda name: statistics.median(measured[name]))
+    medians = np.array([statistics.median(measured[name]) for name in names])
+    lows, highs = np.array([(min(measured[name]), max(measured[name])) for name in names]).T
+    colors = ["silver" if name.startswith("fill") else "tab:blue" for name in names]
+    figure = Figure(figsize=(8, 0.3 * len(names) + 1), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(names, medians, xerr=(medians - lows, highs - medians), color=colors, ecolor="grey")
+    axes.set(xscale="log", xlabel="steps/s, median and range; grey bars: filling the same arrays with zeros")
+    figure.savefig(path, dpi=100)
+    print(f"\ndrawn in {path}")
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -240,7 +255,9 @@ def main() -> None:
             if name in measured and other in measured
         ],
     }
-    write_json(Path(arguments.out), report)
+    out = Path(arguments.out)
+    write_json(out, report)
+    plot(measured, out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances_argmin
+from threadpoolctl import threadpool_limits
 
 import counting_env  # noqa: F401  # registers CountingEnv-v0
 from jepa_extractor import JEPAExtractor, pretrain
@@ -44,6 +45,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path, report: Report) 
         report: called with updates done, updates in all, and what is going on.
     """
     torch.set_num_threads(configuration["threads"])
+    threadpool_limits(configuration["threads"])  # NumPy's and SciPy's too, whose last digits depend on it
     extractor, seen = train(configuration, seed, folder, report)
     report(1, 1, "measuring")
     fit, test = (make_scenes(configuration["max_count"], offset + seed) for offset in (FIT_SEED, TEST_SEED))
