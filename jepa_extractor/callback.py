@@ -42,7 +42,7 @@ class JEPACallback(BaseCallback):
     ``"joint"``, at each step of the optimizer that owns the encoder, the gradient of the weighted losses on one
     batch is clipped by a norm of its own and added to the gradient that the algorithm left. With both clips off
     that is exactly ``(loss + auxiliary).backward()``. In mode ``"alternating"``, before each rollout, an optimizer
-    of its own makes as many steps as the encoder's owner made since. Neither the algorithm nor the global random
+    of its own makes ``replay_ratio`` steps for each that the encoder's owner made since. Neither the algorithm nor the global random
     streams are touched. An extractor that several optimizers hold counts as the critic's; separate extractors of
     actor and critic are trained each.
 
@@ -61,6 +61,8 @@ class JEPACallback(BaseCallback):
             at least 4, so that the cost stays in proportion; more teaches the encoder faster.
         every: only at every ``every``-th step of the owning optimizer.
         mode: ``"joint"`` or ``"alternating"``; TRPO takes only the latter.
+        replay_ratio: auxiliary steps for each of the owner's that is answered; more than 1 in mode
+            ``"alternating"`` only. More learns more from each environment step, and takes longer.
         max_grad_norm: largest norm of the auxiliary gradient; ``None`` for no clip.
         buffer_size: frames the ring keeps; see ``TransitionRing`` for its memory.
         seed: seed of the generator that draws batches.
@@ -81,6 +83,7 @@ class JEPACallback(BaseCallback):
         batch_size: int | None = None,
         every: int = 1,
         mode: str = "joint",
+        replay_ratio: int = 1,
         max_grad_norm: float | None = 0.5,
         buffer_size: int = 20_000,
         seed: int = 0,
@@ -94,11 +97,18 @@ class JEPACallback(BaseCallback):
             require_integer("batch_size", batch_size, least=1)
         require_integer("every", every, least=1)
         require_choice("mode", mode, MODES)
+        require_integer("replay_ratio", replay_ratio, least=1)
+        if mode == "joint" and replay_ratio > 1:
+            raise ValueError(
+                f"replay_ratio={replay_ratio} needs mode='alternating': in mode 'joint' the auxiliary gradient joins the "
+                "algorithm's own steps, and a larger batch_size is what uses more transitions"
+            )
         require_integer("buffer_size", buffer_size, least=1)
         require_integer("seed", seed, least=0)
         self.batch_size = batch_size
         self.every = every
         self.mode = mode
+        self.replay_ratio = replay_ratio
         self.buffer_size = buffer_size
         self.seed = seed
         self.label = label
@@ -190,9 +200,10 @@ class JEPACallback(BaseCallback):
             sb3_adapter.follow_learning_rate(self.model, owned.optimizer)
             while owned.steps - owned.answered >= self.every:
                 owned.answered += self.every
-                owned.optimizer.zero_grad()
-                self._add_gradient(owned.extractors, measure_angle=False)
-                owned.optimizer.step()
+                for _ in range(self.replay_ratio):
+                    owned.optimizer.zero_grad()
+                    self._add_gradient(owned.extractors, measure_angle=False)
+                    owned.optimizer.step()
 
     def _on_step(self) -> bool:
         self.ring.add(*sb3_adapter.read_step(self.model, self.locals, self.label))

@@ -106,6 +106,17 @@ def test_alternating_mode(name):
         assert not any(p in optimizer.state for head in heads for p in head.values())
 
 
+@pytest.mark.parametrize("name", ["PPO", "DQN"])
+def test_replay_ratio(name):
+    """ "Replay ratio of the auxiliary": so many more auxiliary steps, of the same transitions."""
+    updates = {}
+    for replay_ratio in (1, 3):
+        callback = JEPACallback(mode="alternating", replay_ratio=replay_ratio)
+        make_model(name).learn(STEPS, callback=callback)
+        updates[replay_ratio] = callback.updates
+    assert updates[3] == 3 * updates[1] > 0
+
+
 def test_trpo_takes_alternating_only():
     """TRPO takes alternating only and says so."""
     with pytest.raises(ValueError, match=r"TRPO.*alternating"):
