@@ -42,9 +42,9 @@ class JEPACallback(BaseCallback):
     ``"joint"``, at each step of the optimizer that owns the encoder, the gradient of the weighted losses on one
     batch is clipped by a norm of its own and added to the gradient that the algorithm left. With both clips off
     that is exactly ``(loss + auxiliary).backward()``. In mode ``"alternating"``, before each rollout, an optimizer
-    of its own makes ``replay_ratio`` steps for each that the encoder's owner made since. Neither the algorithm nor the global random
-    streams are touched. An extractor that several optimizers hold counts as the critic's; separate extractors of
-    actor and critic are trained each.
+    of its own makes ``replay_ratio`` steps for each that the encoder's owner made since. Neither the algorithm nor
+    the global random streams are touched. An extractor that several optimizers hold counts as the critic's;
+    separate extractors of actor and critic are trained each.
 
     Logged under ``jepa/`` each 16 updates or more, as means since the last: ``dynamics_loss``, ``<task>_loss``;
     ``grad_norm`` and ``grad_norm_clipped`` of the auxiliary gradient; in joint mode, at every eighth update,
@@ -100,8 +100,8 @@ class JEPACallback(BaseCallback):
         require_integer("replay_ratio", replay_ratio, least=1)
         if mode == "joint" and replay_ratio > 1:
             raise ValueError(
-                f"replay_ratio={replay_ratio} needs mode='alternating': in mode 'joint' the auxiliary gradient joins the "
-                "algorithm's own steps, and a larger batch_size is what uses more transitions"
+                f"replay_ratio={replay_ratio} needs mode='alternating': in mode 'joint' the auxiliary gradient joins "
+                "the algorithm's own steps, and a larger batch_size is what uses more transitions"
             )
         require_integer("buffer_size", buffer_size, least=1)
         require_integer("seed", seed, least=0)
