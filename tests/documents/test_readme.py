@@ -26,7 +26,12 @@ def test_code_runs(name, tmp_path, monkeypatch):
     """The documents' Python code is executed by the tests; trainings are cut short."""
     monkeypatch.chdir(tmp_path)
     learn, pretrain = PPO.learn, jepa_extractor.pretrain
-    monkeypatch.setattr(PPO, "learn", lambda model, steps, **kwargs: learn(model, min(steps, 1024), **kwargs))
+
+    def short_learn(model, steps, **kwargs):
+        model.n_epochs = 1
+        return learn(model, min(steps, 1024), **kwargs)
+
+    monkeypatch.setattr(PPO, "learn", short_learn)
     monkeypatch.setattr(
         jepa_extractor, "pretrain", lambda *args, updates, **kwargs: pretrain(*args, updates=5, **kwargs)
     )

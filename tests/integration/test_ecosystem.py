@@ -30,7 +30,8 @@ def test_an_example_has_at_most_80_lines(example):
     assert len((ROOT / "examples" / f"{example}.py").read_text().splitlines()) <= 80
 
 
-@pytest.mark.parametrize("num_envs", [32, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_envs", [32, 3])
 def test_plain_pytorch_runs(num_envs):
     """A rollout and an update, without any warning."""
     output = run("examples/cleanrl_style_ppo.py", "--steps", 64, "--num-envs", num_envs)

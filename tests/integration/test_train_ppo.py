@@ -38,6 +38,7 @@ def test_a_short_training_leaves_everything(tmp_path, arguments):
     assert list((tmp_path / "out").glob("PPO_1/events*"))
 
 
+@pytest.mark.slow
 def test_interrupt_saves_the_model_so_far(tmp_path):
     """Ctrl-C saves the model so far and says where."""
     out = tmp_path / "out"
