@@ -1,7 +1,8 @@
 """CountingEnv: images of 0 to 8 objects; actions add or remove one; reward 1 at four.
 
-Importing this package registers ``CountingEnv-v0`` (two discrete actions) and
-``CountingEnvContinuous-v0`` (one number whose sign decides) with Gymnasium.
+Importing this package registers with Gymnasium ``CountingEnv-v0`` (two discrete actions),
+``CountingEnvContinuous-v0`` (one number whose sign decides), and ``CountingEnvHard-v0`` (0 to 60
+objects that all look different, target 30).
 """
 
 from gymnasium.envs.registration import register
@@ -27,4 +28,12 @@ register(
     max_episode_steps=4,
     reward_threshold=0.95,
     kwargs={"continuous": True},
+)
+register(
+    id="CountingEnvHard-v0",
+    entry_point="counting_env.env:CountingEnv",
+    vector_entry_point="counting_env.vector_env:CountingVectorEnv",
+    max_episode_steps=30,
+    reward_threshold=0.95,
+    kwargs={"target": 30, "max_count": 60, "appearance": "object"},
 )

@@ -54,6 +54,10 @@ class CountingEnv(gym.Env[Observation, Action]):
     which a perfect policy always succeeds and a uniformly random one about one time in three. A step
     after termination is an error.
 
+    ## A hard variant
+    ``CountingEnvHard-v0``: 0 to 60 objects, a shape and a colour for each, target 30, 30 steps. A uniformly random
+    policy succeeds about one time in seven.
+
     ## Info
     | key | value |
     | --- | --- |

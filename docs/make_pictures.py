@@ -23,6 +23,7 @@ EPISODES: list[tuple[str, dict[str, Any], dict[str, Any], list[Any]]] = [
     ("dense", {"reward": "dense"}, {"count": 1, "shape": "square"}, [ADD, ADD, REMOVE, ADD]),
     ("persist", {"placement": "persist"}, {"count": 2, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
     ("object", {"appearance": "object"}, {"count": 2}, [ADD, REMOVE, ADD, ADD]),
+    ("hard", {"target": 30, "max_count": 60, "appearance": "object"}, {"count": 28}, [ADD, REMOVE, ADD, ADD]),
     ("noise", {"background": "noise"}, {"count": 2, "shape": "square"}, [ADD, REMOVE, ADD, ADD]),
     ("target", {"target": 0}, {"count": 2, "shape": "stroke"}, [REMOVE, ADD, REMOVE, REMOVE]),
     ("no_end", {"terminate_on_target": False}, {"count": 3, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
@@ -32,7 +33,8 @@ EPISODES: list[tuple[str, dict[str, Any], dict[str, Any], list[Any]]] = [
 def draw_episode(name: str, options: dict[str, Any], start: dict[str, Any], actions: list[Any]) -> None:
     """Save a strip of the frames of one episode, with what was done and what it gave above each."""
     env = CountingEnv(**options)
-    image, _ = env.reset(seed=3, options={"color": (240, 170, 60), **start} if name != "object" else start)
+    look = {} if env.options.appearance == "object" else {"color": (240, 170, 60)}
+    image, _ = env.reset(seed=3, options={**look, **start})
     frames = [("start", image)]
     for action in actions:
         given = np.array([action], np.float32) if env.options.continuous else action

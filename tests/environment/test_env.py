@@ -30,6 +30,29 @@ def test_both_ids_are_registered_with_their_time_limit() -> None:
         assert isinstance(gym.make(name).unwrapped, CountingEnv)
 
 
+def test_the_hard_variant() -> None:
+    """Issue 7: "register it as `CountingEnvHard-v0`": one can always succeed, and luck rarely does."""
+    env = gym.make("CountingEnvHard-v0")
+    assert env.spec is not None
+    assert env.spec.max_episode_steps == 30
+    for count in range(61):
+        _, info = env.reset(seed=count, options={"count": count})
+        over = False
+        while not over:
+            _, _, terminated, truncated, info = env.step(int(info["count"] < 30))
+            over = terminated or truncated
+        assert info["is_success"]
+    # of all random walks from everywhere, exactly: the chance to arrive within 30 steps
+    at = np.eye(61)
+    arrived = np.zeros(61)
+    moves = sum(np.eye(61)[successors] for successors in count_mdp(60, 30)[0].T) / 2
+    for _ in range(30):
+        at = at @ moves
+        arrived += at[:, 30]
+        at[:, 30] = 0
+    assert arrived.mean() == pytest.approx(0.142, abs=0.001)
+
+
 def test_spaces() -> None:
     """Issue 2: "Observations are `Box(0, 255, (64, 64, 3), uint8)`"; DESIGN.md: `Discrete(2)`, `Box(-1, 1, (1,))`."""
     discrete, continuous = (gym.make(name) for name in IDS)
