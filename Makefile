@@ -27,10 +27,12 @@ format: $(INSTALLED)  ## bring the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED)  ## print the measurements
-	$(BIN)/python benchmarks/environment.py
-	$(BIN)/python benchmarks/overhead.py
+bench: $(INSTALLED)  ## a short version of all measurements, in ten minutes; benchmarks/RESULTS.md has the long one
+	$(BIN)/python benchmarks/environment.py --seconds 0.3 --repetitions 5
+	$(BIN)/python benchmarks/overhead.py --repetitions 3
 	$(BIN)/python benchmarks/bisimulation.py --sizes 10000 100000 --repetitions 1 --limit 3
+	$(BIN)/python benchmarks/sample_efficiency.py --tasks default --algorithms PPO --competitors nature plain joint replay \
+		--seeds 0 1 --runs runs/short_sample_efficiency
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,0 +1,1 @@
+"""Parts of ``sample_efficiency.py``."""

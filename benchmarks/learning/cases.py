@@ -1,0 +1,117 @@
+"""What is compared: environments, algorithms, and the ways an encoder may be trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+import counting_env  # noqa: F401  # registers the environments
+from counting_env.sb3 import GymnasiumVecEnv
+
+NUM_ENVS = 8
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment, and how long an algorithm may take for it. An episode succeeds if its return is positive."""
+
+    env_id: str
+    budgets: Mapping[str, int]  # environment steps, by algorithm; one that is missing cannot act there
+    discount: float
+
+    def require_installed(self) -> None:
+        """Raise ``ModuleNotFoundError`` if the package of the environment is missing."""
+        if self._minigrid and find_spec("minigrid") is None:
+            raise ModuleNotFoundError(
+                f"{self.env_id} needs Minigrid: pip install --no-deps minigrid (of its dependencies, pygame-ce would "
+                "replace pygame)"
+            )
+
+    def make(self, algorithm: str, num_envs: int = NUM_ENVS) -> VecEnv:
+        """Return the environments for Stable-Baselines3."""
+        if self._minigrid:
+            import minigrid  # noqa: F401  # registers its environments
+
+            return make_vec_env(self.env_id, num_envs, wrapper_class=_as_image)
+        return VecMonitor(GymnasiumVecEnv(self.make_gymnasium(algorithm, num_envs)))
+
+    def make_gymnasium(self, algorithm: str, num_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """Return the environments for pretraining."""
+        if self._minigrid:
+            import minigrid  # noqa: F401
+
+            return gym.make_vec(self.env_id, num_envs, wrappers=[_as_image])
+        options = {"continuous": True} if algorithm == "SAC" else {}
+        return gym.make_vec(self.env_id, num_envs, vectorization_mode="vector_entry_point", **options)
+
+    @property
+    def _minigrid(self) -> bool:
+        return self.env_id.startswith("MiniGrid")
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """An algorithm of Stable-Baselines3 and its settings, the same for all competitors."""
+
+    build: type[BaseAlgorithm]
+    arguments: Mapping[str, Any]
+    policy_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """How the features come about."""
+
+    title: str
+    extractor: Mapping[str, Any] | None = field(default_factory=dict)  # arguments; None: Stable-Baselines3's NatureCNN
+    callback: Mapping[str, Any] | None = field(default_factory=dict)  # arguments; None: no auxiliary while it trains
+    pretrained: bool = False
+    frozen: bool = False
+
+
+TASKS = {
+    "default": Task("CountingEnv-v0", {"PPO": 100_000, "DQN": 100_000, "SAC": 100_000}, 0.9),
+    "hard": Task("CountingEnvHard-v0", {"PPO": 200_000, "DQN": 100_000, "SAC": 100_000}, 0.9),
+    "minigrid": Task("MiniGrid-Empty-Random-5x5-v0", {"PPO": 100_000, "DQN": 100_000}, 0.95),
+}
+OFF_POLICY = {
+    "learning_rate": 1e-3,
+    "buffer_size": 20_000,
+    "learning_starts": 1_000,
+    "batch_size": 64,
+    "train_freq": 1,
+    "gradient_steps": 1,
+}
+ALGORITHMS = {
+    "PPO": Algorithm(PPO, {"learning_rate": 1e-3, "n_steps": 128, "batch_size": 256, "n_epochs": 4}),
+    "DQN": Algorithm(DQN, {**OFF_POLICY, "target_update_interval": 1_000, "exploration_fraction": 0.1}),
+    "SAC": Algorithm(SAC, {**OFF_POLICY, "ent_coef": 0.01}, {"share_features_extractor": True}),
+}
+AUXILIARY_BATCH = {"batch_size": 64}
+COMPETITORS = {
+    "nature": Competitor("NatureCNN", extractor=None, callback=None),
+    "plain": Competitor("our encoder, no auxiliary", callback=None),
+    "joint": Competitor("joint, reward", callback=AUXILIARY_BATCH),
+    "joint_q": Competitor("joint, reward and Q", {"auxiliary": ("reward", "q")}, AUXILIARY_BATCH),
+    "alternating": Competitor("alternating, reward", callback={**AUXILIARY_BATCH, "mode": "alternating"}),
+    "replay": Competitor(
+        "alternating, replay ratio 8", callback={**AUXILIARY_BATCH, "mode": "alternating", "replay_ratio": 8}
+    ),
+    "detach": Competitor("joint, detached target", {"target": "detach"}, AUXILIARY_BATCH),
+    "ema": Competitor("joint, slow target", {"target": "ema"}, AUXILIARY_BATCH),
+    "fine_tuned": Competitor("pretrained, fine-tuned", callback=None, pretrained=True),
+    "frozen": Competitor("pretrained, frozen", callback=None, pretrained=True, frozen=True),
+}
+
+
+def _as_image(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """Minigrid's whole grid as an image, eight pixels a cell, without its text."""
+    from minigrid.wrappers import ImgObsWrapper, RGBImgObsWrapper
+
+    return ImgObsWrapper(RGBImgObsWrapper(env))

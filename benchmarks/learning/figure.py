@@ -1,0 +1,54 @@
+"""Learning curves: success on unseen seeds over environment steps."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from learning.cases import COMPETITORS, TASKS
+from learning.run import EVALUATE_EVERY
+from learning.summary import Results, interquartile
+
+POINTS = 60
+
+
+def draw_curves(results: Results, path: Path) -> None:
+    """Write a picture with one panel for each task (row) and algorithm (column).
+
+    A line is the interquartile mean over seeds, its band the 95% bootstrap interval. A run ends at 95% success, or with
+    its budget; its last value goes on.
+    """
+    algorithms = list(dict.fromkeys(name for of_task in results.values() for name in of_task))
+    figure = Figure(figsize=(5.5 * len(algorithms), 4 * len(results)), layout="constrained")
+    axes = figure.subplots(len(results), len(algorithms), squeeze=False)
+    colors = dict(zip(COMPETITORS, matplotlib.colormaps["tab10"].colors, strict=False))  # type: ignore[attr-defined]
+    for row, (task, of_task) in zip(axes, results.items(), strict=True):
+        for axis, algorithm in zip(row, algorithms, strict=True):
+            if algorithm not in of_task:
+                axis.set_axis_off()
+                continue
+            last = max(run["curve"][-1][0] for runs in of_task[algorithm].values() for run in runs.values())
+            grid = np.geomspace(EVALUATE_EVERY, last, POINTS)
+            for name, runs in of_task[algorithm].items():
+                curves = np.array([_at(grid, run["curve"]) for run in runs.values()])
+                means, lows, highs = np.array([interquartile(values) for values in curves.T]).T
+                axis.plot(grid, means, color=colors[name], label=COMPETITORS[name].title)
+                axis.fill_between(grid, lows, highs, color=colors[name], alpha=0.15, linewidth=0)
+            axis.axhline(0.95, color="grey", linestyle=":", linewidth=1)
+            axis.set(
+                title=f"{algorithm} on {TASKS[task].env_id}",
+                xlabel="environment steps",
+                ylabel="success rate",
+                xscale="log",
+                ylim=(0, 1.02),
+            )
+            axis.legend(fontsize="small")
+    figure.savefig(path, dpi=100)
+
+
+def _at(grid: np.ndarray, curve: list[Any]) -> np.ndarray:
+    """Return the success rate of one run at each of the steps of ``grid``; before its first evaluation, that one's."""
+    steps, _, successes = np.array(curve).T
+    return np.asarray(successes[np.clip(np.searchsorted(steps, grid, side="right") - 1, 0, None)])

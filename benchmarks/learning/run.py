@@ -1,0 +1,128 @@
+"""One run of the comparison: train until the policy succeeds, and note how it went."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv
+
+from jepa_extractor import JEPACallback, JEPAExtractor, jepa_policy_kwargs, load_pretrained, pretrain
+from jepa_extractor.checkpoint import save_model
+from jepa_extractor.rollouts import policy_space, random_episodes
+from jepa_extractor.transitions import TransitionRing
+from learning.cases import ALGORITHMS, COMPETITORS, NUM_ENVS, TASKS, Task
+
+SUCCESS = 0.95
+EPISODES = 200
+UNSEEN_SEED = 1_000_000  # evaluation seeds start here, far above those of training
+EVALUATE_EVERY = 256  # environment steps, at first
+RANDOM_STEPS = 4_000  # environment steps that pretraining sees; they count
+PRETRAIN_UPDATES = 300
+
+
+def run(
+    configuration: dict[str, Any], seed: int, folder: Path, report: Callable[[int, int, str], None]
+) -> dict[str, Any]:
+    """Train one competitor until it succeeds in 95% of unseen episodes, or its budget is spent, and save the model.
+
+    Returns:
+        ``"curve"``: rows of environment steps, seconds of training and success rate, one for each evaluation;
+        ``"steps"`` and ``"seconds"`` of the first with enough success, ``None`` where there was none; and the
+        ``"budget"`` in steps. The seconds are those of the processor, on one thread the wall time of an idle machine,
+        without the evaluations. Pretraining counts.
+    """
+    torch.set_num_threads(configuration["threads"])
+    task, name = TASKS[configuration["task"]], configuration["algorithm"]
+    algorithm, competitor = ALGORITHMS[name], COMPETITORS[configuration["competitor"]]
+    env = task.make(name)
+    start = time.process_time()
+    features = {} if competitor.extractor is None else jepa_policy_kwargs(env.action_space, **competitor.extractor)
+    model = algorithm.build(
+        "CnnPolicy",
+        env,
+        gamma=task.discount,
+        policy_kwargs={"net_arch": [64], **algorithm.policy_arguments, **features},
+        seed=seed,
+        device="cpu",
+        **algorithm.arguments,
+    )
+    spent = 0
+    if competitor.pretrained:
+        report(0, configuration["steps"], "pretraining")
+        load_pretrained(model, _pretrained(task, name, seed), freeze=competitor.frozen)
+        spent = RANDOM_STEPS
+    steps = configuration["steps"] - spent
+    evaluation = Evaluation(task.make(name, num_envs=50), seed, spent, start, report, steps)
+    callbacks: list[BaseCallback] = [evaluation]
+    if competitor.callback is not None:
+        callbacks.append(JEPACallback(seed=seed, **competitor.callback))
+    model.learn(steps, callback=callbacks)
+    save_model(model, folder / "model.zip")
+    *_, (last_steps, last_seconds, success) = evaluation.curve
+    solved = success >= SUCCESS
+    return {
+        "budget": configuration["steps"],
+        "curve": evaluation.curve,
+        "steps": last_steps if solved else None,
+        "seconds": last_seconds if solved else None,
+    }
+
+
+class Evaluation(BaseCallback):
+    """Evaluates on unseen seeds, the same each time, and ends the training once that succeeds."""
+
+    def __init__(
+        self,
+        env: VecEnv,
+        seed: int,
+        spent: int,
+        start: float,
+        report: Callable[[int, int, str], None],
+        total: int,
+    ) -> None:
+        super().__init__()
+        self.curve: list[tuple[int, float, float]] = []
+        self._env = env
+        self._seed = UNSEEN_SEED + seed
+        self._spent = spent
+        self._start = start
+        self._report = report
+        self._total = total
+        self._evaluating = 0.0  # seconds
+        self._next = EVALUATE_EVERY
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps < self._next:
+            return True
+        self._next += max(EVALUATE_EVERY, self.num_timesteps // 16)  # as fine at the end as at the start
+        return self._evaluate() < SUCCESS
+
+    def _on_training_end(self) -> None:
+        if not self.curve or self.curve[-1][0] < self._spent + self.num_timesteps:
+            self._evaluate()
+
+    def _evaluate(self) -> float:
+        """Return the success rate, and note it."""
+        before = time.process_time()
+        self._env.seed(self._seed)
+        returns, _ = evaluate_policy(self.model, self._env, EPISODES, deterministic=True, return_episode_rewards=True)
+        success = float(np.mean(np.array(returns) > 0))
+        self._evaluating += time.process_time() - before
+        seconds = time.process_time() - self._start - self._evaluating
+        self.curve.append((self._spent + self.num_timesteps, round(seconds, 2), success))
+        self._report(self.num_timesteps, self._total, f"success {success:.3f}")
+        return success
+
+
+def _pretrained(task: Task, algorithm: str, seed: int) -> JEPAExtractor:
+    """Return an extractor that has seen random actions only."""
+    envs = task.make_gymnasium(algorithm, NUM_ENVS)
+    transitions = TransitionRing.from_episodes(random_episodes(envs, RANDOM_STEPS, seed), seed)
+    extractor = JEPAExtractor(policy_space(envs.single_observation_space), envs.single_action_space)
+    pretrain(extractor, transitions, PRETRAIN_UPDATES)
+    return extractor

@@ -1,0 +1,76 @@
+"""From the runs to tables: interquartile means over seeds, with intervals."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from results import markdown_table
+from scipy.stats import bootstrap, trim_mean
+
+from learning.cases import COMPETITORS, TASKS
+
+Runs = Mapping[str, Mapping[str, Any]]  # results by seed
+Results = Mapping[str, Mapping[str, Mapping[str, Runs]]]  # by task, algorithm and competitor
+
+
+class Interval(NamedTuple):
+    """An interquartile mean and its 95% bootstrap interval (percentiles of 9,999 resamples of the seeds)."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def interquartile(values: np.ndarray) -> Interval:
+    """Return the mean of ``values`` (N,) without its lowest and highest quarter, rounded down (Agarwal et al. 2021)."""
+    mean = float(_middle(values))
+    if np.ptp(values) == 0:  # one seed, or all alike: nothing to resample
+        return Interval(mean, mean, mean)
+    found = bootstrap((values,), _middle, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    return Interval(mean, float(found.low), float(found.high))
+
+
+def until_success(runs: Runs) -> tuple[Interval, Interval, int]:
+    """Return steps and seconds until success, and how many of the runs succeeded.
+
+    A run that did not succeed counts with its whole budget, so that the means are then lower bounds.
+    """
+    steps = np.array([run["budget"] if run["steps"] is None else run["steps"] for run in runs.values()], float)
+    seconds = np.array([run["curve"][-1][1] for run in runs.values()])
+    return interquartile(steps), interquartile(seconds), sum(run["steps"] is not None for run in runs.values())
+
+
+def tables(results: Results) -> str:
+    """Return a Markdown table for each task and algorithm."""
+    return "\n\n".join(
+        f"{algorithm} on {TASKS[task].env_id}:\n\n{_table(competitors)}"
+        for task, algorithms in results.items()
+        for algorithm, competitors in algorithms.items()
+    )
+
+
+def _table(competitors: Mapping[str, Runs]) -> str:
+    measured = {name: until_success(runs) for name, runs in competitors.items()}
+    references = [name for name in ("nature", "plain") if name in measured]
+    rows = []
+    for name, (steps, seconds, solved) in measured.items():
+        bound = "" if solved == len(competitors[name]) else "at least "
+        ratios = [f"{measured[reference][0].mean / steps.mean:.2f}" for reference in references]
+        succeed = f"{solved} of {len(competitors[name])}"
+        rows.append([COMPETITORS[name].title, succeed, bound + _told(steps), bound + _told(seconds), *ratios])
+    header = [
+        "",
+        "succeed",
+        "steps",
+        "processor seconds",
+        *(f"{COMPETITORS[name].title} ÷ this" for name in references),
+    ]
+    return markdown_table(header, rows)
+
+
+def _middle(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.asarray(trim_mean(values, 0.25, axis=axis))
+
+
+def _told(interval: Interval) -> str:
+    return f"{interval.mean:,.0f} [{interval.low:,.0f}, {interval.high:,.0f}]"

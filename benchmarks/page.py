@@ -1,0 +1,50 @@
+"""Write the tables of RESULTS.md and of the README from the JSON files in ``results``.
+
+    python benchmarks/page.py
+
+A table stands between ``<!-- results/NAME.json -->`` and ``<!-- end -->``; whatever else is there stays as it is.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import bisimulation
+import environment
+import overhead
+from learning.summary import tables as learning_tables
+
+HERE = Path(__file__).parent
+PAGES = (HERE / "RESULTS.md", HERE.parent / "README.md")
+BLOCK = re.compile(r"(<!-- results/(\w+)\.json -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLES: Mapping[str, Callable[[Any], str]] = {
+    "environment": lambda facts: environment.tables(facts["steps_per_second"], facts["share_in_environment"]),
+    "overhead": lambda facts: overhead.tables(facts["seconds_a_step"]),
+    "bisimulation": lambda facts: bisimulation.tables(facts["comparison"], facts["growth"]),
+    "sample_efficiency": lambda facts: learning_tables(facts["results"]),
+}
+
+
+def filled(text: str) -> str:
+    """Return a page with every table as its JSON file has it."""
+    return BLOCK.sub(lambda match: f"{match[1]}{block(match[2])}\n{match[3]}", text)
+
+
+def block(name: str) -> str:
+    """Return the tables of one JSON file, and the command that made it."""
+    facts = json.loads((HERE / "results" / f"{name}.json").read_text())
+    machine, versions = facts["machine"], facts["versions"]
+    made = f"{machine['processor']}, {machine['cores']} cores; Python {versions['python']}, torch {versions['torch']}"
+    return f"`{facts['command']}` ({made})\n\n{TABLES[name](facts)}"
+
+
+def main() -> None:
+    """Bring the pages up to date."""
+    for page in PAGES:
+        page.write_text(filled(page.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""How many environment steps, and how long, until a policy succeeds in 95% of unseen episodes?
+
+    python benchmarks/sample_efficiency.py                                        # everything, five seeds: hours
+    python benchmarks/sample_efficiency.py --tasks default --algorithms PPO --competitors nature plain joint --seeds 0
+
+Every run writes a folder; the same command, started again, goes on where it stopped, and a larger one adds to it.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from learning.cases import ALGORITHMS, COMPETITORS, TASKS
+from learning.figure import draw_curves
+from learning.run import run
+from learning.summary import tables
+from results import add_out, environment_facts, write_json
+
+from jepa_extractor.study import require_room, run_study
+from jepa_extractor.study_executors import add_executor_arguments, chosen_executor
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, choices in (("tasks", TASKS), ("algorithms", ALGORITHMS), ("competitors", COMPETITORS)):
+        parser.add_argument(
+            f"--{name}", nargs="+", choices=list(choices), default=list(choices), help="default: all of them"
+        )
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)), help="seeds (default: 0 1 2 3 4)")
+    parser.add_argument("--steps", type=int, help="environment steps at most (default: the task's own budget)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/sample_efficiency"), help="folder of the runs")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads of each run (default: 1)")
+    add_executor_arguments(parser)
+    add_out(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run what is missing, print, draw and write."""
+    arguments = parse_arguments()
+    configurations = {
+        f"{task}-{algorithm}-{competitor}": {
+            "task": task,
+            "algorithm": algorithm,
+            "competitor": competitor,
+            "steps": arguments.steps or TASKS[task].budgets[algorithm],
+            "threads": arguments.threads,
+        }
+        for task in arguments.tasks
+        for algorithm in arguments.algorithms
+        for competitor in arguments.competitors
+        if algorithm in TASKS[task].budgets
+    }
+    start = time.perf_counter()
+    try:
+        for task in arguments.tasks:
+            TASKS[task].require_installed()
+        require_room(Path(arguments.out).parent)
+        study = run_study(run, configurations, arguments.seeds, arguments.runs, chosen_executor(arguments))
+    except (ValueError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
+        raise SystemExit(f"\n{error}") from error
+    results: dict[str, dict[str, dict[str, dict[int, dict[str, Any]]]]] = {}
+    for name, by_seed in study.results.items():
+        if by_seed:
+            task, algorithm, competitor = name.split("-")
+            results.setdefault(task, {}).setdefault(algorithm, {})[competitor] = by_seed
+    if results:
+        print(tables(results))
+        facts = {**environment_facts(), "workers": arguments.workers, "torch_threads": arguments.threads}
+        write_json(Path(arguments.out), {**facts, "seconds": round(time.perf_counter() - start), "results": results})
+        draw_curves(results, Path(arguments.out).with_suffix(".png"))
+    for (name, seed), error in study.failures.items():
+        print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
+    if study.failures:
+        raise SystemExit("some runs failed: the same command tries them again")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The numbers in RESULTS.md and the README are those of the results beside them."""
+
+import json
+import re
+
+import page
+import pytest
+
+
+@pytest.mark.parametrize("path", page.PAGES, ids=lambda path: path.name)
+def test_tables_equal_the_json(path):
+    """ "A test compares the tables with the JSON beside them"; each names the command that makes it again."""
+    text = path.read_text()
+    assert page.BLOCK.search(text)
+    assert page.filled(text) == text
+
+
+def test_a_changed_number_is_seen():
+    """The comparison above fails when a number in the page is not the measured one."""
+    text = page.PAGES[0].read_text()
+    changed = re.sub(r"(\| joint, reward \| [^|]+\| )\d", r"\g<1>99", text)
+    assert changed != text
+    assert page.filled(changed) == text
+
+
+@pytest.mark.parametrize("name", page.TABLES)
+def test_results_say_how_to_make_them_again(name):
+    """ "JSON with machine, versions, seeds and command"."""
+    facts = json.loads((page.HERE / "results" / f"{name}.json").read_text())
+    assert facts["command"].startswith(f"python benchmarks/{name}.py")
+    assert facts["machine"]["cores"] >= 1
+    assert facts["versions"]["torch"]
+    assert facts["command"] in page.PAGES[0].read_text()
+    assert (page.HERE / "results" / f"{name}.png").exists() or name == "overhead"
