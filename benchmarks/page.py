@@ -2,7 +2,8 @@
 
     python benchmarks/page.py
 
-A table stands between ``<!-- results/NAME.json -->`` and ``<!-- end -->``; whatever else is there stays as it is.
+A table stands between ``<!-- results/NAME.json -->``, or ``<!-- results/NAME.json, in brief -->``, and
+``<!-- end -->``; whatever else is there stays as it is.
 """
 
 import json
@@ -18,26 +19,32 @@ from learning.summary import tables as learning_tables
 
 HERE = Path(__file__).parent
 PAGES = (HERE / "RESULTS.md", HERE.parent / "README.md")
-BLOCK = re.compile(r"(<!-- results/(\w+)\.json -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- results/(\w+)\.json(, in brief)? -->\n).*?(<!-- end -->)", re.DOTALL)
 TABLES: Mapping[str, Callable[[Any], str]] = {
     "environment": lambda facts: environment.tables(facts["steps_per_second"], facts["share_in_environment"]),
     "overhead": lambda facts: overhead.tables(facts["seconds_a_step"]),
     "bisimulation": lambda facts: bisimulation.tables(facts["comparison"], facts["growth"]),
     "sample_efficiency": lambda facts: learning_tables(facts["results"]),
 }
+BRIEF: Mapping[str, Callable[[Any], str]] = {
+    "sample_efficiency": lambda facts: learning_tables({"default": {"PPO": facts["results"]["default"]["PPO"]}}),
+}
 
 
 def filled(text: str) -> str:
-    """Return a page with every table as its JSON file has it."""
-    return BLOCK.sub(lambda match: f"{match[1]}{block(match[2])}\n{match[3]}", text)
+    """Return a page with every table as its JSON file has it, and the command that made it."""
 
+    def fill(match: re.Match[str]) -> str:
+        opening, name, brief, closing = match.groups()
+        facts = json.loads((HERE / "results" / f"{name}.json").read_text())
+        machine, versions = facts["machine"], facts["versions"]
+        made = (
+            f"{machine['processor']}, {machine['cores']} cores; Python {versions['python']}, torch {versions['torch']}"
+        )
+        table = (BRIEF if brief else TABLES)[name](facts)
+        return f"{opening}`{facts['command']}` ({made})\n\n{table}\n{closing}"
 
-def block(name: str) -> str:
-    """Return the tables of one JSON file, and the command that made it."""
-    facts = json.loads((HERE / "results" / f"{name}.json").read_text())
-    machine, versions = facts["machine"], facts["versions"]
-    made = f"{machine['processor']}, {machine['cores']} cores; Python {versions['python']}, torch {versions['torch']}"
-    return f"`{facts['command']}` ({made})\n\n{TABLES[name](facts)}"
+    return BLOCK.sub(fill, text)
 
 
 def main() -> None:

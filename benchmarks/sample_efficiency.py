@@ -18,8 +18,7 @@ from learning.run import run
 from learning.summary import tables
 from results import add_out, environment_facts, write_json
 
-from jepa_extractor.study import require_room, run_study
-from jepa_extractor.study_executors import add_executor_arguments, chosen_executor
+from jepa_extractor.study import add_executor_arguments, chosen_executor, require_room, run_study
 
 
 def parse_arguments() -> argparse.Namespace:

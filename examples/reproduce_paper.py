@@ -23,8 +23,7 @@ from paper.run import run
 from paper.summary import markdown, summarise
 
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.study import run_study
-from jepa_extractor.study_executors import add_executor_arguments, chosen_executor
+from jepa_extractor.study import add_executor_arguments, chosen_executor, run_study
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -8,9 +8,9 @@ from jepa_extractor.audit import AuditCallback as AuditCallback
 from jepa_extractor.audit import audit_encoder as audit_encoder
 from jepa_extractor.audit import collapse_audit as collapse_audit
 from jepa_extractor.auxiliary import AuxiliaryTask as AuxiliaryTask
+from jepa_extractor.bisimulation import EmpiricalBisimulation as EmpiricalBisimulation
 from jepa_extractor.bisimulation import largest_bisimulation as largest_bisimulation
 from jepa_extractor.callback import JEPACallback as JEPACallback
-from jepa_extractor.empirical_bisimulation import EmpiricalBisimulation as EmpiricalBisimulation
 from jepa_extractor.extractor import JEPAExtractor as JEPAExtractor
 from jepa_extractor.extractor import jepa_policy_kwargs as jepa_policy_kwargs
 from jepa_extractor.pretrain import load_pretrained as load_pretrained

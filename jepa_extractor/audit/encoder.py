@@ -14,11 +14,10 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from jepa_extractor.audit.report import CollapseReport, collapse_audit
-from jepa_extractor.bisimulation import largest_bisimulation, quotient_mdp
+from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, quotient_mdp
 from jepa_extractor.extractor import CHUNK, JEPAExtractor
 from jepa_extractor.rollouts import policy_space, random_episodes
 from jepa_extractor.sb3_adapter import training_mode_kept
-from jepa_extractor.stochastic_bisimulation import bisimulation_metric
 
 Mdp = tuple[ArrayLike, ArrayLike]
 

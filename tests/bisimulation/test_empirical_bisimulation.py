@@ -8,9 +8,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from scipy import stats
 
-from jepa_extractor.bisimulation import largest_bisimulation
-from jepa_extractor.empirical_bisimulation import EmpiricalBisimulation, empirical_data, episode_successors
-from jepa_extractor.pairs import PairTable, WordPairs
+from jepa_extractor.bisimulation import EmpiricalBisimulation, empirical_data, episode_successors, largest_bisimulation
+from jepa_extractor.bisimulation.pairs import PairTable, WordPairs
 from jepa_extractor.rollouts import Episode, random_episodes
 
 

@@ -7,8 +7,7 @@ import pytest
 from empirical_oracles import cheapest_transport, lumped, random_mdp
 from scipy import sparse
 
-from jepa_extractor.bisimulation import largest_bisimulation
-from jepa_extractor.stochastic_bisimulation import bisimulation_metric, probabilistic_bisimulation
+from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, probabilistic_bisimulation
 
 
 def as_sparse(transitions):

@@ -8,8 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from jepa_extractor.study import execute, run_study
-from jepa_extractor.study_executors import add_executor_arguments, chosen_executor
+from jepa_extractor.study import add_executor_arguments, chosen_executor, execute, run_study
 
 
 def in_process(function, runs):

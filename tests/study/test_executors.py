@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from studies import mishap, notes, slow_walk, square, walks
 
-from jepa_extractor.study import Run, run_study
-from jepa_extractor.study_executors import add_executor_arguments, chosen_executor, on_processes
+from jepa_extractor.study import Run, add_executor_arguments, chosen_executor, on_processes, run_study
 
 SCRIPT = str(Path(__file__).with_name("studies.py"))
 SEEDS = range(12)

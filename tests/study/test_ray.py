@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from studies import notes, walks
 
-from jepa_extractor.study import Run
-from jepa_extractor.study_executors import on_ray
+from jepa_extractor.study import Run, on_ray
 
 ray = pytest.importorskip("ray")
 # Ray leaves sockets and log files of the nodes it starts to the garbage collector.

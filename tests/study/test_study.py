@@ -10,8 +10,7 @@ import time
 import pytest
 from studies import in_process, mishap, note, notes, square
 
-from jepa_extractor import study as study_module
-from jepa_extractor.study import Run, execute, run_study
+from jepa_extractor.study import Run, execute, run_study, runs
 
 CONFIGURATIONS = {"two": {"number": 2}, "five": {"number": 5}}
 
@@ -115,7 +114,7 @@ def test_no_run_is_begun_on_a_full_disk(tmp_path, monkeypatch):
     """ "A full disk ... is a clear error before hours are lost", also where it fills up in the midst of a study."""
 
     def filling(configuration, seed, folder, report):
-        monkeypatch.setattr(study_module, "LEAST_FREE", 2**62)
+        monkeypatch.setattr(runs, "LEAST_FREE", 2**62)
         return square(configuration, seed, folder, report)
 
     def executor(function, runs):
@@ -221,7 +220,7 @@ def test_an_interrupted_study_says_how_to_go_on(tmp_path):
 def test_on_a_terminal_every_run_at_work_has_a_line(tmp_path, monkeypatch, capsys):
     """Several runs "with one progress display": the whole study, and each run with what it reports."""
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes this for a terminal
-    monkeypatch.setattr(study_module, "REPORT_SECONDS", 0)
+    monkeypatch.setattr(runs, "REPORT_SECONDS", 0)
 
     def executor(function, runs):
         for run in runs:

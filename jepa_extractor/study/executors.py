@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jepa_extractor.checks import require_integer
-from jepa_extractor.study import Ended, Executor, Function, Run, execute
+from jepa_extractor.study.runs import Ended, Executor, Function, Run, execute
 
 POLL_SECONDS = 0.25
 RAY_POLL_SECONDS = 1.0  # the files of all runs are looked at, perhaps over a network

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from jepa_extractor.bisimulation import checked_values, group_values
+from jepa_extractor.bisimulation.deterministic import checked_values, group_values
+from jepa_extractor.bisimulation.partition import number_by_first_appearance
 from jepa_extractor.checks import require_weight
-from jepa_extractor.partition import number_by_first_appearance
 
 Floats = NDArray[np.float64]
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jepa_extractor.bisimulation.kernels import kernel
+from jepa_extractor.bisimulation.partition import Ints, coarsest, meet, number_by_first_appearance
 from jepa_extractor.checks import require_weight
-from jepa_extractor.kernels import kernel
-from jepa_extractor.partition import Ints, coarsest, meet, number_by_first_appearance
 
 _MOST = np.iinfo(np.int32).max
 _FEW = 1000

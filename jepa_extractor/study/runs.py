@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.checks import require_integer
-from jepa_extractor.study_display import Display, Line
+from jepa_extractor.study.display import Display, Line
 
 LEAST_FREE = 100 * 2**20  # bytes of disk without which no run starts
 PROBE = 2**20  # bytes written to see whether that is possible

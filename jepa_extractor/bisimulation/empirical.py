@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepa_extractor.bisimulation import checked_successors, group_values
+from jepa_extractor.bisimulation.deterministic import checked_successors, group_values
+from jepa_extractor.bisimulation.pairs import PairTable, WordPairs
+from jepa_extractor.bisimulation.partition import coarsest, number_by_first_appearance
 from jepa_extractor.checks import require_integer
-from jepa_extractor.pairs import PairTable, WordPairs
-from jepa_extractor.partition import coarsest, number_by_first_appearance
 from jepa_extractor.rollouts import Episode
 
 MAX_OBSERVATIONS = 5_000  # of data in which some observation has more than one observed action

@@ -6,8 +6,8 @@ Both ways know the observations by label: two have the same label if and only if
 import numpy as np
 from numpy.typing import NDArray
 
-from jepa_extractor.kernels import kernel
-from jepa_extractor.partition import Ints, invert
+from jepa_extractor.bisimulation.kernels import kernel
+from jepa_extractor.bisimulation.partition import Ints, invert
 
 _VALUES_DIFFER = 1
 
