@@ -8,7 +8,6 @@ Every run writes a folder; the same command, started again, goes on where it sto
 
 import argparse
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,6 @@ def main() -> None:
         for competitor in arguments.competitors
         if algorithm in TASKS[task].budgets
     }
-    start = time.perf_counter()
     try:
         for task in arguments.tasks:
             TASKS[task].require_installed()
@@ -69,7 +67,7 @@ def main() -> None:
     if results:
         print(tables(results))
         facts = {**environment_facts(), "workers": arguments.workers, "torch_threads": arguments.threads}
-        write_json(Path(arguments.out), {**facts, "seconds": round(time.perf_counter() - start), "results": results})
+        write_json(Path(arguments.out), {**facts, "results": results})
         draw_curves(results, Path(arguments.out).with_suffix(".png"))
     for (name, seed), error in study.failures.items():
         print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)

@@ -44,7 +44,7 @@ def draw_curves(results: Results, path: Path) -> None:
                 xscale="log",
                 ylim=(0, 1.02),
             )
-            axis.legend(fontsize="small")
+            axis.legend(fontsize="x-small", loc="upper left")
     figure.savefig(path, dpi=100)
 
 

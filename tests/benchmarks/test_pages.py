@@ -31,4 +31,3 @@ def test_results_say_how_to_make_them_again(name):
     assert facts["machine"]["cores"] >= 1
     assert facts["versions"]["torch"]
     assert facts["command"] in page.PAGES[0].read_text()
-    assert (page.HERE / "results" / f"{name}.png").exists() or name == "overhead"

@@ -70,10 +70,11 @@ def short(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("competitor", COMPETITORS)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("algorithm", "competitor"), [*(("PPO", name) for name in COMPETITORS), ("DQN", "replay"), ("SAC", "frozen")]
+)
 def test_every_competitor_runs(algorithm, competitor, short, tmp_path):
-    """Every competitor is trained by every algorithm, evaluated at the end, and saved; pretraining counts as steps."""
+    """Every competitor and algorithm is trained, evaluated at the end, and saved; pretraining counts as steps."""
     configuration = {"task": "default", "algorithm": algorithm, "competitor": competitor, "steps": 128, "threads": 1}
     result = run.run(configuration, 0, tmp_path, lambda *_: None)
     steps, seconds, success = result["curve"][-1]

@@ -45,7 +45,7 @@ def test_the_first_block_trains_in_twelve_lines():
     assert "model.learn(" in first
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "benchmarks" / "RESULTS.md"], ids=lambda path: path.name)
 def test_pictures_and_links_exist(document):
     """Every picture and file that a document points to is there."""
     targets = re.findall(r"\]\(([^)#]+)\)", document.read_text())
