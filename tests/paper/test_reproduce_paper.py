@@ -50,7 +50,7 @@ def test_the_study_killed_and_started_again(tmp_path):
     """The issue: "killing the study at a random moment and starting it again gives the same table". What it writes is
     there, and a folder that holds another configuration is refused.
     """
-    conditions = ("--conditions", "joint", "random")
+    conditions = ("--conditions", "joint", "random", "--seeds", "0")
     straight = start(tmp_path / "straight", *conditions)
     killed = tmp_path / "killed"
     process = start(killed, *conditions)
