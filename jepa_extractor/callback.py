@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from jepa_extractor import hooks, sb3_adapter
 from jepa_extractor.checkpoint import load_state, save_model, save_state
-from jepa_extractor.checks import require_choice, require_integer
+from jepa_extractor.checks import require_choice, require_fraction, require_integer
 from jepa_extractor.diagnostics import nearest_centroid_accuracy
 from jepa_extractor.extractor import JEPAExtractor
 from jepa_extractor.meter import Meter
@@ -63,6 +63,8 @@ class JEPACallback(BaseCallback):
         mode: ``"joint"`` or ``"alternating"``; TRPO takes only the latter.
         replay_ratio: auxiliary steps for each of the owner's that is answered; more than 1 in mode
             ``"alternating"`` only. More learns more from each environment step, and takes longer.
+        rewarded_fraction: the part of an auxiliary batch, in [0, 1], that is drawn among transitions whose reward is
+            not 0, once there are any (UNREAL's skewed sampling, arXiv 1611.05397); 0 draws all of it uniformly.
         max_grad_norm: largest norm of the auxiliary gradient; ``None`` for no clip.
         buffer_size: frames the ring keeps; see ``TransitionRing`` for its memory.
         seed: seed of the generator that draws batches.
@@ -84,6 +86,7 @@ class JEPACallback(BaseCallback):
         every: int = 1,
         mode: str = "joint",
         replay_ratio: int = 1,
+        rewarded_fraction: float = 0.5,
         max_grad_norm: float | None = 0.5,
         buffer_size: int = 20_000,
         seed: int = 0,
@@ -103,12 +106,14 @@ class JEPACallback(BaseCallback):
                 f"replay_ratio={replay_ratio} needs mode='alternating': in mode 'joint' the auxiliary gradient joins "
                 "the algorithm's own steps, and a larger batch_size is what uses more transitions"
             )
+        require_fraction("rewarded_fraction", rewarded_fraction)
         require_integer("buffer_size", buffer_size, least=1)
         require_integer("seed", seed, least=0)
         self.batch_size = batch_size
         self.every = every
         self.mode = mode
         self.replay_ratio = replay_ratio
+        self.rewarded_fraction = rewarded_fraction
         self.buffer_size = buffer_size
         self.seed = seed
         self.label = label
@@ -244,7 +249,7 @@ class JEPACallback(BaseCallback):
     def _add_gradient(self, extractors: list[JEPAExtractor], measure_angle: bool) -> None:
         """Add the gradient of the objective on one batch to the ``.grad`` of each extractor's parameters."""
         for extractor in extractors:
-            batch = self.ring.sample(self._transitions, extractor.horizon)
+            batch = self.ring.sample(self._transitions, extractor.horizon, self.rewarded_fraction)
             batch = batch._replace(observations=sb3_adapter.as_the_policy_sees(self.model, batch.observations))
             next_actions = None
             if any(task.needs_next_actions(self.model.action_space) for task in extractor.jepa.tasks):

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
 from jepa_extractor.checkpoint import load_state, save_state
-from jepa_extractor.checks import require_integer
+from jepa_extractor.checks import require_fraction, require_integer
 from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy
 from jepa_extractor.extractor import JEPAExtractor
 from jepa_extractor.objective import Objective
@@ -30,6 +30,7 @@ def pretrain(
     learning_rate: float = 4e-3,
     dynamics_weight: float = 2.0,
     auxiliary_weight: float | Mapping[str, float] = 10.0,
+    rewarded_fraction: float = 0.0,
     max_grad_norm: float | None = None,
     discount: float = 0.99,
     measure: Callable[[JEPAExtractor], float] | None = None,
@@ -52,6 +53,8 @@ def pretrain(
         learning_rate: the highest of the cycle.
         dynamics_weight: weight of the latent dynamics loss, at least 0.
         auxiliary_weight: weight of each auxiliary task's loss, at least 0; or a dict that names each.
+        rewarded_fraction: the part of a batch that is drawn among transitions whose reward is not 0; see
+            ``JEPACallback``.
         max_grad_norm: largest norm of the gradient; ``None`` for no clip.
         discount: discount factor of the task ``"q"``.
         measure: what tells how good the extractor is; see ``LabelAccuracy``. It must not draw random numbers
@@ -83,11 +86,13 @@ def pretrain(
         "learning_rate": learning_rate,
         "dynamics_weight": dynamics_weight,
         "auxiliary_weight": dict(auxiliary_weight) if isinstance(auxiliary_weight, Mapping) else auxiliary_weight,
+        "rewarded_fraction": rewarded_fraction,
         "max_grad_norm": max_grad_norm,
         "discount": discount,
         "stop_at": stop_at,
         "check_every": check_every,
     }
+    require_fraction("rewarded_fraction", rewarded_fraction)
     objective = Objective(dynamics_weight, auxiliary_weight, max_grad_norm)
     path = None if checkpoint is None else Path(checkpoint)
     training = _Training(extractor, transitions, objective, settings, path)
@@ -210,7 +215,7 @@ class _Training:
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
         sums: dict[str, torch.Tensor] = {}
         for _ in range(count):
-            batch = self._transitions.sample(settings["batch_size"], settings["horizon"])
+            batch = self._transitions.sample(settings["batch_size"], settings["horizon"], settings["rewarded_fraction"])
             losses, latents = self._extractor.losses(batch, discount=settings["discount"])
             gradient = self._objective.gradient(losses, parameters)
             for parameter, value in zip(gradient.parameters, gradient.values, strict=True):

@@ -187,8 +187,10 @@ class TransitionRing:
             getattr(self, name)[:] = state[name]
         self.generator.bit_generator.state = state["rng"]
 
-    def sample(self, batch_size: int, horizon: int = 1) -> TransitionBatch:
+    def sample(self, batch_size: int, horizon: int = 1, rewarded_fraction: float = 0.0) -> TransitionBatch:
         """Draw ``batch_size`` stretches of ``horizon`` steps, uniform over first steps, with replacement.
+
+        Of these, ``rewarded_fraction``, rounded, are drawn among the steps whose reward is not 0, if there are any.
 
         Raises:
             ValueError: the ring is empty.
@@ -204,6 +206,11 @@ class TransitionRing:
             age = self.generator.integers(filled, size=missing.size)
             slot[missing] = (self._newest[env[missing]] - age) % self._slots
             missing = missing[~self._complete[env[missing], slot[missing]]]
+        count = round(rewarded_fraction * batch_size)
+        if count:
+            rewarded = np.argwhere(self._complete & (self._rewards != 0))
+            if len(rewarded):
+                env[:count], slot[:count] = self.generator.choice(rewarded, count).T
         return self._stretch(env, slot, horizon)
 
     def newest(self, count: int) -> TransitionBatch:

@@ -46,7 +46,7 @@ def run(
         "CnnPolicy",
         env,
         gamma=task.discount,
-        policy_kwargs={"net_arch": [64], **algorithm.policy_arguments, **features},
+        policy_kwargs={"net_arch": [64], **features},
         seed=seed,
         device="cpu",
         **algorithm.arguments,
@@ -124,5 +124,5 @@ def _pretrained(task: Task, algorithm: str, seed: int) -> JEPAExtractor:
     envs = task.make_gymnasium(algorithm, NUM_ENVS)
     transitions = TransitionRing.from_episodes(random_episodes(envs, RANDOM_STEPS, seed), seed)
     extractor = JEPAExtractor(policy_space(envs.single_observation_space), envs.single_action_space)
-    pretrain(extractor, transitions, PRETRAIN_UPDATES)
+    pretrain(extractor, transitions, PRETRAIN_UPDATES, rewarded_fraction=0.5)
     return extractor

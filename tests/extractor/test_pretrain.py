@@ -201,6 +201,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         ({"batch_size": 2.5}, "batch_size=2.5"),
         ({"check_every": 0}, "check_every=0"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"rewarded_fraction": -0.1}, "rewarded_fraction=-0.1 is not a number in"),
         ({"dynamics_weight": -1}, "dynamics_weight=-1"),
         ({"auxiliary_weight": {"q": 1.0}}, "does not name each auxiliary task"),
         ({"max_grad_norm": 0}, "max_grad_norm=0"),

@@ -86,6 +86,32 @@ def test_uniform_over_transitions():
     assert ((counts - 1000) ** 2 / 1000).sum() < 26.1  # p = 0.001
 
 
+def test_rewarded_fraction():
+    """rewarded_fraction: that part of a batch starts at a step with a reward, uniformly; the rest is as without."""
+    ring = make(capacity=80)
+    fill(ring, [30, 30])
+    ring._rewards[0, :] = 0
+    ring._rewards[0, [4, 40, 30]] = (1, -1, 1)  # frame 30 is an episode's last: no step begins there
+    drawn = ring.sample(4000, rewarded_fraction=0.25)
+    first = drawn.observations[:, 0].ravel()
+    assert set(first[:1000]) == {4, 40}
+    assert abs((first[:1000] == 4).sum() - 500) < 60  # 3.8 standard deviations
+    assert (drawn.rewards[:1000] != 0).all()
+    assert len(set(first[1000:])) == 60
+    assert (first[1000:] == 4).sum() < 110  # about 50
+
+
+def test_rewarded_fraction_without_rewards():
+    """Where no step is rewarded yet, a batch is drawn as if there were no rewarded_fraction."""
+    draws = []
+    for fraction in (0.0, 0.5):
+        ring = make()
+        fill(ring, [3, 3])
+        ring._rewards[:] = 0
+        draws.append(ring.sample(50, rewarded_fraction=fraction).observations.tobytes())
+    assert draws[0] == draws[1]
+
+
 def test_own_generator():
     """Same seed, same batches; another seed, other batches."""
     draws = []

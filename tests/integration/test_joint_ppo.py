@@ -283,6 +283,7 @@ def test_last_good_model_survives_broken_parameters(make_ppo, tmp_path):
         ({"every": 0}, "every=0"),
         ({"mode": "both"}, "mode='both'"),
         ({"mode": "alternating", "replay_ratio": 0}, "replay_ratio=0"),
+        ({"rewarded_fraction": 1.5}, "rewarded_fraction=1.5 is not a number in"),
         ({"replay_ratio": 2}, "replay_ratio=2 needs mode='alternating'"),
         ({"max_grad_norm": 0}, "max_grad_norm=0"),
         ({"buffer_size": 2.5}, "buffer_size=2.5"),
