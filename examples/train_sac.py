@@ -7,7 +7,7 @@ from stable_baselines3.common.env_util import make_vec_env
 import counting_env  # noqa: F401  # registers CountingEnvContinuous-v0
 from jepa_extractor import JEPACallback, jepa_policy_kwargs
 
-arguments = parse_arguments(__doc__, steps=30_000, out="runs/sac")
+arguments = parse_arguments(__doc__, steps=8_000, out="runs/sac")
 env = make_vec_env("CountingEnvContinuous-v0", n_envs=8, seed=arguments.seed)
 jepa = {} if arguments.no_jepa else jepa_policy_kwargs(env.action_space)
 model = SAC(
@@ -20,8 +20,9 @@ model = SAC(
     gamma=0.9,
     train_freq=1,
     gradient_steps=1,
+    tau=0.1,  # the target follows in ten updates: with few steps there is no time for more
     ent_coef=0.01,  # a bonus for entropy at each step is a reason not to finish: keep it below the reward
-    policy_kwargs={"net_arch": [64], "share_features_extractor": True, **jepa},
+    policy_kwargs={"net_arch": [64], **jepa},
     tensorboard_log=str(arguments.out),
     seed=arguments.seed,
     device=arguments.device,

@@ -76,7 +76,7 @@ class Competitor:
 
 TASKS = {
     "default": Task("CountingEnv-v0", {"PPO": 100_000, "DQN": 50_000, "SAC": 30_000}, 0.9),
-    "hard": Task("CountingEnvHard-v0", {"PPO": 200_000, "DQN": 50_000, "SAC": 30_000}, 0.9),
+    "hard": Task("CountingEnvHard-v0", {"PPO": 300_000, "DQN": 50_000, "SAC": 30_000}, 0.9),
     "minigrid": Task("MiniGrid-Empty-Random-5x5-v0", {"PPO": 100_000, "DQN": 50_000}, 0.95),
 }
 OFF_POLICY = {
@@ -90,7 +90,7 @@ OFF_POLICY = {
 # Chosen for CountingEnvHard-v0 by training on the count itself, without images. Without the entropy bonus, PPO settles
 # on one action there before any features are learned.
 ALGORITHMS = {
-    "PPO": Algorithm(PPO, {"learning_rate": 1e-3, "n_steps": 128, "batch_size": 256, "n_epochs": 4, "ent_coef": 0.03}),
+    "PPO": Algorithm(PPO, {"learning_rate": 1e-3, "n_steps": 128, "batch_size": 256, "n_epochs": 4, "ent_coef": 0.1}),
     "DQN": Algorithm(DQN, {**OFF_POLICY, "target_update_interval": 80, "exploration_fraction": 0.1}),
     "SAC": Algorithm(SAC, {**OFF_POLICY, "ent_coef": 0.01, "tau": 0.1}),
 }

@@ -96,18 +96,22 @@ class Evaluation(BaseCallback):
         self._evaluating = 0.0  # seconds
         self._next = EVALUATE_EVERY
 
-    def _on_step(self) -> bool:
-        if self.num_timesteps < self._next:
-            return True
-        self._next += max(EVALUATE_EVERY, self.num_timesteps // 16)  # as fine at the end as at the start
-        return self._evaluate() < SUCCESS
-
-    def _on_training_end(self) -> None:
-        if not self.curve or self.curve[-1][0] < self._spent + self.num_timesteps:
+    def _on_rollout_start(self) -> None:
+        # not at every step: in between, the policy stays as it is
+        if self.num_timesteps >= self._next:
+            self._next = self.num_timesteps + max(EVALUATE_EVERY, self.num_timesteps // 8)  # as fine late as early
             self._evaluate()
 
-    def _evaluate(self) -> float:
-        """Return the success rate, and note it."""
+    def _on_step(self) -> bool:
+        return not self.curve or self.curve[-1][2] < SUCCESS
+
+    def _on_training_end(self) -> None:
+        solved = bool(self.curve) and self.curve[-1][2] >= SUCCESS
+        if not solved and (not self.curve or self.curve[-1][0] < self._spent + self.num_timesteps):
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        """Measure the success rate, and note it."""
         before = time.process_time()
         self._env.seed(self._seed)
         returns, _ = evaluate_policy(self.model, self._env, EPISODES, deterministic=True, return_episode_rewards=True)
@@ -116,7 +120,6 @@ class Evaluation(BaseCallback):
         seconds = time.process_time() - self._start - self._evaluating
         self.curve.append((self._spent + self.num_timesteps, round(seconds, 2), success))
         self._report(self.num_timesteps, self._total, f"success {success:.3f}")
-        return success
 
 
 def _pretrained(task: Task, algorithm: str, seed: int) -> JEPAExtractor:

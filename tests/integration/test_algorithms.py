@@ -50,7 +50,7 @@ def test_joint_equals_patched_backward(name, share, monkeypatch):
     def joint_backward(loss):
         for optimizer in zeroed:
             for extractor in extractors[optimizer]:
-                losses, _ = extractor.losses(recorder.ring.sample(8))
+                losses, _ = extractor.losses(recorder.ring.sample(8, 1, recorder.rewarded_fraction))
                 loss = loss + (2.0 * losses["dynamics"] + 10.0 * losses["reward"])
                 added.append(extractor)
         zeroed.clear()

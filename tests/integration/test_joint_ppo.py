@@ -56,7 +56,7 @@ def test_joint_equals_patched_backward(make_ppo, monkeypatch):
     backward = torch.Tensor.backward
 
     def joint_backward(loss):
-        losses, _ = twin.policy.features_extractor.losses(recorder.ring.sample(16))
+        losses, _ = twin.policy.features_extractor.losses(recorder.ring.sample(16, 1, recorder.rewarded_fraction))
         backward(loss + (2.0 * losses["dynamics"] + 10.0 * losses["reward"]))
 
     monkeypatch.setattr(torch.Tensor, "backward", joint_backward)
