@@ -1,8 +1,8 @@
 """CountingEnv: images of 0 to 8 objects; actions add or remove one; reward 1 at four.
 
 Importing this package registers with Gymnasium ``CountingEnv-v0`` (two discrete actions),
-``CountingEnvContinuous-v0`` (one number whose sign decides), and ``CountingEnvHard-v0`` (0 to 60
-objects that all look different, target 30).
+``CountingEnvContinuous-v0`` (one number whose sign decides), and ``CountingEnvHard-v0`` (0 to 32
+objects, target 16).
 """
 
 from gymnasium.envs.registration import register
@@ -33,7 +33,7 @@ register(
     id="CountingEnvHard-v0",
     entry_point="counting_env.env:CountingEnv",
     vector_entry_point="counting_env.vector_env:CountingVectorEnv",
-    max_episode_steps=30,
+    max_episode_steps=16,
     reward_threshold=0.95,
-    kwargs={"target": 30, "max_count": 60, "appearance": "object"},
+    kwargs={"target": 16, "max_count": 32},
 )

@@ -55,8 +55,8 @@ class CountingEnv(gym.Env[Observation, Action]):
     after termination is an error.
 
     ## A hard variant
-    ``CountingEnvHard-v0``: 0 to 60 objects, a shape and a colour for each, target 30, 30 steps. A uniformly random
-    policy succeeds about one time in seven.
+    ``CountingEnvHard-v0``: 0 to 32 objects, target 16, 16 steps. A uniformly random policy succeeds about one time
+    in five.
 
     ## Info
     | key | value |

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from learning.cases import COMPETITORS, TASKS
 from learning.run import EVALUATE_EVERY
@@ -23,18 +24,20 @@ def draw_curves(results: Results, path: Path) -> None:
     algorithms = list(dict.fromkeys(name for of_task in results.values() for name in of_task))
     figure = Figure(figsize=(5.5 * len(algorithms), 4 * len(results)), layout="constrained")
     axes = figure.subplots(len(results), len(algorithms), squeeze=False)
-    colors = dict(zip(COMPETITORS, matplotlib.colormaps["tab10"].colors, strict=False))  # type: ignore[attr-defined]
+    colors = dict(zip(COMPETITORS, matplotlib.colormaps["tab20"].colors, strict=False))  # type: ignore[attr-defined]
+    lines: dict[str, Line2D] = {}
     for row, (task, of_task) in zip(axes, results.items(), strict=True):
         for axis, algorithm in zip(row, algorithms, strict=True):
             if algorithm not in of_task:
                 axis.set_axis_off()
                 continue
             last = max(run["curve"][-1][0] for runs in of_task[algorithm].values() for run in runs.values())
-            grid = np.geomspace(EVALUATE_EVERY, last, POINTS)
+            points = np.geomspace(EVALUATE_EVERY, last, POINTS)
             for name, runs in of_task[algorithm].items():
+                grid = points[points >= max(run["curve"][0][0] for run in runs.values())]
                 curves = np.array([_at(grid, run["curve"]) for run in runs.values()])
                 means, lows, highs = np.array([interquartile(values) for values in curves.T]).T
-                axis.plot(grid, means, color=colors[name], label=COMPETITORS[name].title)
+                (lines[name],) = axis.plot(grid, means, color=colors[name], label=COMPETITORS[name].title)
                 axis.fill_between(grid, lows, highs, color=colors[name], alpha=0.15, linewidth=0)
             axis.axhline(0.95, color="grey", linestyle=":", linewidth=1)
             axis.set(
@@ -44,11 +47,11 @@ def draw_curves(results: Results, path: Path) -> None:
                 xscale="log",
                 ylim=(0, 1.02),
             )
-            axis.legend(fontsize="x-small", loc="upper left")
+    figure.legend(handles=list(lines.values()), fontsize="small", loc="outside lower center", ncols=4)
     figure.savefig(path, dpi=100)
 
 
 def _at(grid: np.ndarray, curve: list[Any]) -> np.ndarray:
-    """Return the success rate of one run at each of the steps of ``grid``; before its first evaluation, that one's."""
+    """Return the success rate of one run at each of the steps of ``grid``, none before its first evaluation."""
     steps, _, successes = np.array(curve).T
-    return np.asarray(successes[np.clip(np.searchsorted(steps, grid, side="right") - 1, 0, None)])
+    return np.asarray(successes[np.searchsorted(steps, grid, side="right") - 1])

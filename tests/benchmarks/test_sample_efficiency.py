@@ -42,9 +42,12 @@ def test_a_run_without_success_counts_with_its_whole_budget():
 
 
 def test_curves(tmp_path):
-    """Every task and algorithm gets its panel, also where an algorithm cannot act."""
+    """Every task and algorithm gets its panel, also where an algorithm cannot act, and every competitor its line."""
     runs = {0: outcome(400), 1: outcome(None)}
-    draw_curves({"default": {"SAC": {"joint": runs}}, "minigrid": {"PPO": {"nature": runs}}}, tmp_path / "curves.png")
+    draw_curves(
+        {"default": {"SAC": dict.fromkeys(COMPETITORS, runs)}, "minigrid": {"PPO": {"nature": runs}}},
+        tmp_path / "curves.png",
+    )
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
