@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,7 +24,7 @@ EPISODES: list[tuple[str, dict[str, Any], dict[str, Any], list[Any]]] = [
     ("dense", {"reward": "dense"}, {"count": 1, "shape": "square"}, [ADD, ADD, REMOVE, ADD]),
     ("persist", {"placement": "persist"}, {"count": 2, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
     ("object", {"appearance": "object"}, {"count": 2}, [ADD, REMOVE, ADD, ADD]),
-    ("hard", {"target": 16, "max_count": 32}, {"count": 14, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
+    ("hard", gym.spec("CountingEnvHard-v0").kwargs, {"count": 14, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
     ("noise", {"background": "noise"}, {"count": 2, "shape": "square"}, [ADD, REMOVE, ADD, ADD]),
     ("target", {"target": 0}, {"count": 2, "shape": "stroke"}, [REMOVE, ADD, REMOVE, REMOVE]),
     ("no_end", {"terminate_on_target": False}, {"count": 3, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),

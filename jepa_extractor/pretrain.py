@@ -78,6 +78,7 @@ def pretrain(
         require_integer(name, value, least=1)
     if not learning_rate > 0:
         raise ValueError(f"learning_rate={learning_rate!r} is not a positive number")
+    require_fraction("rewarded_fraction", rewarded_fraction)
     if stop_at is not None and measure is None:
         raise ValueError(f"stop_at={stop_at} needs a measure: give measure=, for instance a LabelAccuracy")
     settings = {
@@ -92,7 +93,6 @@ def pretrain(
         "stop_at": stop_at,
         "check_every": check_every,
     }
-    require_fraction("rewarded_fraction", rewarded_fraction)
     objective = Objective(dynamics_weight, auxiliary_weight, max_grad_norm)
     path = None if checkpoint is None else Path(checkpoint)
     training = _Training(extractor, transitions, objective, settings, path)

@@ -63,13 +63,12 @@ def run(
         callbacks.append(JEPACallback(seed=seed, **competitor.callback))
     model.learn(steps, callback=callbacks)
     save_model(model, folder / "model.zip")
-    *_, (last_steps, last_seconds, success) = evaluation.curve
-    solved = success >= SUCCESS
+    last_steps, last_seconds, _ = evaluation.curve[-1]
     return {
         "budget": configuration["steps"],
         "curve": evaluation.curve,
-        "steps": last_steps if solved else None,
-        "seconds": last_seconds if solved else None,
+        "steps": last_steps if evaluation.solved else None,
+        "seconds": last_seconds if evaluation.solved else None,
     }
 
 
@@ -96,6 +95,11 @@ class Evaluation(BaseCallback):
         self._evaluating = 0.0  # seconds
         self._next = EVALUATE_EVERY
 
+    @property
+    def solved(self) -> bool:
+        """Whether the last evaluation found enough success."""
+        return bool(self.curve) and self.curve[-1][2] >= SUCCESS
+
     def _on_rollout_start(self) -> None:
         # not at every step: in between, the policy stays as it is
         if self.num_timesteps >= self._next:
@@ -103,11 +107,10 @@ class Evaluation(BaseCallback):
             self._evaluate()
 
     def _on_step(self) -> bool:
-        return not self.curve or self.curve[-1][2] < SUCCESS
+        return not self.solved
 
     def _on_training_end(self) -> None:
-        solved = bool(self.curve) and self.curve[-1][2] >= SUCCESS
-        if not solved and (not self.curve or self.curve[-1][0] < self._spent + self.num_timesteps):
+        if not self.solved and (not self.curve or self.curve[-1][0] < self._spent + self.num_timesteps):
             self._evaluate()
 
     def _evaluate(self) -> None:
