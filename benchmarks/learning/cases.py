@@ -105,6 +105,9 @@ COMPETITORS = {
     "replay": Competitor(
         "alternating, replay ratio 4", callback={**AUXILIARY_BATCH, "mode": "alternating", "replay_ratio": 4}
     ),
+    "replay12": Competitor(
+        "alternating, replay ratio 12", callback={**AUXILIARY_BATCH, "mode": "alternating", "replay_ratio": 12}
+    ),
     "detach": Competitor("joint, detached target", {"target": "detach"}, AUXILIARY_BATCH),
     "ema": Competitor("joint, slow target", {"target": "ema"}, AUXILIARY_BATCH),
     "fine_tuned": Competitor("pretrained, fine-tuned", callback=None, pretrained=True),
