@@ -57,7 +57,7 @@ def run(
         load_pretrained(model, _pretrained(task, name, seed), freeze=competitor.frozen)
         spent = RANDOM_STEPS
     steps = configuration["steps"] - spent
-    evaluation = Evaluation(task.make(name, num_envs=50), seed, spent, start, report, steps)
+    evaluation = Evaluation(task.make(name, num_envs=50, **task.evaluation), seed, spent, start, report, steps)
     callbacks: list[BaseCallback] = [evaluation]
     if competitor.callback is not None:
         callbacks.append(JEPACallback(seed=seed, **competitor.callback))
