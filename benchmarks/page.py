@@ -15,6 +15,7 @@ from typing import Any
 import bisimulation
 import environment
 import overhead
+from learning.summary import brief_table
 from learning.summary import tables as learning_tables
 
 HERE = Path(__file__).parent
@@ -27,7 +28,7 @@ TABLES: Mapping[str, Callable[[Any], str]] = {
     "sample_efficiency": lambda facts: learning_tables(facts["results"]),
 }
 BRIEF: Mapping[str, Callable[[Any], str]] = {
-    "sample_efficiency": lambda facts: learning_tables({"default": {"PPO": facts["results"]["default"]["PPO"]}}),
+    "sample_efficiency": lambda facts: brief_table(facts["results"]),
 }
 
 

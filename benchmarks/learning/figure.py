@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from learning.cases import COMPETITORS, TASKS
 from learning.run import EVALUATE_EVERY
-from learning.summary import Results, interquartile
+from learning.summary import BRIEF, Results, interquartile
 
 POINTS = 60
 
@@ -18,13 +18,15 @@ POINTS = 60
 def draw_curves(results: Results, path: Path) -> None:
     """Write a picture with one panel for each task (row) and algorithm (column).
 
-    A line is the interquartile mean over seeds, its band the 95% bootstrap interval. A run ends at 95% success, or with
-    its budget; its last value goes on.
+    A line is the interquartile mean over seeds. The competitors of the brief table have bolder lines, and bands: their
+    95% bootstrap intervals. A run ends at 95% success, or with its budget; its last value goes on.
     """
     algorithms = list(dict.fromkeys(name for of_task in results.values() for name in of_task))
     figure = Figure(figsize=(5.5 * len(algorithms), 4 * len(results)), layout="constrained")
     axes = figure.subplots(len(results), len(algorithms), squeeze=False)
-    colors = dict(zip(COMPETITORS, matplotlib.colormaps["tab20"].colors, strict=False))  # type: ignore[attr-defined]
+    shades = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]  # ten strong ones, each with a pale one
+    names = [*BRIEF, *(name for name in COMPETITORS if name not in BRIEF)]
+    colors = dict(zip(names, [*shades[::2], *shades[1::2]], strict=False))
     lines: dict[str, Line2D] = {}
     for row, (task, of_task) in zip(axes, results.items(), strict=True):
         for axis, algorithm in zip(row, algorithms, strict=True):
@@ -37,8 +39,11 @@ def draw_curves(results: Results, path: Path) -> None:
                 grid = points[points >= max(run["curve"][0][0] for run in runs.values())]
                 curves = np.array([_at(grid, run["curve"]) for run in runs.values()])
                 means, lows, highs = np.array([interquartile(values) for values in curves.T]).T
-                (lines[name],) = axis.plot(grid, means, color=colors[name], label=COMPETITORS[name].title)
-                axis.fill_between(grid, lows, highs, color=colors[name], alpha=0.15, linewidth=0)
+                width = 2.0 if name in BRIEF else 0.8
+                style = {"color": colors[name], "linewidth": width, "label": COMPETITORS[name].title}
+                (lines[name],) = axis.plot(grid, means, **style)
+                if name in BRIEF:
+                    axis.fill_between(grid, lows, highs, color=colors[name], alpha=0.15, linewidth=0)
             axis.axhline(0.95, color="grey", linestyle=":", linewidth=1)
             axis.set(
                 title=f"{algorithm} on {TASKS[task].env_id}",

@@ -11,6 +11,7 @@ from learning.cases import COMPETITORS, TASKS
 
 Runs = Mapping[str, Mapping[str, Any]]  # results by seed
 Results = Mapping[str, Mapping[str, Mapping[str, Runs]]]  # by task, algorithm and competitor
+BRIEF = ("nature", "plain", "joint", "replay", "replay12")  # competitors
 
 
 class Interval(NamedTuple):
@@ -49,13 +50,32 @@ def tables(results: Results) -> str:
     )
 
 
+def brief_table(results: Results) -> str:
+    """Return one Markdown table: a row for each task and algorithm, with the steps of a few competitors."""
+    rows = []
+    for task, algorithms in results.items():
+        for algorithm, competitors in algorithms.items():
+            cells = []
+            for name in BRIEF:
+                steps, _, solved = until_success(competitors[name])
+                cells.append(_bound(solved == len(competitors[name])) + _told(steps))
+            rows.append([f"{algorithm}, {TASKS[task].env_id}", *cells])
+    return markdown_table(["", *(COMPETITORS[name].title for name in BRIEF)], rows)
+
+
 def _table(competitors: Mapping[str, Runs]) -> str:
     measured = {name: until_success(runs) for name, runs in competitors.items()}
+    all_solved = {name: solved == len(competitors[name]) for name, (_, _, solved) in measured.items()}
     references = [name for name in ("nature", "plain") if name in measured]
     rows = []
     for name, (steps, seconds, solved) in measured.items():
-        bound = "" if solved == len(competitors[name]) else "at least "
-        ratios = [f"{measured[reference][0].mean / steps.mean:.2f}" for reference in references]
+        bound = _bound(all_solved[name])
+        ratios = [
+            _ratio(measured[reference][0].mean / steps.mean, all_solved[reference], all_solved[name])
+            if reference != name
+            else "1.00"
+            for reference in references
+        ]
         succeed = f"{solved} of {len(competitors[name])}"
         rows.append([COMPETITORS[name].title, succeed, bound + _told(steps), bound + _told(seconds), *ratios])
     header = [
@@ -66,6 +86,17 @@ def _table(competitors: Mapping[str, Runs]) -> str:
         *(f"{COMPETITORS[name].title} ÷ this" for name in references),
     ]
     return markdown_table(header, rows)
+
+
+def _bound(known: bool) -> str:
+    return "" if known else "at least "
+
+
+def _ratio(ratio: float, reference_known: bool, this_known: bool) -> str:
+    """Tell a ratio whose terms may be lower bounds."""
+    if not (reference_known or this_known):
+        return "unknown"
+    return ("" if this_known else "at most ") + _bound(reference_known) + f"{ratio:.2f}"
 
 
 def _middle(values: np.ndarray, axis: int = -1) -> np.ndarray:

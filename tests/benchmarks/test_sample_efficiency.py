@@ -11,7 +11,7 @@ import sample_efficiency
 from learning import run
 from learning.cases import ALGORITHMS, COMPETITORS, TASKS
 from learning.figure import draw_curves
-from learning.summary import interquartile, tables, until_success
+from learning.summary import BRIEF, brief_table, interquartile, tables, until_success
 
 SCRIPT = sample_efficiency.__file__
 
@@ -36,9 +36,16 @@ def test_a_run_without_success_counts_with_its_whole_budget():
     steps, _, solved = until_success(runs)
     assert solved == 3
     assert steps.mean == pytest.approx((300 + 400 + 1_000) / 3)
-    table = tables({"default": {"PPO": {"nature": runs, "joint": {0: outcome(170)}}}})
+    solved, unsolved = {0: outcome(170)}, {0: outcome(None)}
+    table = tables({"default": {"PPO": {"nature": runs, "plain": solved, "joint": solved, "ema": unsolved}}})
     assert "| NatureCNN | 3 of 5 | at least 567 [" in table
-    assert "| joint, reward | 1 of 1 | 170 [170, 170] | 2 [2, 2] | 3.33 |" in table
+    assert "| joint, reward | 1 of 1 | 170 [170, 170] | 2 [2, 2] | at least 3.33 | 1.00 |" in table
+    assert (
+        "| joint, slow target | 0 of 1 | at least 1,000 [1,000, 1,000] | at least 2 [2, 2] | unknown | at most 0.17 |"
+        in table
+    )
+    brief = brief_table({"hard": {"DQN": dict.fromkeys(BRIEF, solved) | {"nature": unsolved}}})
+    assert "| DQN, CountingEnvHard-v0 | at least 1,000 [1,000, 1,000] | 170 [170, 170] |" in brief
 
 
 def test_curves(tmp_path):
