@@ -58,7 +58,7 @@ def brief_table(results: Results) -> str:
             cells = []
             for name in BRIEF:
                 steps, _, solved = until_success(competitors[name])
-                cells.append(_bound(solved == len(competitors[name])) + _told(steps))
+                cells.append(_told(steps, solved == len(competitors[name])))
             rows.append([f"{algorithm}, {TASKS[task].env_id}", *cells])
     return markdown_table(["", *(COMPETITORS[name].title for name in BRIEF)], rows)
 
@@ -69,15 +69,22 @@ def _table(competitors: Mapping[str, Runs]) -> str:
     references = [name for name in ("nature", "plain") if name in measured]
     rows = []
     for name, (steps, seconds, solved) in measured.items():
-        bound = _bound(all_solved[name])
         ratios = [
-            _ratio(measured[reference][0].mean / steps.mean, all_solved[reference], all_solved[name])
-            if reference != name
-            else "1.00"
+            "1.00"
+            if reference == name
+            else _ratio(measured[reference][0].mean / steps.mean, all_solved[reference], all_solved[name])
             for reference in references
         ]
         succeed = f"{solved} of {len(competitors[name])}"
-        rows.append([COMPETITORS[name].title, succeed, bound + _told(steps), bound + _told(seconds), *ratios])
+        rows.append(
+            [
+                COMPETITORS[name].title,
+                succeed,
+                _told(steps, all_solved[name]),
+                _told(seconds, all_solved[name]),
+                *ratios,
+            ]
+        )
     header = [
         "",
         "succeed",
@@ -88,20 +95,17 @@ def _table(competitors: Mapping[str, Runs]) -> str:
     return markdown_table(header, rows)
 
 
-def _bound(known: bool) -> str:
-    return "" if known else "at least "
-
-
 def _ratio(ratio: float, reference_known: bool, this_known: bool) -> str:
     """Tell a ratio whose terms may be lower bounds."""
-    if not (reference_known or this_known):
-        return "unknown"
-    return ("" if this_known else "at most ") + _bound(reference_known) + f"{ratio:.2f}"
+    if reference_known:
+        return f"{ratio:.2f}" if this_known else f"at most {ratio:.2f}"
+    return f"at least {ratio:.2f}" if this_known else "unknown"
 
 
 def _middle(values: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.asarray(trim_mean(values, 0.25, axis=axis))
 
 
-def _told(interval: Interval) -> str:
-    return f"{interval.mean:,.0f} [{interval.low:,.0f}, {interval.high:,.0f}]"
+def _told(interval: Interval, known: bool) -> str:
+    """Tell an interval, of which otherwise only a lower bound is known."""
+    return ("" if known else "at least ") + f"{interval.mean:,.0f} [{interval.low:,.0f}, {interval.high:,.0f}]"
