@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from learning.cases import COMPETITORS, TASKS
 from learning.run import EVALUATE_EVERY
-from learning.summary import BRIEF, Results, interquartile
+from learning.summary import BRIEF, Results, interquartile, interquartile_mean
 
 POINTS = 60
 
@@ -38,11 +38,11 @@ def draw_curves(results: Results, path: Path) -> None:
             for name, runs in of_task[algorithm].items():
                 grid = points[points >= max(run["curve"][0][0] for run in runs.values())]
                 curves = np.array([_at(grid, run["curve"]) for run in runs.values()])
-                means, lows, highs = np.array([interquartile(values) for values in curves.T]).T
                 width = 2.0 if name in BRIEF else 0.8
                 style = {"color": colors[name], "linewidth": width, "label": COMPETITORS[name].title}
-                (lines[name],) = axis.plot(grid, means, **style)
+                (lines[name],) = axis.plot(grid, interquartile_mean(curves, axis=0), **style)
                 if name in BRIEF:
+                    _, lows, highs = zip(*map(interquartile, curves.T), strict=True)
                     axis.fill_between(grid, lows, highs, color=colors[name], alpha=0.15, linewidth=0)
             axis.axhline(0.95, color="grey", linestyle=":", linewidth=1)
             axis.set(

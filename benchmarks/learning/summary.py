@@ -22,12 +22,18 @@ class Interval(NamedTuple):
     high: float
 
 
+def interquartile_mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the means over an axis without its lowest and highest quarter, rounded down (Agarwal et al. 2021)."""
+    return np.asarray(trim_mean(values, 0.25, axis=axis))
+
+
 def interquartile(values: np.ndarray) -> Interval:
-    """Return the mean of ``values`` (N,) without its lowest and highest quarter, rounded down (Agarwal et al. 2021)."""
-    mean = float(_middle(values))
+    """Return the interquartile mean of ``values`` (N,) with its interval."""
+    mean = float(interquartile_mean(values))
     if np.ptp(values) == 0:  # one seed, or all alike: nothing to resample
         return Interval(mean, mean, mean)
-    found = bootstrap((values,), _middle, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    rng = np.random.default_rng(0)
+    found = bootstrap((values,), interquartile_mean, method="percentile", rng=rng).confidence_interval
     return Interval(mean, float(found.low), float(found.high))
 
 
@@ -100,10 +106,6 @@ def _ratio(ratio: float, reference_known: bool, this_known: bool) -> str:
     if reference_known:
         return f"{ratio:.2f}" if this_known else f"at most {ratio:.2f}"
     return f"at least {ratio:.2f}" if this_known else "unknown"
-
-
-def _middle(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    return np.asarray(trim_mean(values, 0.25, axis=axis))
 
 
 def _told(interval: Interval, known: bool) -> str:
