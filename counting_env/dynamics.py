@@ -47,6 +47,7 @@ def count_mdp(max_count: int = 8, target: int = 4) -> tuple[NDArray[np.int64], N
         ValueError: if ``max_count`` or ``target`` is out of range.
     """
     check_counts(max_count, target)
+    max_count = int(max_count)  # a small NumPy integer would overflow
     counts = np.arange(max_count + 1)
     successors = np.stack([np.maximum(counts - 1, 0), np.minimum(counts + 1, max_count)], axis=1)
     return successors, (counts == target).astype(np.float64)

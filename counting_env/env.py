@@ -219,7 +219,7 @@ class CountingEnv(gym.Env[Observation, Action]):
             raise DependencyNotInstalled(
                 'render_mode="human" needs pygame: pip install "counting-jepa[play]"'
             ) from error
-        if self._window is None:
+        if self._window is None or not pygame.display.get_init():  # another environment closed the only window
             pygame.display.init()
             self._window = pygame.display.set_mode(picture.shape[1::-1])
             pygame.display.set_caption("CountingEnv")

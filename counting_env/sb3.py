@@ -6,7 +6,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.wrappers.vector import (
+    TransformAction,
+    TransformObservation,
+    TransformReward,
+    VectorizeTransformAction,
+    VectorizeTransformObservation,
+    VectorizeTransformReward,
+)
 from numpy.typing import NDArray
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
@@ -14,6 +23,14 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices,
 from counting_env.vector_env import CountingVectorEnv
 
 Mask = NDArray[np.bool_]
+_STATELESS = (
+    TransformAction,
+    TransformObservation,
+    TransformReward,
+    VectorizeTransformAction,
+    VectorizeTransformObservation,
+    VectorizeTransformReward,
+)
 
 
 class GymnasiumVecEnv(VecEnv):
@@ -31,7 +48,8 @@ class GymnasiumVecEnv(VecEnv):
     - ``SAME_STEP`` does just that.
     - ``DISABLED``: the adapter resets what has ended, by ``reset(options={"reset_mask": dones})``.
     - ``NEXT_STEP``, with an environment that can be reset in part: the same. These are Gymnasium's own
-      ``SyncVectorEnv`` and ``AsyncVectorEnv`` (with shared memory), and ``CountingVectorEnv``.
+      ``SyncVectorEnv`` and ``AsyncVectorEnv`` (with shared memory), and ``CountingVectorEnv``, bare or under
+      wrappers that transform observations, actions or rewards and remember nothing.
     - ``NEXT_STEP`` otherwise, for instance ``CartPole-v1`` in ``vector_entry_point`` mode: **each episode is one
       step longer.** Such an environment spends a step on the reset, for which Stable-Baselines3 chooses an
       action and stores a transition. No adapter can prevent this, so this one makes the transition true: the
@@ -43,7 +61,9 @@ class GymnasiumVecEnv(VecEnv):
       high. After termination the value of the last state is learned as 0, which it is. After truncation the
       extra step bootstraps the last state's value from itself, times gamma: a slight pull towards 0 there.
 
-    In the first three cases the transitions are exactly those of ``DummyVecEnv``.
+    In the first three cases the transitions are exactly those of ``DummyVecEnv``. For the statistics of episodes put
+    ``VecMonitor`` on top: ``gymnasium.wrappers.vector.RecordEpisodeStatistics`` forgets running episodes where
+    ``SyncVectorEnv`` or ``AsyncVectorEnv`` is reset in part.
 
     Args:
         vector_env: the environment; closing the adapter closes it.
@@ -78,7 +98,7 @@ class GymnasiumVecEnv(VecEnv):
 
     def reset(self) -> VecEnvObs:
         """Begin an episode everywhere, with the seeds and options set before; return the observations."""
-        if any(options != self._options[0] for options in self._options):
+        if not all(data_equivalence(options, self._options[0]) for options in self._options):
             raise ValueError("a Gymnasium vector environment takes the same reset options everywhere: give one dict")
         observations, infos = self.vector_env.reset(
             seed=self._seeds[0],  # sub-environment i gets seed + i, as VecEnv.seed() has it
@@ -115,6 +135,8 @@ class GymnasiumVecEnv(VecEnv):
             for i in ended:
                 self.reset_infos[i], infos[i] = infos[i], last_infos[i]
                 infos[i]["terminal_observation"] = last_obs[i]
+                if "episode" in self.reset_infos[i]:  # the statistics of a wrapper, which knows of no final_info
+                    infos[i]["episode"] = self.reset_infos[i].pop("episode")
         elif self._partial_reset and ended:
             for i in ended:
                 infos[i]["terminal_observation"] = deepcopy(_row(observations, i))
@@ -218,7 +240,11 @@ class GymnasiumVecEnv(VecEnv):
 
 
 def _can_reset_in_part(vector_env: VectorEnv[Any, Any, Any]) -> bool:
-    env = vector_env.unwrapped
+    env = vector_env
+    while isinstance(env, VectorWrapper):
+        if not isinstance(env, _STATELESS):  # it may refuse a partial reset, or forget what still runs
+            return False
+        env = env.env
     if isinstance(env, AsyncVectorEnv):
         return env.shared_memory  # without it, workers forget to cancel the reset that is due
     return isinstance(env, SyncVectorEnv | CountingVectorEnv)

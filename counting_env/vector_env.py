@@ -112,7 +112,7 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
         self._seeded = np.zeros(self.num_envs, np.bool_)
         self._ready = False  # whether each sub-environment has been reset at least once
         self._actions: Array = (
-            np.zeros((self.num_envs, 1), np.float32) if self.options.continuous else np.zeros(self.num_envs, np.int64)
+            np.zeros((self.num_envs, 1), np.float64) if self.options.continuous else np.zeros(self.num_envs, np.int64)
         )
         self._directions = np.zeros(self.num_envs, np.int64)
         self._partial_infos = InfoArrays(self.num_envs, self._rules)
@@ -184,7 +184,7 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_executor", "_executor_process", "_images", "_live_info", "_last_rows", "_last_obs"):
+        for name in ("_executor", "_executor_process", "_images", "_names", "_live_info", "_last_rows", "_last_obs"):
             del state[name]
         return state
 
@@ -198,13 +198,15 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
         """Make the views of this environment's own arrays, which a copy of it must not take over."""
         scenes = self._scenes
         self._images = _read_only(scenes.images)
-        self._live_info = InfoArrays(self.num_envs, self._rules).as_dict()
-        self._live_info |= {
-            "count": _read_only(scenes.counts),
-            "color": _read_only(scenes.colors[_looks(self._rules)]),
-            "positions": _read_only(scenes.positions),
-            "is_success": _read_only(self._outcomes.successes),
+        live = InfoArrays(self.num_envs, self._rules).as_dict()
+        self._names = live["shape"]
+        live |= {
+            "count": scenes.counts,
+            "color": scenes.colors[_looks(self._rules)],
+            "positions": scenes.positions,
+            "is_success": self._outcomes.successes,
         }
+        self._live_info = {key: _read_only(array) for key, array in live.items()}
         self._last_rows = _rows(self._last_images)
         self._last_obs = np.full(self.num_envs, None, object)
 
@@ -229,11 +231,7 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
                 for i in np.flatnonzero(whom & ~self._seeded):
                     self._scenes.streams[i] = seed_stream(self.np_random)
         else:
-            seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else list(seed)
-            if len(seeds) != self.num_envs:
-                raise ValueError(
-                    f"seed holds {len(seeds)} seeds: give one for each of the {self.num_envs} environments"
-                )
+            seeds = _parse_seeds(seed, self.num_envs)
             streams = self._scenes.streams.copy()
             for i in np.flatnonzero(whom):
                 if seeds[i] is not None:
@@ -248,14 +246,14 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
     def _read_actions(self, actions: Array) -> None:
         """Translate ``actions`` into ``REMOVE`` and ``ADD``, or raise ``InvalidAction``."""
         given = np.asarray(actions)
-        fits = np.can_cast(given.dtype, np.float32) if self.options.continuous else given.dtype.kind in "iu"
-        if not fits or given.shape != self._actions.shape:
+        if given.dtype.kind not in ("fiu" if self.options.continuous else "iu") or given.shape != self._actions.shape:
             raise InvalidAction(
                 f"actions={actions!r} does not fit: give an array of shape {self._actions.shape} and dtype "
-                f"{self._actions.dtype}, {self._allowed}"
+                f"{self.single_action_space.dtype}, {self._allowed}"
             )
         np.copyto(self._actions, given, casting="unsafe")
-        wrong = (_read_numbers if self.options.continuous else _read_choices)(self._actions, self._directions)
+        read = _read_numbers if self.options.continuous else _read_choices
+        wrong = read(self._actions, self._outcomes.over, self._directions)
         if wrong >= 0:
             raise InvalidAction(f"actions[{wrong}]={given[wrong]!r} is wrong: give {self._allowed}")
 
@@ -271,13 +269,14 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
     def _info(self, only: NDArray[np.bool_] | None = None) -> dict[str, Any]:
         """Return the info of all sub-environments, or of those where ``only`` (``num_envs``,) is true."""
         if only is None and not self.copy:  # the other arrays are views of the scenes
-            _write_names(self._scenes, self._rules, self._live_info["shape"])
+            _write_names(self._scenes, self._rules, self._names)
             return dict(self._live_info)
         infos = InfoArrays(self.num_envs, self._rules) if self.copy else self._partial_infos
         infos.fill(self._scenes, self._outcomes.successes)
         if only is not None:
             infos.blank_all_but(only)
-        return infos.as_dict()
+        entries = infos.as_dict()
+        return entries if self.copy else {key: _read_only(array) for key, array in entries.items()}
 
     def _renew(self) -> dict[str, Any]:
         """Begin new episodes where one is over; return the last observations and infos of the old ones."""
@@ -359,9 +358,14 @@ def _read_only(array: Array) -> Array:
 
 
 @kernel
-def _read_choices(actions: NDArray[np.int64], directions: NDArray[np.int64]) -> int:
-    """Copy 0 and 1 from ``actions`` (n,) to ``directions`` (n,); return where another number stands, or -1."""
+def _read_choices(actions: NDArray[np.int64], over: NDArray[np.bool_], directions: NDArray[np.int64]) -> int:
+    """Copy 0 and 1 from ``actions`` (n,) to ``directions`` (n,); return where another number stands, or -1.
+
+    Where ``over`` (n,) is true, the action does not matter, and is not read.
+    """
     for i in range(actions.size):
+        if over[i]:
+            continue
         if actions[i] != REMOVE and actions[i] != ADD:
             return i
         directions[i] = actions[i]
@@ -369,9 +373,14 @@ def _read_choices(actions: NDArray[np.int64], directions: NDArray[np.int64]) -> 
 
 
 @kernel
-def _read_numbers(actions: NDArray[np.float32], directions: NDArray[np.int64]) -> int:
-    """Write the signs of ``actions`` (n, 1) to ``directions`` (n,); return where one is outside [-1, 1], or -1."""
+def _read_numbers(actions: NDArray[np.float64], over: NDArray[np.bool_], directions: NDArray[np.int64]) -> int:
+    """Write the signs of ``actions`` (n, 1) to ``directions`` (n,); return where one is outside [-1, 1], or -1.
+
+    Where ``over`` (n,) is true, the action does not matter, and is not read.
+    """
     for i in range(actions.shape[0]):
+        if over[i]:
+            continue
         if not -1.0 <= actions[i, 0] <= 1.0:  # so written, it is true for NaN
             return i
         directions[i] = REMOVE if actions[i, 0] < 0.0 else ADD
@@ -389,6 +398,17 @@ def _rows(images: Observations) -> Array:
 def _check_positive(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name}={value!r} is not an integer of at least 1")
+
+
+def _parse_seeds(seed: int | Sequence[int | None], num_envs: int) -> list[int | None]:
+    """Return the seed of each environment, as Python's integers."""
+    seeds: list[Any] = [seed + i for i in range(num_envs)] if isinstance(seed, int | np.integer) else list(seed)
+    if len(seeds) != num_envs:
+        raise ValueError(f"seed holds {len(seeds)} seeds: give one for each of the {num_envs} environments")
+    for one in seeds:
+        if one is not None and (not isinstance(one, int | np.integer) or one < 0):
+            raise ValueError(f"seed={one!r} is not an integer of at least 0")
+    return [None if one is None else int(one) for one in seeds]
 
 
 def _parse_mode(mode: AutoresetMode | str) -> AutoresetMode:

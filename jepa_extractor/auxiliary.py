@@ -207,22 +207,25 @@ def make_tasks(auxiliary: Sequence[str | AuxiliaryTask]) -> tuple[AuxiliaryTask,
     """Turn names and task objects into task objects.
 
     Raises:
-        ValueError: a name is unknown, an entry is neither name nor task, or two tasks share a name.
+        ValueError: a name is unknown, an entry is neither name nor task, two tasks share a name, or a task's name
+            cannot be one of ``torch.nn.ModuleDict``.
     """
-    if isinstance(auxiliary, str):
-        raise ValueError(f"auxiliary={auxiliary!r} is a string: give a tuple, as in auxiliary=({auxiliary!r},)")
+    if isinstance(auxiliary, str) or not isinstance(auxiliary, Sequence):
+        raise ValueError(f"auxiliary={auxiliary!r} is no sequence of tasks: give a tuple, as in ('reward',)")
     tasks: list[AuxiliaryTask] = []
     for entry in auxiliary:
         if isinstance(entry, AuxiliaryTask):
             tasks.append(entry)
-        elif entry in TASKS:
+        elif isinstance(entry, str) and entry in TASKS:
             tasks.append(TASKS[entry]())
         else:
             raise ValueError(
                 f"auxiliary={entry!r} is unknown: choose among {', '.join(TASKS)}, or give an AuxiliaryTask"
             )
-    names = [task.name for task in tasks]
+    names = [getattr(task, "name", None) for task in tasks]
     for name in names:
+        if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict, name):
+            raise ValueError(f"auxiliary has a task with name={name!r}: give it another, a string without dots")
         if names.count(name) > 1 or name == "dynamics":
             raise ValueError(f"auxiliary has two losses named {name!r}: give each task a name of its own")
     return tuple(tasks)

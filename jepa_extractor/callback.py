@@ -1,6 +1,7 @@
 """JEPACallback: auxiliary gradients for any Stable-Baselines3 algorithm while it trains."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from jepa_extractor.objective import Objective
 from jepa_extractor.transitions import TransitionRing
 
 RECORD_EVERY = 16  # updates between two records of the losses in the logger
+MEASURE_EVERY = 8  # updates between two measurements of the algorithm's gradient
 KEEP_EVERY = 64  # updates between two measurements of the label's accuracy, and two checkpoints
 NEWEST = 512  # transitions on which the label's accuracy is measured
 MODES = ("joint", "alternating")
+KIND = "state of a JEPACallback"
 
 
 @dataclass
@@ -74,6 +77,7 @@ class JEPACallback(BaseCallback):
 
     Raises:
         ValueError: an argument is out of range, or does not suit the model.
+        RuntimeError: the callback is not called at every step, as it must be to see every transition.
         FloatingPointError: a loss is not finite. On a CPU training stops before the step that would use it; on
             other devices, where looking would stall each step, at the next record.
     """
@@ -151,19 +155,22 @@ class JEPACallback(BaseCallback):
                 for owned in self._owned.values()
             ],
         }
-        save_state(state, Path(path))
+        save_state(state, Path(path), KIND)
 
     def load(self, path: str | Path) -> "JEPACallback":
         """Take over what ``save`` saved, as soon as the next training starts; return the callback.
+
+        Transitions recorded before are forgotten.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: the file was not written by ``save``, or by a callback of another mode.
         """
-        state = load_state(Path(path))
+        state = load_state(Path(path), KIND)
         if state["mode"] != self.mode:
             raise ValueError(f"{path} was saved in mode={state['mode']!r}, this callback has mode={self.mode!r}")
         self._restored = state
+        self._ring = None
         return self
 
     def _init_callback(self) -> None:
@@ -171,6 +178,11 @@ class JEPACallback(BaseCallback):
             sb3_adapter.require_joint(self.model)
         found: dict[Optimizer, Owned] = {}
         for extractor, owner in sb3_adapter.trained_extractors(self.model):
+            if extractor.action_space != self.model.action_space:
+                raise ValueError(
+                    f"action_space={extractor.action_space} was given to jepa_policy_kwargs, and the model acts in "
+                    f"{self.model.action_space}: give it env.action_space"
+                )
             found.setdefault(owner, Owned()).extractors.append(extractor)
             self.objective.require_weights(extractor.jepa.tasks)
             if not any(parameter.requires_grad for parameter in extractor.parameters()):
@@ -179,7 +191,9 @@ class JEPACallback(BaseCallback):
                 raise ValueError("an auxiliary task learns a label, and label=None: name its key of info")
         if found.keys() != self._owned.keys():  # the first training, or that of another model
             self._owned = found
-            self._ring = None
+            self._ring, self._ring_timesteps = None, -1
+            self.updates = self._kept_at = 0
+            self._meter = Meter()
             if self.mode == "alternating":
                 for owned in found.values():
                     parameters = [p for extractor in owned.extractors for p in extractor.parameters()]
@@ -211,6 +225,11 @@ class JEPACallback(BaseCallback):
                     owned.optimizer.step()
 
     def _on_step(self) -> bool:
+        if self.num_timesteps != self._ring_timesteps + self.training_env.num_envs:
+            raise RuntimeError(
+                f"JEPACallback was called at step {self._ring_timesteps}, and then at {self.num_timesteps}: give it to "
+                "learn() itself, alone or in a list, not to a callback that calls it now and then"
+            )
         self.ring.add(*sb3_adapter.read_step(self.model, self.locals, self.label))
         self._ring_timesteps = self.num_timesteps
         return True
@@ -233,6 +252,10 @@ class JEPACallback(BaseCallback):
     def is_training(self) -> bool:
         """Whether the training that this callback was passed to is still the model's current one."""
         return self._training == self.model.start_time
+
+    def measures_next(self, owner: Optimizer) -> bool:
+        """Whether the next step of ``owner`` is one at which gradients are compared; see ``StepListener``."""
+        return self.mode == "joint" and (self._owned[owner].steps + 1) % (self.every * MEASURE_EVERY) == 0
 
     def before_step(self, owner: Optimizer, policy_norm: torch.Tensor | None) -> None:
         """Count a step of ``owner`` and, in joint mode, add the auxiliary gradient; see ``StepListener``."""
@@ -286,6 +309,7 @@ class JEPACallback(BaseCallback):
         )
         if not goes_on:
             self._ring.begin(observations, sb3_adapter.reset_labels(self.model, self.label))
+            self._ring_timesteps = self.model.num_timesteps
 
     def _restore(self, state: dict[str, Any]) -> None:
         if len(state["owned"]) != len(self._owned):
@@ -301,7 +325,8 @@ class JEPACallback(BaseCallback):
     def _require_finite(self, losses: Mapping[str, torch.Tensor]) -> None:
         for name, loss in losses.items():
             if not loss.isfinite():
-                self._keep_last_good()
+                with suppress(OSError):  # the disk is full: what was kept before must do
+                    self._keep_last_good()
                 where = "" if self.checkpoint_dir is None else f"; the last good model is in {self._last_good_path()}"
                 raise FloatingPointError(
                     f"{name}_loss is {loss.item()} at auxiliary update {self.updates}, step {self.num_timesteps}: "
@@ -325,10 +350,10 @@ class JEPACallback(BaseCallback):
         newest = self.ring.newest(NEWEST)
         labels = newest.labels[:, 1]
         known = np.isfinite(labels)
-        if known.sum() < 2:
-            raise ValueError(
-                f"label={self.label!r} is not in info, or not a number: name a key of the environment's info"
-            )
+        if self.ring.has_ends and not self.ring.has_labels:
+            raise ValueError(f"label={self.label!r} is not in info, in a whole episode: name a key that is")
+        if known.sum() < 2:  # there are few: a later measurement will find some
+            return
         extractor = next(iter(self._owned.values())).extractors[0]
         observations = sb3_adapter.as_the_policy_sees(self.model, newest.observations[known, 1])
         latents, labels = extractor.encode(observations, self.model.policy.normalize_images), labels[known]

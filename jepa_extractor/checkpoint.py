@@ -17,19 +17,21 @@ def save_model(model: BaseAlgorithm, path: Path) -> None:
     replace_file(path, model.save)
 
 
-def save_state(state: dict[str, Any], path: Path) -> None:
-    """Save a dict of arrays, tensors and plain values at ``path``, in one move: see ``replace_file``."""
-    # as tensors, for which loading needs no trust in the file
-    tensors = _map_leaves(lambda leaf: torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf, state)
-    replace_file(path, lambda unfinished: torch.save({"format": FORMAT, **tensors}, unfinished))
+def save_state(state: dict[str, Any], path: Path, kind: str) -> None:
+    """Save a dict of arrays, tensors and plain values at ``path``, in one move: see ``replace_file``.
+
+    ``kind`` says what it is the state of, and must be asked for again.
+    """
+    content = {"format": FORMAT, "kind": kind, **_map_leaves(_without_numpy, state)}
+    replace_file(path, lambda unfinished: torch.save(content, unfinished))
 
 
-def load_state(path: Path) -> dict[str, Any]:
+def load_state(path: Path, kind: str) -> dict[str, Any]:
     """Return what ``save_state`` saved at ``path``, on the CPU.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is broken, or something else.
+        ValueError: the file is broken, or something else, or a state of another kind.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no saved state at {path}")
@@ -39,7 +41,16 @@ def load_state(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is broken, or no state that this package saved") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path} is no state that this package saved")
+    if state["kind"] != kind:
+        raise ValueError(f"{path} holds a {state['kind']}, not a {kind}: give another file")
     return state
+
+
+def _without_numpy(leaf: Any) -> Any:
+    """Return ``leaf`` as something for which loading needs no trust in the file."""
+    if isinstance(leaf, np.ndarray):
+        return torch.from_numpy(leaf)
+    return leaf.item() if isinstance(leaf, np.generic) else leaf
 
 
 def _map_leaves(change: Callable[[Any], Any], tree: Any) -> Any:

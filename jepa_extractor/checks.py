@@ -3,26 +3,36 @@
 import math
 from collections.abc import Collection
 
+import numpy as np
+
+Number = int | float | np.integer | np.floating
+
 
 def require_integer(name: str, value: object, least: int) -> None:
     """Raise ``ValueError`` unless ``value`` is an integer of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name}={value!r} is not an integer of at least {least}")
 
 
 def require_weight(name: str, value: object) -> None:
     """Raise ``ValueError`` unless ``value`` is a finite number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, Number) or not 0 <= value < math.inf:
         raise ValueError(f"{name}={value!r} is not a finite number of at least 0")
+
+
+def require_positive(name: str, value: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is a number above 0."""
+    if isinstance(value, bool) or not isinstance(value, Number) or not value > 0:
+        raise ValueError(f"{name}={value!r} is not a positive number")
 
 
 def require_fraction(name: str, value: object) -> None:
     """Raise ``ValueError`` unless ``value`` is a number in [0, 1]."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, Number) or not 0 <= value <= 1:
         raise ValueError(f"{name}={value!r} is not a number in [0, 1]")
 
 
 def require_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``choices``."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name}={value!r} is unknown: choose one of {', '.join(choices)}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space_channels_first
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space, is_image_space_channels_first
 from stable_baselines3.common.torch_layers import NatureCNN
 from torch import nn
 
@@ -33,7 +33,7 @@ class PooledEncoder(nn.Module):
 
     7x7/3 convolution to 16 channels, 3x3/2 to 32, 3x3 to 64, each padded, so that objects at the border count in
     full; the mean over all positions; two linear layers. ``ChannelNorm`` after each convolution but the last.
-    About 2.5 million multiply-adds for a 64x64 image.
+    About 3.9 million multiply-adds for a 64x64 image.
 
     Args:
         in_channels: channels of the image.
@@ -184,7 +184,7 @@ def _resnet(observation_space: spaces.Space[Any], latent_dim: int) -> nn.Module:
 
 
 def _identity(observation_space: spaces.Space[Any], latent_dim: int) -> nn.Module:
-    size = get_flattened_obs_dim(observation_space)
+    size = _flat_size(observation_space)
     if size != latent_dim:
         raise ValueError(
             f"latent_dim={latent_dim} must be {size} for encoder='identity': the observation is the latent"
@@ -193,12 +193,17 @@ def _identity(observation_space: spaces.Space[Any], latent_dim: int) -> nn.Modul
 
 
 def _mlp(observation_space: spaces.Space[Any], latent_dim: int) -> nn.Module:
+    return MLPEncoder(_flat_size(observation_space), latent_dim)
+
+
+def _flat_size(observation_space: spaces.Space[Any]) -> int:
+    """Return how many numbers a preprocessed observation has."""
     if isinstance(observation_space, spaces.Dict | spaces.Tuple):
         raise ValueError(
             f"observation_space={observation_space} is composed of several: flatten it, for instance with "
             "gymnasium.wrappers.FlattenObservation"
         )
-    return MLPEncoder(get_flattened_obs_dim(observation_space), latent_dim)
+    return get_flattened_obs_dim(observation_space)
 
 
 def _image_space(encoder: str, space: spaces.Space[Any], least_size: int) -> spaces.Box:
@@ -209,10 +214,10 @@ def _image_space(encoder: str, space: spaces.Space[Any], least_size: int) -> spa
             "width); for flat vectors use encoder='mlp'"
         )
     if not is_image_space_channels_first(space):
-        raise ValueError(
-            f"observation_space={space} has its channels last: wrap the environment in stable_baselines3.common."
-            "vec_env.VecTransposeImage, as Stable-Baselines3's algorithms do by themselves"
-        )
+        mend = "wrap the environment in stable_baselines3.common.vec_env.VecTransposeImage"
+        if not is_image_space(space):  # Stable-Baselines3 moves the channels of nothing else
+            mend = "move them to the front, or make the image one of dtype uint8 with values from 0 to 255"
+        raise ValueError(f"observation_space={space} has its channels last: {mend}")
     if min(space.shape[1:]) < least_size:
         raise ValueError(
             f"observation_space={space} is too small: encoder={encoder!r} takes images of at least "

@@ -55,6 +55,13 @@ class JEPAExtractor(BaseFeaturesExtractor):
                 f"action_space={action_space!r} is no space, and the latent transition needs the environment's: "
                 "use policy_kwargs=jepa_policy_kwargs(env.action_space)"
             )
+        if not isinstance(action_space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary) or (
+            isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete) and np.any(action_space.start)
+        ):
+            raise ValueError(
+                f"action_space={action_space} is none in which Stable-Baselines3's policies act: Box, MultiBinary, or "
+                "Discrete or MultiDiscrete that start at 0"
+            )
         require_integer("latent_dim", latent_dim, least=1)
         require_integer("horizon", horizon, least=1)
         super().__init__(observation_space, latent_dim)

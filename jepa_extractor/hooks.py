@@ -7,8 +7,6 @@ import torch
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-MEASURE_EVERY = 8  # steps
-
 
 class StepListener(Protocol):
     """Who wants to act before an optimizer's steps."""
@@ -16,6 +14,9 @@ class StepListener(Protocol):
     @property
     def is_training(self) -> bool:
         """Whether to call it at all."""
+
+    def measures_next(self, owner: Optimizer) -> bool:
+        """Whether it wants to know the norm of the algorithm's gradient at the next step of ``owner``."""
 
     def before_step(self, owner: Optimizer, policy_norm: torch.Tensor | None) -> None:
         """Act, before ``owner`` steps.
@@ -27,15 +28,15 @@ class StepListener(Protocol):
 
 
 class StepHook:
-    """Calls a listener before each step of an optimizer, and at some steps measures the gradient as it arrives.
+    """Calls a listener before each step of an optimizer, and where it asks, measures the gradient as it arrives.
 
     Algorithms clip between the backward pass and the step, so the norm before the clip is taken from hooks on the
     parameters themselves.
     """
 
     def __init__(self, owner: Optimizer, listener: StepListener) -> None:
-        self._listener = ref(listener)  # weak: the register must not keep a model alive through its callback
-        self._steps = 0
+        # weak: the register must not keep a model alive, through its callback or its optimizer
+        self._listener, self._owner = ref(listener), ref(owner)
         self._norms: dict[torch.Tensor, torch.Tensor] = {}
         self._handles: list[RemovableHandle] = [owner.register_step_pre_hook(self._before_step)]
         for group in owner.param_groups:
@@ -43,22 +44,28 @@ class StepHook:
                 if parameter.requires_grad:
                     self._handles.append(parameter.register_post_accumulate_grad_hook(self._measure))
 
+    @property
+    def training_listener(self) -> StepListener | None:
+        """The listener, if it is to be called."""
+        listener = self._listener()
+        return listener if listener is not None and listener.is_training else None
+
     def remove(self) -> None:
         """Detach from the optimizer and its parameters."""
         for handle in self._handles:
             handle.remove()
 
     def _measure(self, parameter: torch.Tensor) -> None:
-        if self._steps % MEASURE_EVERY == MEASURE_EVERY - 1 and parameter.grad is not None:
+        listener, owner = self.training_listener, self._owner()
+        if listener is not None and owner is not None and parameter.grad is not None and listener.measures_next(owner):
             self._norms[parameter] = torch.linalg.vector_norm(parameter.grad)  # of the last backward before the step
 
     def _before_step(self, owner: Optimizer, _args: Any, _kwargs: Any) -> None:
-        listener = self._listener()
-        if listener is None or not listener.is_training:
+        listener = self.training_listener
+        if listener is None:
             return
         norm = torch.linalg.vector_norm(torch.stack(list(self._norms.values()))) if self._norms else None
         self._norms.clear()
-        self._steps += 1
         listener.before_step(owner, norm)
 
 
@@ -66,7 +73,13 @@ _ATTACHED: "WeakKeyDictionary[Optimizer, StepHook]" = WeakKeyDictionary()
 
 
 def attach(owner: Optimizer, listener: StepListener) -> None:
-    """Make ``listener`` the one that ``owner`` calls; an earlier one, of an interrupted training too, goes."""
+    """Make ``listener`` the one that ``owner`` calls; an earlier one, of an interrupted training too, goes.
+
+    Raises:
+        ValueError: another one listens in the same training.
+    """
     if owner in _ATTACHED:
+        if _ATTACHED[owner].training_listener not in (None, listener):
+            raise ValueError("callback has two JEPACallbacks that train the same encoder: give one of them")
         _ATTACHED.pop(owner).remove()
     _ATTACHED[owner] = StepHook(owner, listener)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from jepa_extractor.auxiliary import AuxiliaryTask
-from jepa_extractor.checks import require_weight
+from jepa_extractor.checks import require_positive, require_weight
 
 
 class Gradient(NamedTuple):
@@ -47,8 +47,8 @@ class Objective:
                 require_weight(f"auxiliary_weight[{name!r}]", weight)
         else:
             require_weight("auxiliary_weight", auxiliary_weight)
-        if max_grad_norm is not None and not max_grad_norm > 0:
-            raise ValueError(f"max_grad_norm={max_grad_norm!r} is not a positive number; None means no clip")
+        if max_grad_norm is not None:
+            require_positive("max_grad_norm", max_grad_norm)
         self._dynamics_weight = dynamics_weight
         self._auxiliary_weight = auxiliary_weight
         self._max_grad_norm = max_grad_norm

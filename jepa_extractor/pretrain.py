@@ -12,14 +12,17 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
+from jepa_extractor import sb3_adapter
+from jepa_extractor.auxiliary import AuxiliaryTask
 from jepa_extractor.checkpoint import load_state, save_state
-from jepa_extractor.checks import require_fraction, require_integer
+from jepa_extractor.checks import require_fraction, require_integer, require_positive
 from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy
 from jepa_extractor.extractor import JEPAExtractor
 from jepa_extractor.objective import Objective
 from jepa_extractor.transitions import TransitionRing
 
 Record = dict[str, float]
+KIND = "pretraining"  # of the saved state
 
 
 def pretrain(
@@ -71,18 +74,18 @@ def pretrain(
 
     Raises:
         ValueError: an argument is out of range, or ``checkpoint`` is broken or holds another training.
-        FloatingPointError: a loss is not finite; the checkpoint holds the last good state.
+        FloatingPointError: a loss or a parameter is not finite; the checkpoint holds the last good state.
         KeyboardInterrupt: the message says where the last checkpoint is.
     """
     for name, value in (("updates", updates), ("batch_size", batch_size), ("check_every", check_every)):
         require_integer(name, value, least=1)
-    if not learning_rate > 0:
-        raise ValueError(f"learning_rate={learning_rate!r} is not a positive number")
+    require_positive("learning_rate", learning_rate)
     require_fraction("rewarded_fraction", rewarded_fraction)
+    require_fraction("discount", discount)
     if stop_at is not None and measure is None:
         raise ValueError(f"stop_at={stop_at} needs a measure: give measure=, for instance a LabelAccuracy")
     settings = {
-        "updates": updates,
+        "updates": int(updates),
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "dynamics_weight": dynamics_weight,
@@ -140,15 +143,18 @@ def load_pretrained(model: BaseAlgorithm, pretrained: JEPAExtractor | str | Path
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: the checkpoint is broken, or the model's extractors are built otherwise, or it has none.
+        ValueError: the checkpoint is broken, or the model's extractors are built otherwise, or it has none; or
+            it is to be frozen for TRPO.
     """
     if isinstance(pretrained, JEPAExtractor):
         weights: Mapping[str, torch.Tensor] = pretrained.state_dict()
     else:
-        weights = load_state(Path(pretrained))["extractor"]
+        weights = load_state(Path(pretrained), KIND)["extractor"]
     extractors = [module for module in model.policy.modules() if isinstance(module, JEPAExtractor)]
     if not extractors:
         raise ValueError(f"the policy {type(model.policy).__name__} has no JEPAExtractor: use jepa_policy_kwargs")
+    if freeze:
+        sb3_adapter.require_freezable(model)
     for extractor in extractors:
         _load_weights(extractor, weights)
         if freeze:
@@ -169,6 +175,11 @@ class _Training:
         for task in extractor.jepa.tasks:
             if task.needs_next_actions(extractor.action_space):
                 raise ValueError(f"the auxiliary task {task.name!r} needs the actions of a policy: there is none here")
+            if task.needs_label and not transitions.has_labels:
+                raise ValueError(
+                    f"the auxiliary task {task.name!r} learns a label, and the transitions have none: name its key of "
+                    "info, as in random_episodes(..., label='count')"
+                )
         objective.require_weights(extractor.jepa.tasks)
         trained = {name: p for name, p in extractor.named_parameters() if p.requires_grad}
         if not trained:
@@ -183,6 +194,8 @@ class _Training:
         self._settings = {
             **settings,
             "horizon": extractor.horizon,
+            "target": type(extractor.jepa.target).__name__,
+            "auxiliary": {task.name: _plain_attributes(task) for task in extractor.jepa.tasks},
             "trained": list(trained),
             "transitions": transitions.digest(),
         }
@@ -201,6 +214,11 @@ class _Training:
         for name, mean in means.items():
             if not math.isfinite(mean):
                 raise FloatingPointError(f"{name} is {mean} at update {self.update}: training stops{self._kept()}")
+        for name, parameter in self._extractor.named_parameters():  # a finite loss may have a gradient that is not
+            if not parameter.isfinite().all():
+                raise FloatingPointError(
+                    f"{name} is no longer finite at update {self.update}: training stops{self._kept()}"
+                )
         last = latents.flatten(0, 1).cpu().numpy()
         return {
             "update": self.update,
@@ -240,12 +258,10 @@ class _Training:
             "stopped": self.stopped,
             "records": self.records,
         }
-        save_state(state, self._path)
+        save_state(state, self._path, KIND)
 
     def _restore(self, path: Path) -> None:
-        state = load_state(path)
-        if state.keys() < {"settings", "generator"}:
-            raise ValueError(f"{path} holds no pretraining: give another checkpoint")
+        state = load_state(path, KIND)
         differing = [name for name, value in self._settings.items() if state["settings"].get(name) != value]
         if differing:
             raise ValueError(
@@ -261,6 +277,10 @@ class _Training:
     def _kept(self) -> str:
         saved = self._path is not None and self._path.exists()
         return f"; the state of the last check is in {self._path}" if saved else ""
+
+
+def _plain_attributes(task: AuxiliaryTask) -> dict[str, Any]:
+    return {name: value for name, value in vars(task).items() if isinstance(value, bool | int | float | str)}
 
 
 def _load_weights(extractor: JEPAExtractor, weights: Mapping[str, torch.Tensor]) -> None:

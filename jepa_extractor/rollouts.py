@@ -20,7 +20,7 @@ class Episode(NamedTuple):
     actions: NDArray[np.generic]  # (T, *action shape)
     rewards: NDArray[np.float32]  # (T,)
     terminated: bool  # whether the last step ended it, time limits not counted
-    labels: NDArray[np.float32]  # (T + 1,) label of each observation, NaN where unknown
+    labels: NDArray[np.float64]  # (T + 1,) label of each observation, NaN where unknown
 
 
 def policy_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
@@ -46,7 +46,7 @@ def random_episodes(
         label: key of ``info`` whose value, a number, labels the observation; ``None`` for no label.
 
     Raises:
-        ValueError: an argument is out of range, or no ``info`` has the label.
+        ValueError: an argument is out of range, the label is no number, or no ``info`` of the first episode has it.
     """
     require_integer("transitions", transitions, least=1)
     require_integer("seed", seed, least=0)
@@ -56,9 +56,8 @@ def random_episodes(
     envs.action_space.seed(action_seed)
     observations, infos = envs.reset(seed=env_seed)
     labels = _labels(infos, label, envs.num_envs)
-    if label is not None and np.isnan(labels).all():
-        raise ValueError(f"label={label!r} is not in info, or not a number: name a key of the environment's info")
     recorders = [_Recorder(*first, channels_last) for first in zip(observations, labels, strict=True)]
+    labelled = np.isfinite(labels).any()
     resetting = np.zeros(envs.num_envs, np.bool_)  # whether the coming step only resets
     taken = 0
     while taken < transitions:
@@ -70,6 +69,9 @@ def random_episodes(
         if mode is AutoresetMode.SAME_STEP and ended.any():
             arrived = [infos["final_obs"][i] if ended[i] else observations[i] for i in range(envs.num_envs)]
             arrived_labels = np.where(ended, _labels(infos["final_info"], label, envs.num_envs), labels)
+        labelled |= np.isfinite(arrived_labels).any()
+        if label is not None and ended.any() and not labelled:
+            raise ValueError(f"label={label!r} is not in info, in a whole episode: name a key that is")
         for i in np.flatnonzero(~resetting):
             recorders[i].add(actions[i], rewards[i], arrived[i], arrived_labels[i])
             taken += 1
@@ -94,14 +96,14 @@ def random_episodes(
 class _Recorder:
     """One episode while it goes on."""
 
-    def __init__(self, observation: NDArray[np.generic], label: np.float32, channels_last: bool) -> None:
+    def __init__(self, observation: NDArray[np.generic], label: np.float64, channels_last: bool) -> None:
         self._channels_last = channels_last
         self._observations = [self._as_policies_see(observation)]
         self._labels = [label]
         self.actions: list[Any] = []
         self._rewards: list[float] = []
 
-    def add(self, action: Any, reward: float, arrived: NDArray[np.generic], label: np.float32) -> None:
+    def add(self, action: Any, reward: float, arrived: NDArray[np.generic], label: np.float64) -> None:
         self.actions.append(action)
         self._rewards.append(reward)
         self._observations.append(self._as_policies_see(arrived))
@@ -113,7 +115,7 @@ class _Recorder:
             np.stack(self.actions),
             np.array(self._rewards, np.float32),
             terminated,
-            np.array(self._labels, np.float32),
+            np.array(self._labels, np.float64),
         )
 
     def _as_policies_see(self, observation: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -125,9 +127,13 @@ def _channels_last(space: spaces.Space[Any]) -> bool:
     return isinstance(space, spaces.Box) and is_image_space(space) and not is_image_space_channels_first(space)
 
 
-def _labels(infos: dict[str, Any], label: str | None, count: int) -> NDArray[np.float32]:
+def _labels(infos: dict[str, Any], label: str | None, count: int) -> NDArray[np.float64]:
     """Return ``info[label]`` of each environment, (n,), NaN where it is missing."""
     if label is None or label not in infos:
-        return np.full(count, np.nan, np.float32)
+        return np.full(count, np.nan)
+    values = np.asarray(infos[label])
     known = infos.get(f"_{label}", np.ones(count, np.bool_))
-    return np.where(known, np.asarray(infos[label], np.float32), np.float32(np.nan))
+    try:
+        return np.where(known, values, np.nan).astype(np.float64).reshape(count)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"label={label!r} is {values[0]!r} in info: name a key whose value is a number") from error

@@ -41,7 +41,7 @@ class Step(NamedTuple):
 def trained_extractors(model: BaseAlgorithm) -> list[Trained]:
     """Return each ``JEPAExtractor`` that an optimizer of ``model`` trains, with that optimizer.
 
-    An optimizer trains an extractor if it holds its whole encoder. Where two do (TD3 with a shared
+    An optimizer trains an extractor if it holds all its parameters. Where two do (TD3 with a shared
     extractor), the critic's counts. Target networks belong to none.
 
     Raises:
@@ -52,10 +52,10 @@ def trained_extractors(model: BaseAlgorithm) -> list[Trained]:
     optimizers = [owner.optimizer for owner in owners if getattr(owner, "optimizer", None) is not None]
     trained = []
     for extractor in (module for module in policy.modules() if isinstance(module, JEPAExtractor)):
-        encoder = {id(parameter) for parameter in extractor.jepa.encoder.parameters()}
+        own = {id(parameter) for parameter in extractor.parameters()}
         for optimizer in optimizers:
             held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-            if encoder <= held:
+            if own <= held:
                 trained.append(Trained(extractor, optimizer))
                 break
     if not trained:
@@ -72,8 +72,14 @@ def require_joint(model: BaseAlgorithm) -> None:
     TRPO moves its policy by conjugate gradients under a KL limit; its optimizer steps for the critic alone, so
     an auxiliary gradient there would move the shared encoder past that limit.
     """
-    if any(ancestor.__name__ == "TRPO" for ancestor in type(model).__mro__):
+    if _is_trpo(model):
         raise ValueError("mode='joint' would bypass the KL limit of TRPO: use JEPACallback(mode='alternating')")
+
+
+def require_freezable(model: BaseAlgorithm) -> None:
+    """Raise ``ValueError`` if the algorithm differentiates by every parameter, frozen or not."""
+    if _is_trpo(model):
+        raise ValueError("freeze=True: TRPO cannot train a policy with frozen parameters; use freeze=False")
 
 
 def batch_size(model: BaseAlgorithm) -> int:
@@ -186,6 +192,10 @@ def training_mode_kept(policy: torch.nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def _is_trpo(model: BaseAlgorithm) -> bool:
+    return any(ancestor.__name__ == "TRPO" for ancestor in type(model).__mro__)  # sb3-contrib may not be installed
+
+
 def _normalizer(model: BaseAlgorithm) -> VecNormalize | None:
     """Return the ``VecNormalize`` that changes what the policy sees, if there is one."""
     normalizer = model.get_vec_normalize_env()
@@ -203,4 +213,8 @@ def _original(
 
 
 def _labels(infos: list[dict[str, Any]], label: str | None) -> NDArray[np.float32]:
-    return np.array([np.nan if label is None else info.get(label, np.nan) for info in infos], np.float32)
+    values = [np.nan if label is None else info.get(label, np.nan) for info in infos]
+    try:
+        return np.array(values, np.float32).reshape(len(infos))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"label={label!r} is {values[0]!r} in info: name a key whose value is a number") from error

@@ -122,9 +122,19 @@ class TransitionRing:
 
     def __bool__(self) -> bool:
         """Return whether any transition can be drawn."""
-        return bool((self._filled > 1).any())
+        return bool(self._complete.any())
 
-    def begin(self, observations: NDArray[np.generic], labels: NDArray[np.float32]) -> None:
+    @property
+    def has_labels(self) -> bool:
+        """Whether the label of any observation is known."""
+        return bool(np.isfinite(self._labels).any())
+
+    @property
+    def has_ends(self) -> bool:
+        """Whether there is an observation at which no action was taken, nor will be: the last of an episode."""
+        return int(self._filled.sum()) > len(self) + len(self._envs)
+
+    def begin(self, observations: NDArray[np.generic], labels: NDArray[np.floating]) -> None:
         """Begin a new stretch in every environment, at ``observations`` (n, ...) with ``labels`` (n,)."""
         self._append(self._envs, observations, labels)
 
@@ -134,10 +144,10 @@ class TransitionRing:
         rewards: NDArray[np.floating],
         terminated: NDArray[np.bool_],
         arrived: NDArray[np.generic],
-        arrived_labels: NDArray[np.float32],
+        arrived_labels: NDArray[np.floating],
         ended: NDArray[np.bool_],
         restarted: NDArray[np.generic],
-        restarted_labels: NDArray[np.float32],
+        restarted_labels: NDArray[np.floating],
     ) -> None:
         """Store one step of every environment, taken at the newest frames. n is the number of environments.
 
@@ -151,12 +161,12 @@ class TransitionRing:
             restarted: (n, *observation shape), the first observation of the next episode where ``ended``;
                 elsewhere it is not read. ``restarted_labels``, (n,), belongs to it.
         """
-        at = (self._envs, self._newest)
+        at = (self._envs, self._newest.copy())
         self._actions[at] = actions
         self._rewards[at] = rewards
         self._terminated[at] = terminated
-        self._complete[at] = True
         self._append(self._envs, arrived, arrived_labels)
+        self._complete[at] = True  # after the next frame: an interrupt in between must leave no false transition
         if ended.any():
             over = np.flatnonzero(ended)
             self._append(over, restarted[over], restarted_labels[over])
@@ -201,7 +211,7 @@ class TransitionRing:
         slot = np.empty(batch_size, np.intp)
         missing = np.arange(batch_size)
         filled = int(self._filled.max())
-        while missing.size:  # frames that begin no transition are drawn again: at most every second one is such
+        while missing.size:  # frames that begin no transition are drawn again
             env[missing] = self.generator.integers(len(self._envs), size=missing.size)
             age = self.generator.integers(filled, size=missing.size)
             slot[missing] = (self._newest[env[missing]] - age) % self._slots
@@ -234,7 +244,7 @@ class TransitionRing:
             mask=np.logical_and.accumulate(self._complete[steps], axis=1),
         )
 
-    def _append(self, envs: NDArray[np.intp], observations: NDArray[np.generic], labels: NDArray[np.float32]) -> None:
+    def _append(self, envs: NDArray[np.intp], observations: NDArray[np.generic], labels: NDArray[np.floating]) -> None:
         slots = (self._newest[envs] + 1) % self._slots
         self._newest[envs] = slots
         self._filled[envs] = np.minimum(self._filled[envs] + 1, self._slots)

@@ -74,6 +74,7 @@ class Competitor:
     callback: Mapping[str, Any] | None = field(default_factory=dict)  # arguments; None: no auxiliary while it trains
     pretrained: bool = False
     frozen: bool = False
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of algorithms, in place of the shared
 
 
 TASKS = {
@@ -97,10 +98,17 @@ ALGORITHMS = {
     "DQN": Algorithm(DQN, {**OFF_POLICY, "target_update_interval": 80, "exploration_fraction": 0.1}),
     "SAC": Algorithm(SAC, {**OFF_POLICY, "ent_coef": 0.01, "tau": 0.1}),
 }
+# As many steps of the optimizer as with 12 auxiliary ones for each: what do these buy without any auxiliary?
+THIRTEENFOLD = {
+    "PPO": {"n_steps": 32, "batch_size": 64, "n_epochs": 13},
+    "DQN": {"gradient_steps": 13},
+    "SAC": {"gradient_steps": 13},
+}
 AUXILIARY_BATCH = {"batch_size": 64}
 COMPETITORS = {
     "nature": Competitor("NatureCNN", extractor=None, callback=None),
     "plain": Competitor("our encoder, no auxiliary", callback=None),
+    "more_updates": Competitor("our encoder, no auxiliary, 13 times the updates", callback=None, settings=THIRTEENFOLD),
     "joint": Competitor("joint, reward", callback=AUXILIARY_BATCH),
     "uniform": Competitor("joint, reward, uniform batches", callback={**AUXILIARY_BATCH, "rewarded_fraction": 0.0}),
     "joint_q": Competitor("joint, reward and Q", {"auxiliary": ("reward", "q")}, AUXILIARY_BATCH),

@@ -49,7 +49,7 @@ def run(
         policy_kwargs={"net_arch": [64], **features},
         seed=seed,
         device="cpu",
-        **algorithm.arguments,
+        **{**algorithm.arguments, **competitor.settings.get(name, {})},
     )
     spent = 0
     if competitor.pretrained:

@@ -11,7 +11,7 @@ from learning.cases import COMPETITORS, TASKS
 
 Runs = Mapping[str, Mapping[str, Any]]  # results by seed
 Results = Mapping[str, Mapping[str, Mapping[str, Runs]]]  # by task, algorithm and competitor
-BRIEF = ("nature", "plain", "joint", "replay", "replay12")  # competitors
+BRIEF = ("nature", "plain", "more_updates", "joint", "replay12")  # competitors
 
 
 class Interval(NamedTuple):

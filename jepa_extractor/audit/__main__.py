@@ -3,6 +3,7 @@
 import argparse
 from importlib.metadata import entry_points
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import gymnasium as gym
@@ -31,12 +32,14 @@ def main() -> None:
     try:
         for entry in entry_points(group="jepa_extractor.environments"):  # packages that register environments
             entry.load()
-        env = gym.make(arguments.env)
+        # the environment's own MDP is over what the key means that it names by default
+        own = arguments.classes_from == parser.get_default("classes_from")
+        mdp = getattr(gym.make(arguments.env).unwrapped, "class_mdp", None) if own else None
         report = audit_encoder(
             load_policy(arguments.model),
             arguments.env,
             arguments.classes_from,
-            getattr(env.unwrapped, "class_mdp", None),
+            mdp,
             arguments.observations,
             arguments.seed,
         )
@@ -47,7 +50,7 @@ def main() -> None:
             replace_file(arguments.out / "audit.json", lambda path: _write(path, report.to_json()))
             replace_file(arguments.out / "audit.png", lambda path: plot_audit(report, path))
             print(f"In {arguments.out}: audit.json, audit.png")
-    except (ValueError, OSError, gym.error.Error) as error:
+    except (ValueError, OSError, ImportError, gym.error.Error) as error:
         parser.exit(2, f"{error}\n")
 
 
@@ -65,7 +68,7 @@ def load_policy(path: Path) -> BasePolicy:
         assert data is not None
         policy_class, kwargs = data["policy_class"], dict(data["policy_kwargs"])
         weights = parameters["policy"]
-    except (AssertionError, KeyError, ValueError) as error:
+    except (AssertionError, KeyError, ValueError, UnpicklingError) as error:
         raise ValueError(f"{path} is no model that Stable-Baselines3 saved ({error!r})") from error
     if issubclass(policy_class, ActorCriticPolicy):
         kwargs["use_sde"] = data["use_sde"]

@@ -15,6 +15,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from jepa_extractor.audit.report import CollapseReport, collapse_audit
 from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, quotient_mdp
+from jepa_extractor.checks import require_integer
 from jepa_extractor.extractor import CHUNK, JEPAExtractor
 from jepa_extractor.rollouts import policy_space, random_episodes
 from jepa_extractor.sb3_adapter import training_mode_kept
@@ -44,11 +45,12 @@ def audit_encoder(
         seed: seed of environments and actions.
 
     Raises:
-        ValueError: ``info`` has no such number, it names no state of ``mdp``, a class was seen less than twice, or the
-            policy does not take such observations.
+        ValueError: an argument is out of range, ``info`` has no such number, it names no state of ``mdp``, a class was
+            seen less than twice, or the policy does not take such observations.
     """
     if isinstance(envs, str):
         envs = gym.make_vec(envs, num_envs=8, vectorization_mode="sync")
+    require_integer("observations", observations, least=1)
     policy = model.policy if isinstance(model, BaseAlgorithm) else model
     own = policy._observation_space if isinstance(policy, JEPAExtractor) else policy.observation_space
     seen = policy_space(envs.single_observation_space)
@@ -57,9 +59,12 @@ def audit_encoder(
             f"envs show observations of shape {seen.shape}, the encoder takes {own.shape}: wrap them alike"
         )
     images, labels = collect(envs, classes_from, observations, seed)
-    states = labels.astype(np.int64)
+    states = np.rint(labels).astype(np.int64)
+    are_integers = np.array_equal(states, labels)
     if mdp is None:
-        return collapse_audit(encode(policy, images), states)
+        return collapse_audit(encode(policy, images), states if are_integers else labels)
+    if not are_integers:
+        raise ValueError(f"info[{classes_from!r}] is not always an integer, and so names no state: leave mdp out")
     classes, distances = exact_classes(*mdp)
     if states.min() < 0 or states.max() >= len(classes):
         raise ValueError(
@@ -78,7 +83,7 @@ def audit_encoder(
 
 def collect(
     envs: VectorEnv[Any, Any, Any], label: str, observations: int, seed: int
-) -> tuple[NDArray[np.generic], NDArray[np.float32]]:
+) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
     """Return observations (N, ...), as policies see them, and their labels (N,); those without one are left out."""
     episodes = list(random_episodes(envs, observations, seed, label))
     seen = np.concatenate([episode.observations for episode in episodes])

@@ -67,15 +67,15 @@ class CollapseReport:
         return numbers if self.rank_correlation is None else {**numbers, "rank_correlation": self.rank_correlation}
 
     def to_json(self) -> str:
-        """Return everything as JSON."""
+        """Return everything as JSON, with ``null`` for what is infinite or NaN."""
         content = {
-            **self.numbers(),
+            **{name: _finite(number) for name, number in self.numbers().items()},
             "closest_pair": self.closest_pair,
             "collapsed_pairs": self.collapsed_pairs,
             "classes": self.classes.tolist(),
-            "margins": [[None if np.isinf(margin) else margin for margin in row] for row in self.margins],
+            "margins": [[_finite(margin) for margin in row] for row in self.margins.tolist()],
         }
-        return json.dumps(content, indent=2) + "\n"
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
     def table(self) -> Table:
         """Return a table to be printed with ``rich.print``."""
@@ -98,7 +98,7 @@ def collapse_audit(latents: ArrayLike, classes: ArrayLike, distances: ArrayLike 
     root mean square norm, so that nothing that follows can tell them apart.
 
     Args:
-        latents: floats (N, D).
+        latents: floats (N, D), D at least 1.
         classes: class of each latent, (N,), at least two classes and two latents of each.
         distances: how far apart the classes are, (c, c), in ascending order of the classes, such as their
             bisimulation metric; only the order of these numbers matters.
@@ -107,7 +107,8 @@ def collapse_audit(latents: ArrayLike, classes: ArrayLike, distances: ArrayLike 
         ValueError: a latent is not finite (the rows are named), the shapes do not match, or a class has too few.
     """
     points, labels = _checked(latents, classes)
-    names, members = np.unique(labels, return_inverse=True)
+    unique, members = np.unique(labels, return_inverse=True)
+    names = unique.tolist()
     means = np.stack([points[members == i].mean(axis=0) for i in range(len(names))])
     between = squareform(pdist(means))
     given = None if distances is None else _checked_distances(distances, len(names))
@@ -119,17 +120,17 @@ def collapse_audit(latents: ArrayLike, classes: ArrayLike, distances: ArrayLike 
         margin = between[i, j] / spread if spread > 0 else np.inf
         margins[i, j] = margins[j, i] = margin if between[i, j] > 0 else 0.0
         collapsed[i, j] = margins[i, j] < 1 or between[i, j] <= LEAST_DISTANCE * scale
-    closest = sorted(int(index) for index in np.unravel_index(np.argmin(margins), margins.shape))
+    closest = min(combinations(range(len(names)), 2), key=lambda pair: margins[pair])
     kept, _ = connected_components(coo_array(collapsed), directed=False)
     fit, test, fit_members, test_members = train_test_split(
         points, members, test_size=0.5, random_state=0, stratify=members
     )
     return CollapseReport(
-        classes=names,
+        classes=unique,
         margins=margins,
-        collapsed_pairs=[(names[i].item(), names[j].item()) for i, j in np.argwhere(collapsed)],
+        collapsed_pairs=[(names[i], names[j]) for i, j in np.argwhere(collapsed)],
         smallest_margin=float(margins.min()),
-        closest_pair=(names[closest[0]].item(), names[closest[1]].item()),
+        closest_pair=(names[closest[0]], names[closest[1]]),
         nearest_centroid_accuracy=nearest_centroid_accuracy(fit, fit_members, test, test_members),
         adjusted_rand_index=kmeans_rand_index(points, members),
         rank_correlation=None if given is None else _rank_correlation(between, given),
@@ -142,7 +143,7 @@ def collapse_audit(latents: ArrayLike, classes: ArrayLike, distances: ArrayLike 
 
 def _checked(latents: ArrayLike, classes: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.generic]]:
     points, labels = np.asarray(latents, np.float64), np.asarray(classes)
-    if points.ndim != 2 or labels.shape != points.shape[:1]:
+    if points.ndim != 2 or points.shape[1] == 0 or labels.shape != points.shape[:1]:
         raise ValueError(
             f"latents has shape {points.shape} and classes {labels.shape}: give (N, D) and (N,), a row for each latent"
         )
@@ -150,6 +151,8 @@ def _checked(latents: ArrayLike, classes: ArrayLike) -> tuple[NDArray[np.float64
     if wrong.size:
         shown = ", ".join(map(str, wrong[:10])) + (", ..." if wrong.size > 10 else "")
         raise ValueError(f"latents is not finite in {wrong.size} rows ({shown}): leave them out, or mend the encoder")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise ValueError(f"classes is NaN in {np.isnan(labels).sum()} rows: leave out what belongs to no known class")
     names, counts = np.unique(labels, return_counts=True)
     if len(names) < 2:
         raise ValueError(f"classes holds {len(names)} class: an audit compares at least two")
@@ -170,6 +173,10 @@ def _rank_correlation(between: NDArray[np.float64], given: NDArray[np.float64]) 
     if np.ptp(between[upper]) == 0 or np.ptp(given[upper]) == 0:  # all alike: there is no order
         return float("nan")
     return float(spearmanr(between[upper], given[upper]).statistic)
+
+
+def _finite(number: float) -> float | None:
+    return number if np.isfinite(number) else None
 
 
 def _pairs(pairs: list[tuple[Any, Any]]) -> str:

@@ -35,7 +35,7 @@ class EmpiricalBisimulation:
         tolerance: values no further apart than this are the same; see ``group_values``.
 
     Raises:
-        ValueError: an argument has the wrong shape, is out of range or is not finite; or there are too many
+        ValueError: an argument has the wrong shape, is out of range or is NaN; or there are too many
             observations for data that is not in episodes.
     """
 
@@ -185,6 +185,8 @@ def empirical_data(
         ValueError: an action is not an integer in 0..k-1, ``values`` gives the wrong number, or none is known.
     """
     kept = list(episodes)
+    if not kept:
+        raise ValueError("episodes is empty: give at least one")
     successors = episode_successors([episode.actions for episode in kept], num_actions)
     given = [np.asarray(values(episode), np.float64) for episode in kept]
     for e, (episode, value) in enumerate(zip(kept, given, strict=True)):

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from jepa_extractor.bisimulation.deterministic import checked_values, group_values
 from jepa_extractor.bisimulation.partition import number_by_first_appearance
-from jepa_extractor.checks import require_weight
+from jepa_extractor.checks import require_positive, require_weight
 
 Floats = NDArray[np.float64]
 
@@ -79,20 +79,23 @@ def bisimulation_metric(
 
     Raises:
         ValueError: an argument is out of range, the shapes do not match, or a row is not a probability distribution.
-        ImportError: POT is not installed.
+        ImportError: POT is not installed, and chance decides where an action leads.
     """
     if not 0 < discount < 1:
         raise ValueError(f"discount={discount!r} is not between 0 and 1")
-    if not tolerance > 0:
-        raise ValueError(f"tolerance={tolerance!r} is not a number greater than 0")
+    require_positive("tolerance", tolerance)
     points = checked_values(values).astype(np.float64)
     for i in np.flatnonzero(np.isinf(points).any(axis=1))[:1]:
         raise ValueError(f"values is infinite at row {i}: give numbers, whose difference is a distance")
-    classes = probabilistic_bisimulation(transitions, values)
+    classes = probabilistic_bisimulation(transitions, points)
     first = np.unique(classes, return_index=True)[1]  # a state of each class stands for all
     lumped = [(sparse.csr_array(matrix)[first] @ _indicator(classes)).toarray() for matrix in transitions]
     distributions = [rows / rows.sum(axis=1, keepdims=True) for rows in lumped]
-    differences = np.linalg.norm(points[first, None] - points[None, first], axis=2)
+    # hypot: neither huge nor tiny differences are lost, as they would be when squared
+    with np.errstate(over="ignore"):
+        differences = np.hypot.reduce(np.abs(points[first, None] - points[None, first]), axis=2)
+    if not np.isfinite(differences).all():
+        raise ValueError("values differ by more than a float can hold: give smaller numbers")
     between = _metric(distributions, differences, discount, tolerance)
     return between[np.ix_(classes, classes)]
 
@@ -231,14 +234,13 @@ def _transport(p: Floats, q: Floats) -> _Transport:
 
 def _couplings(problems: Sequence[_Transport], metric: Floats) -> Any:
     """Return the best coupling of each of P problems under ``metric`` (n, n), sparse (P, n * n)."""
-    ot = _optimal_transport()
     costs = metric.ravel()
     masses, moved, ends = [np.empty(0)], [np.empty(0, np.int64)], [0]
     for moves, leaving, arriving, mass in problems:
         if min(moves.shape) <= 1:
             flow = np.outer(leaving, arriving)
         else:
-            flow = ot.emd(leaving, arriving, costs[moves], center_dual=False, check_marginals=False)
+            flow = _optimal_transport().emd(leaving, arriving, costs[moves], center_dual=False, check_marginals=False)
         used = flow > 0
         masses.append(mass * flow[used])
         moved.append(moves[used])

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from jepa_extractor.checkpoint import replace_file
@@ -178,7 +179,7 @@ def execute(function: Function, run: Run) -> str | None:
         if time.monotonic() - latest >= REPORT_SECONDS:
             latest = time.monotonic()
             with contextlib.suppress(OSError):  # a run does not fail for what it reports
-                _write_json(run.folder / "progress.json", (done, total, text))
+                _write_json(run.folder / "progress.json", (int(done), int(total), str(text)))
 
     try:
         # An executor that lost sight of a run asks for it again: if it still goes on somewhere, wait for its end.
@@ -283,7 +284,14 @@ def _read(path: Path, key: str, mend: str) -> Json:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    _write(path, json.dumps(content, indent=2) + "\n")
+    _write(path, json.dumps(content, indent=2, default=_plain) + "\n")
+
+
+def _plain(value: object) -> object:
+    """Return what JSON can hold in place of a NumPy number."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} is not JSON serializable")
 
 
 def _write(path: Path, text: str) -> None:

@@ -108,6 +108,12 @@ class LastPixelTask(AuxiliaryTask):
         return squared_error(head(steps.latents).squeeze(-1), steps.terminated.float(), steps.mask)
 
 
+def named(name):
+    task = LastPixelTask()
+    task.name = name
+    return task
+
+
 def test_a_task_of_the_users_own():
     """A task is a small object with one interface; several at once, each with head and loss by its name."""
     extractor = JEPAExtractor(IMAGE, spaces.Discrete(2), auxiliary=("reward", LastPixelTask()))
@@ -141,7 +147,16 @@ def test_policy_kwargs_are_picklable():
         (IMAGE, {"latent_dim": 2.5}, "latent_dim=2.5"),
         (IMAGE, {"encoder": "vgg"}, "encoder='vgg'.*pooled"),
         (IMAGE, {"auxiliary": ("rewards",)}, "auxiliary='rewards'.*reward"),
-        (IMAGE, {"auxiliary": "reward"}, "give a tuple"),
+        (IMAGE, {"auxiliary": "reward"}, "auxiliary='reward'.*give a tuple"),
+        (IMAGE, {"auxiliary": None}, "auxiliary=None.*give a tuple"),
+        (IMAGE, {"auxiliary": (["reward"],)}, r"auxiliary=\['reward'\] is unknown"),
+        (IMAGE, {"auxiliary": (named("a.b"),)}, "name='a.b'"),
+        (IMAGE, {"auxiliary": (named("keys"),)}, "name='keys'"),
+        (IMAGE, {"encoder": ["pooled"]}, r"encoder=\['pooled'\] is unknown"),
+        (IMAGE, {"action_space": spaces.Discrete(2, start=1)}, "action_space=.*start at 0"),
+        (IMAGE, {"action_space": spaces.Dict({"a": spaces.Discrete(2)})}, "action_space=Dict"),
+        (spaces.Dict({"a": IMAGE}), {"encoder": "identity"}, "observation_space=Dict.*flatten"),
+        (spaces.Box(0, 1, (64, 64, 3), np.float32), {}, "channels last: move them to the front"),
         (IMAGE, {"auxiliary": ("reward", "reward")}, "two losses named 'reward'"),
         (spaces.Box(0, 255, (3, 31, 64), np.uint8), {}, "at least 32 x 32"),
     ],

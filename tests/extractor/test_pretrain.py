@@ -8,6 +8,7 @@ import torch
 from gymnasium import spaces
 
 from jepa_extractor import JEPAExtractor, pretrain
+from jepa_extractor.auxiliary import RewardTask
 from jepa_extractor.pretrain import LabelAccuracy
 from jepa_extractor.rollouts import Episode
 from jepa_extractor.transitions import TransitionRing
@@ -140,6 +141,23 @@ def test_a_loss_that_is_not_finite_stops(tmp_path):
     assert all(value.isfinite().all() for value in recovered.state_dict().values())
 
 
+class RootTask(RewardTask):
+    """Its loss is finite and its gradient is not: the derivative of a root at 0 is infinite."""
+
+    name = "root"
+
+    def loss(self, head, steps):
+        return (0.0 * head(steps.next_latents)).pow(2).sum().sqrt()
+
+
+def test_parameters_that_are_not_finite_are_not_kept(tmp_path):
+    """ "The checkpoint holds the last good state": a finite loss whose gradient is not must not spoil it."""
+    extractor = make_extractor(auxiliary=(RootTask(),))
+    with pytest.raises(FloatingPointError, match=r"is no longer finite at update 1"):
+        pretrain(extractor, make_ring(), updates=3, check_every=1, checkpoint=tmp_path / "c.pt")
+    assert not (tmp_path / "c.pt").exists()
+
+
 def test_an_interrupt_says_where_the_state_is(tmp_path):
     """A training that is interrupted says where its last good state is."""
     ring = make_ring()
@@ -187,6 +205,10 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         pretrain(make_extractor(), make_ring(), updates=4, batch_size=7, dynamics_weight=1.0, checkpoint=path)
     with pytest.raises(ValueError, match="another training: transitions differ"):
         pretrain(make_extractor(), make_ring(seed=5), updates=4, checkpoint=path)
+    with pytest.raises(ValueError, match="another training: target differ"):
+        pretrain(make_extractor(target="detach"), make_ring(), updates=4, checkpoint=path)
+    with pytest.raises(ValueError, match="another training: auxiliary, trained differ"):
+        pretrain(make_extractor(auxiliary=("action_reward",)), make_ring(), updates=4, checkpoint=path)
     with pytest.raises(ValueError, match="built otherwise"):
         pretrain(make_extractor(latent_dim=5), make_ring(), updates=4, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
@@ -205,6 +227,8 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         ({"dynamics_weight": -1}, "dynamics_weight=-1"),
         ({"auxiliary_weight": {"q": 1.0}}, "does not name each auxiliary task"),
         ({"max_grad_norm": 0}, "max_grad_norm=0"),
+        ({"max_grad_norm": "a"}, "max_grad_norm='a'"),
+        ({"discount": 7}, "discount=7 is not a number in"),
         ({"stop_at": 0.9}, "stop_at=0.9 needs a measure"),
     ],
 )
@@ -222,6 +246,18 @@ def test_what_cannot_be_pretrained_is_refused():
     continuous = JEPAExtractor(SPACE, spaces.Box(-1, 1, (2,)), encoder="mlp", auxiliary=("q",))
     with pytest.raises(ValueError, match="'q' needs the actions of a policy"):
         pretrain(continuous, make_ring(), updates=5)
+    unlabelled = [episode._replace(labels=np.full(5, np.nan)) for episode in episodes()]
+    with pytest.raises(ValueError, match="'label' learns a label, and the transitions have none"):
+        pretrain(make_extractor(auxiliary=("label",)), TransitionRing.from_episodes(unlabelled, seed=0), updates=5)
+
+
+def test_numpy_numbers_are_saved_as_numbers(tmp_path):
+    """ "A training that was cut off goes on": also one whose settings and measure are NumPy's numbers."""
+    options = {"updates": np.int64(4), "learning_rate": np.float64(1e-3), "auxiliary_weight": np.float32(5)}
+    options |= {"measure": lambda extractor: np.mean([0.25, 0.75]), "checkpoint": tmp_path / "c.pt"}
+    (record,) = pretrain(make_extractor(), make_ring(), **options)
+    assert record["measure"] == 0.5
+    assert pretrain(make_extractor(), make_ring(), **options) == [record]
 
 
 def test_progress_bar(capsys):

@@ -132,9 +132,34 @@ def test_a_new_stretch_breaks_the_old():
 
 
 def test_empty_ring():
-    """Drawing from an empty ring is an error."""
+    """Drawing from an empty ring is an error, also where stretches were begun and nothing was done."""
+    ring = make()
     with pytest.raises(ValueError, match="no transition"):
-        make().sample(1)
+        ring.sample(1)
+    ring.begin(frames(0), NO_LABEL)
+    ring.begin(frames(1), NO_LABEL)
+    assert not ring
+    with pytest.raises(ValueError, match="no transition"):
+        ring.sample(1)
+
+
+def test_an_interrupt_leaves_no_false_transition(monkeypatch):
+    """ "Nothing is lost when something fails": no transition leads to a frame that was never written."""
+    ring = make()
+    fill(ring, [3])
+    append = ring._append
+
+    def interrupted(*arguments):
+        append(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ring, "_append", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fill(ring, [3])
+    monkeypatch.undo()
+    fill(ring, [3])
+    for stretch in ring.newest(50).observations.reshape(-1, 2).astype(int):
+        assert stretch[1] == stretch[0] + 1
 
 
 def test_capacity_too_small():

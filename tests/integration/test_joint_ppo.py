@@ -4,13 +4,16 @@ import copy
 import gc
 import weakref
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.wrappers import TimeLimit
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
 
-from jepa_extractor import JEPACallback
+from jepa_extractor import JEPACallback, jepa_policy_kwargs
+from jepa_extractor.meter import Meter
 
 UNCLIPPED = 1e9
 
@@ -203,6 +206,64 @@ def test_logs(make_ppo):
     assert 0.2 < seen["jepa/label_accuracy"] <= 1  # five counts; an untrained encoder tells none from some
 
 
+def test_gradients_are_measured_at_every_eighth_update(make_ppo, monkeypatch):
+    """ "At every eighth update": of every second step too, and over many short trainings."""
+    seen = []
+    monkeypatch.setattr(Meter, "add_rarely", lambda *_, **values: seen.append(sorted(values)))
+    model, callback = make_ppo(n_steps=16, n_epochs=1), JEPACallback(every=2)
+    for _ in range(33):
+        model.learn(64, callback=callback, reset_num_timesteps=False)
+    assert callback.updates == 16
+    assert seen == [["policy_grad_norm", "policy_grad_norm_clipped"]] * 2
+
+
+class Labelled(gym.Wrapper):
+    """Tells its step only when the episode ends."""
+
+    def step(self, action):
+        observation, reward, terminated, truncated, _ = self.env.step(action)
+        return observation, reward, terminated, truncated, {"goal": 1.0} if terminated or truncated else {}
+
+
+def test_a_label_may_be_rare():
+    """ "Missing ones do not count": a label that only the end of a long episode has does not end a training."""
+    env = Labelled(gym.make("CartPole-v1", max_episode_steps=600))
+    kwargs = jepa_policy_kwargs(env.action_space, encoder="mlp", latent_dim=4, auxiliary=("label",))
+    model = PPO("MlpPolicy", TimeLimit(env, 600), n_steps=64, batch_size=8, policy_kwargs=kwargs, seed=0, device="cpu")
+    callback = JEPACallback(label="goal", every=2)
+    model.learn(192, callback=callback)
+    assert callback.updates > 64
+
+
+@pytest.mark.parametrize("value", ["three", [1.0, 2.0]])
+def test_a_label_that_is_no_number(make_ppo, value):
+    """Errors come early and name the argument, its value and the mend."""
+    model = make_ppo()
+    for env in model.get_env().unwrapped.envs:
+        env.unwrapped._info = lambda is_success: {"kind": value}
+    with pytest.raises(ValueError, match=r"label='kind' is .* in info: name a key whose value is a number"):
+        model.learn(64, callback=JEPACallback(label="kind"))
+
+
+def test_two_callbacks(make_ppo):
+    """Nothing is skipped in silence: of two callbacks for the same encoder, one would do nothing."""
+    with pytest.raises(ValueError, match="two JEPACallbacks"):
+        make_ppo().learn(64, callback=[JEPACallback(), JEPACallback()])
+
+
+def test_a_callback_that_is_called_now_and_then(make_ppo):
+    """Nothing is skipped in silence: a callback that misses steps would record transitions that never were."""
+    with pytest.raises(RuntimeError, match=r"called at step 0, and then at 8.*learn\(\) itself"):
+        make_ppo().learn(64, callback=EveryNTimesteps(8, JEPACallback()))
+
+
+def test_another_action_space(make_ppo):
+    """Errors come early and name the argument, its value and the mend."""
+    model = make_ppo(policy_kwargs=jepa_policy_kwargs(gym.spaces.Discrete(9), latent_dim=16))
+    with pytest.raises(ValueError, match=r"action_space=Discrete\(9\).*the model acts in Discrete\(2\)"):
+        model.learn(64, callback=JEPACallback())
+
+
 def test_unknown_label(make_ppo):
     """A label that info does not hold is an error that names it."""
     with pytest.raises(ValueError, match="label='weight' is not in info"):
@@ -252,6 +313,26 @@ def test_non_finite_loss_stops_training(make_ppo, tmp_path, given_folder):
         assert all(value.isfinite().all() for value in good.policy.state_dict().values())
         assert largest_difference(parameters(good), parameters(model)) == 0.0
         assert good.num_timesteps == 512
+
+
+def test_a_non_finite_loss_is_told_on_a_full_disk_too(make_ppo, tmp_path, monkeypatch):
+    """Where the last good model cannot be saved either, the error is still the loss's."""
+    model = make_ppo()
+    callback = JEPACallback(checkpoint_dir=tmp_path)
+
+    class Poison(BaseCallback):
+        def _on_step(self):
+            if self.num_timesteps == 64:
+                callback.ring._rewards[:] = np.nan
+                monkeypatch.setattr(model, "save", full)
+            return True
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(FloatingPointError, match="reward_loss is nan"):
+        model.learn(256, callback=[callback, Poison()])
+    assert (tmp_path / "last_good.zip").exists()
 
 
 def test_last_good_model_survives_broken_parameters(make_ppo, tmp_path):

@@ -8,7 +8,7 @@ import torch
 from algorithms import largest_difference, make_model, parameters
 from stable_baselines3.common.callbacks import BaseCallback
 
-from jepa_extractor import JEPACallback
+from jepa_extractor import JEPACallback, load_pretrained
 
 ARGUMENTS = {
     "PPO": {"n_steps": 50, "batch_size": 50, "n_epochs": 1},
@@ -93,6 +93,32 @@ def test_the_state_comes_back(tmp_path):
     assert stored == {"updates": callback.updates, "transitions": len(callback.ring)}
 
 
+def test_a_callback_that_went_on_can_go_back(tmp_path):
+    """`JEPACallback().load(path)` brings the transitions back, also to the callback that saved them."""
+    model = make_model("PPO")
+    callback = JEPACallback()
+    model.learn(32, callback=callback)
+    callback.save(tmp_path / "jepa.pt")
+    saved = callback.ring.state()["_frames"].tobytes(), callback.ring.state()["rng"], len(callback.ring)
+    model.learn(320, callback=callback)
+    callback.load(tmp_path / "jepa.pt")
+    callback.init_callback(model)
+    callback._fill_ring()
+    state = callback.ring.state()
+    assert (state["rng"], len(callback.ring)) == saved[1:]
+
+
+def test_a_callback_begins_anew_with_another_model():
+    """Counters and means belong to the model: nothing of one is logged for the next."""
+    callback = JEPACallback()
+    make_model("PPO").learn(32, callback=callback)
+    updates = callback.updates
+    model = make_model("PPO", auxiliary=("q",))
+    model.learn(32, callback=callback)
+    assert callback.updates == updates
+    assert "jepa/reward_loss" not in model.logger.name_to_value
+
+
 def test_missing_file(tmp_path):
     """A missing file is a clear error."""
     with pytest.raises(FileNotFoundError, match=r"no saved state at .*jepa\.pt"):
@@ -128,6 +154,8 @@ def test_state_of_another_callback(tmp_path):
     callback.save(tmp_path / "jepa.pt")
     with pytest.raises(ValueError, match=r"mode='joint'.*mode='alternating'"):
         JEPACallback(mode="alternating").load(tmp_path / "jepa.pt")
+    with pytest.raises(ValueError, match=r"jepa\.pt holds a state of a JEPACallback, not a pretraining"):
+        load_pretrained(model, tmp_path / "jepa.pt")
     with pytest.raises(ValueError, match="buffer_size must be the same"):
         model.learn(32, callback=JEPACallback(buffer_size=100).load(tmp_path / "jepa.pt"))
 

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 
+import numpy as np
 import pytest
 from studies import in_process, mishap, note, notes, square
 
@@ -98,6 +99,17 @@ def test_a_failed_run_is_listed_and_tried_again(tmp_path, capsys):
     assert study.results["error"] == {0: {"value": "error"}}
     assert study.results["good"] == {0: {"value": 9}}
     assert not list(tmp_path.rglob("error.txt"))
+
+
+def test_numpy_numbers_in_reports_and_results(tmp_path):
+    """ "Nothing is lost": a run that reports and returns NumPy's numbers has not worked in vain."""
+
+    def measured(configuration, seed, folder, report):
+        report(np.int64(1), np.int64(2), "halfway")
+        return {"mean": np.float32(0.5), "count": np.int64(3)}
+
+    study = run_study(square, {"one": {}}, [np.int64(0)], tmp_path, lambda _, runs: in_process(measured, runs))
+    assert (study.failures, study.results) == ({}, {"one": {0: {"mean": 0.5, "count": 3}}})
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the disk that is always full is Linux's")
