@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+SHORT := runs/benchmarks/short
 
 .PHONY: demo paper test slow check format bench clean
 
@@ -28,11 +29,12 @@ format: $(INSTALLED)  ## bring the code into its form
 	$(BIN)/ruff check --fix .
 
 bench: $(INSTALLED)  ## a short version of all measurements, in ten minutes; benchmarks/RESULTS.md has the long one
-	$(BIN)/python benchmarks/environment.py --seconds 0.3 --repetitions 5
-	$(BIN)/python benchmarks/overhead.py --repetitions 3
-	$(BIN)/python benchmarks/bisimulation.py --sizes 10000 100000 --repetitions 1 --limit 3
-	$(BIN)/python benchmarks/sample_efficiency.py --tasks default --algorithms PPO --competitors nature plain joint replay \
-		--seeds 0 1 --runs runs/short_sample_efficiency
+	$(BIN)/python benchmarks/environment.py --seconds 0.3 --repetitions 5 --out $(SHORT)/environment.json
+	$(BIN)/python benchmarks/overhead.py --repetitions 3 --out $(SHORT)/overhead.json
+	$(BIN)/python benchmarks/bisimulation.py --sizes 10000 100000 --repetitions 1 --limit 3 \
+		--out $(SHORT)/bisimulation.json
+	$(BIN)/python benchmarks/sample_efficiency.py --tasks default --algorithms PPO --competitors nature plain more_updates \
+		joint --seeds 0 1 --runs runs/short_sample_efficiency --out $(SHORT)/sample_efficiency.json
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from results import add_out, environment_facts, markdown_table, write_json
+from results import add_out, at_least, environment_facts, markdown_table, positive, write_json
 
 from counting_env import count_mdp
 
@@ -298,10 +298,12 @@ def main() -> None:
     """Measure, print, draw and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sizes = [10**4, 10**5, 10**6, 10**7]
-    parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="states, of the growth (default: to 10^7)")
-    parser.add_argument("--repetitions", type=int, default=3, help="of each measurement (default: 3)")
     parser.add_argument(
-        "--limit", type=float, default=60, help="seconds a contender may take, with building (default: 60)"
+        "--sizes", type=at_least(2), nargs="+", default=sizes, help="states, of the growth (default: to 10^7)"
+    )
+    parser.add_argument("--repetitions", type=at_least(1), default=3, help="of each measurement (default: 3)")
+    parser.add_argument(
+        "--limit", type=positive, default=60, help="seconds a contender may take, with building (default: 60)"
     )
     add_out(parser)
     arguments = parser.parse_args()

@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from matplotlib.figure import Figure
-from results import add_out, environment_facts, markdown_table, write_json
+from results import add_out, at_least, environment_facts, markdown_table, positive, write_json
 
 from counting_env import CountingVectorEnv
 
@@ -86,8 +86,9 @@ def environments(seed: int) -> dict[str, Contender]:
     contenders = {
         CARTPOLE: single(gym.make("CartPole-v1"), seed),
         "CountingEnv-v0, gym.make": single(make(), seed),
-        "SyncVectorEnv, 8": batch(gym.vector.SyncVectorEnv([make] * 8), seed),
-        "AsyncVectorEnv, 8": batch(gym.vector.AsyncVectorEnv([make] * 8, context="spawn"), seed),
+        # without copies, like the batches that they are compared with
+        "SyncVectorEnv, 8": batch(gym.vector.SyncVectorEnv([make] * 8, copy=False), seed),
+        "AsyncVectorEnv, 8": batch(gym.vector.AsyncVectorEnv([make] * 8, copy=False, context="spawn"), seed),
     }
     for n in SIZES:
         contenders[f"fill, {n}"] = fill(n)
@@ -210,7 +211,7 @@ def tables(measured: dict[str, list[float]], shares: dict[str, float]) -> str:
         "",
         markdown_table(["goal", "at least", "measured", ""], goals),
         "",
-        *(f"Share of {name} spent in the environment: {share:.1%}" for name, share in shares.items()),
+        *(f"- Share of {name} spent in the environment: {share:.1%}" for name, share in shares.items()),
     ]
     return "\n".join(lines)
 
@@ -232,9 +233,13 @@ def plot(measured: dict[str, list[float]], path: Path) -> None:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=1.0, help="time for each contender (default: %(default)s)")
-    parser.add_argument("--repetitions", type=int, default=10, help="turns for each contender (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of environments and actions (default: %(default)s)")
+    parser.add_argument("--seconds", type=positive, default=1.0, help="time for each contender (default: %(default)s)")
+    parser.add_argument(
+        "--repetitions", type=at_least(1), default=10, help="turns for each contender (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=at_least(0), default=0, help="seed of environments and actions (default: %(default)s)"
+    )
     add_out(parser)
     arguments = parser.parse_args()
 

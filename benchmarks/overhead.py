@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from results import add_out, environment_facts, markdown_table, write_json
+from results import add_out, at_least, environment_facts, markdown_table, write_json
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
@@ -70,7 +70,7 @@ def tables(figures: Mapping[str, Sequence[Sequence[float]]]) -> str:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=7, help="measurements of each training (default: 7)")
+    parser.add_argument("--repetitions", type=at_least(1), default=7, help="measurements of each training (default: 7)")
     add_out(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -6,18 +6,36 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("gymnasium", "numba", "numpy", "scipy", "stable-baselines3", "torch")
+PACKAGES = ("automata-lib", "bispy", "gymnasium", "minigrid", "numba", "numpy", "scipy", "stable-baselines3", "torch")
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
     """Add ``--out``: the JSON file, named after the script unless told otherwise."""
     default = Path("runs/benchmarks") / Path(sys.argv[0]).with_suffix(".json").name
     parser.add_argument("--out", default=default, help=f"JSON file to write (default: {default})")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return a type of command line arguments: integers of at least ``least``."""
+
+    def integer(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return int(text)
+
+    return integer
+
+
+def positive(text: str) -> float:
+    """Return a command line argument that is a number above 0."""
+    if not float(text) > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return float(text)
 
 
 def environment_facts() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """How many environment steps, and how long, until a policy succeeds in 95% of unseen episodes?
 
+    pip install --no-deps minigrid
     python benchmarks/sample_efficiency.py                                        # everything, five seeds: hours
     python benchmarks/sample_efficiency.py --tasks default --algorithms PPO --competitors nature plain joint --seeds 0
 
@@ -13,9 +14,9 @@ from typing import Any
 
 from learning.cases import ALGORITHMS, COMPETITORS, TASKS
 from learning.figure import draw_curves
-from learning.run import run
+from learning.run import RANDOM_STEPS, run
 from learning.summary import tables
-from results import add_out, environment_facts, write_json
+from results import add_out, at_least, environment_facts, write_json
 
 from jepa_extractor.study import add_executor_arguments, chosen_executor, require_room, run_study
 
@@ -27,13 +28,19 @@ def parse_arguments() -> argparse.Namespace:
         parser.add_argument(
             f"--{name}", nargs="+", choices=list(choices), default=list(choices), help="default: all of them"
         )
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)), help="seeds (default: 0 1 2 3 4)")
-    parser.add_argument("--steps", type=int, help="environment steps at most (default: the task's own budget)")
+    parser.add_argument(
+        "--seeds", nargs="+", type=at_least(0), default=list(range(5)), help="seeds (default: 0 1 2 3 4)"
+    )
+    parser.add_argument("--steps", type=at_least(1), help="environment steps at most (default: the task's own budget)")
     parser.add_argument("--runs", type=Path, default=Path("runs/sample_efficiency"), help="folder of the runs")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads of each run (default: 1)")
+    parser.add_argument("--threads", type=at_least(1), default=1, help="torch threads of each run (default: 1)")
     add_executor_arguments(parser)
     add_out(parser)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    pretrained = any(COMPETITORS[name].pretrained for name in arguments.competitors)
+    if arguments.steps is not None and pretrained and arguments.steps <= RANDOM_STEPS:
+        parser.error(f"--steps {arguments.steps}: pretraining alone takes {RANDOM_STEPS} steps; give more")
+    return arguments
 
 
 def main() -> None:
@@ -53,7 +60,7 @@ def main() -> None:
         if algorithm in TASKS[task].budgets
     }
     try:
-        for task in arguments.tasks:
+        for task in {configuration["task"] for configuration in configurations.values()}:
             TASKS[task].require_installed()
         require_room(Path(arguments.out).parent)
         study = run_study(run, configurations, arguments.seeds, arguments.runs, chosen_executor(arguments))

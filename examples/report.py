@@ -40,7 +40,11 @@ def parse_arguments(description: str, steps: int, out: str) -> argparse.Namespac
     if arguments.steps < 1 or arguments.threads < 1 or arguments.seed < 0:
         parser.error("--steps and --threads take a positive integer, --seed one of at least 0")
     torch.set_num_threads(arguments.threads)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.device(arguments.device)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except (RuntimeError, OSError) as error:
+        parser.error(f"--device {arguments.device} --out {arguments.out}: {error}")
     return arguments
 
 
