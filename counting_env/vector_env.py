@@ -130,6 +130,7 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
         Raises:
             TypeError: ``reset_mask`` is not a bool array.
             ValueError: ``reset_mask``, ``seed`` or a start option does not fit; nothing has been reset then.
+            gymnasium.error.Error: a seed is not an integer of at least 0; nothing has been reset then either.
         """
         settings = dict(options or {})
         partial = "reset_mask" in settings
@@ -401,14 +402,12 @@ def _check_positive(name: str, value: object) -> None:
 
 
 def _parse_seeds(seed: int | Sequence[int | None], num_envs: int) -> list[int | None]:
-    """Return the seed of each environment, as Python's integers."""
-    seeds: list[Any] = [seed + i for i in range(num_envs)] if isinstance(seed, int | np.integer) else list(seed)
-    if len(seeds) != num_envs:
-        raise ValueError(f"seed holds {len(seeds)} seeds: give one for each of the {num_envs} environments")
-    for one in seeds:
-        if one is not None and (not isinstance(one, int | np.integer) or one < 0):
-            raise ValueError(f"seed={one!r} is not an integer of at least 0")
-    return [None if one is None else int(one) for one in seeds]
+    """Return the seed of each environment, in Python's own integers."""
+    if isinstance(seed, int | np.integer):
+        return [int(seed) + i for i in range(num_envs)]
+    if not isinstance(seed, Sequence | np.ndarray) or len(seed) != num_envs:
+        raise ValueError(f"seed={seed!r} is neither an integer nor one seed for each of the {num_envs} environments")
+    return [int(one) if isinstance(one, np.integer) else one for one in seed]
 
 
 def _parse_mode(mode: AutoresetMode | str) -> AutoresetMode:

@@ -9,6 +9,8 @@ from scipy import sparse
 
 from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, probabilistic_bisimulation
 
+SPREAD = np.array([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5], [0, 0, 1, 0], [0, 0, 0, 1]])
+
 
 def as_sparse(transitions):
     return [sparse.csr_array(np.array(rows, float)) for rows in transitions]
@@ -218,7 +220,22 @@ def test_metric_without_pot_says_what_to_install(monkeypatch):
     """The error names the extra."""
     monkeypatch.setitem(sys.modules, "ot", None)
     with pytest.raises(ImportError, match=r'pip install "counting-jepa\[metric\]"'):
-        bisimulation_metric([np.eye(2)], [0, 1])
+        bisimulation_metric([SPREAD], [0, 1, 2, 3])
+
+
+def test_metric_without_pot_where_nothing_is_random(monkeypatch):
+    """Where each action leads to one state there is nothing to transport: the audit needs no extra."""
+    monkeypatch.setitem(sys.modules, "ot", None)
+    assert bisimulation_metric([np.eye(2)], [0, 1])[0, 1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_metric_of_huge_and_tiny_values(scale):
+    """ "In the unit of values": whatever that is."""
+    metric = bisimulation_metric([np.eye(2)], [0, scale], tolerance=1e-6 * scale)
+    assert metric[0, 1] / scale == pytest.approx(1)
+    with pytest.raises(ValueError, match="differ by more than a float can hold"):
+        bisimulation_metric([np.eye(2)], [-1e308, 1e308])
 
 
 def test_bad_probability_tolerance_is_named():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
+from gymnasium.wrappers.vector import NormalizeObservation, RecordEpisodeStatistics, TransformReward
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor
@@ -86,6 +87,47 @@ def test_cartpole(vectorization, mode):
     ours = GymnasiumVecEnv(vector_env)
     assert_steps_equal(ours, dummy("CartPole-v1", 3, max_episode_steps=20), 120)
     ours.close()
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_wrappers_that_keep_nothing(mode):
+    """Under wrappers without a memory the transitions are still exactly those of DummyVecEnv."""
+    vector_env = CountingVectorEnv(3, autoreset_mode=mode)
+    ours = GymnasiumVecEnv(TransformReward(vector_env, lambda rewards: 2 * rewards))
+    theirs = DummyVecEnv([lambda: gym.wrappers.TransformReward(gym.make("CountingEnv-v0"), lambda r: 2 * r)] * 3)
+    assert_steps_equal(ours, theirs, 30)
+
+
+def test_a_wrapper_with_a_memory_is_not_reset_in_part():
+    """A partial reset would be refused (NormalizeObservation) or forget what runs: each episode rests for a step."""
+    for make in (NormalizeObservation, RecordEpisodeStatistics):
+        env = GymnasiumVecEnv(make(gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="sync")))
+        env.seed(0)
+        env.reset()
+        lengths, length = [], np.zeros(3, int)
+        for _ in range(100):
+            _, _, dones, infos = env.step(np.ones(3, int))
+            length += 1
+            for i in np.flatnonzero(dones):
+                lengths.append(length[i])
+                if make is RecordEpisodeStatistics:
+                    assert infos[i]["episode"]["l"] == length[i] - 1
+                length[i] = 0
+        assert len(lengths) > 20
+
+
+def test_statistics_of_a_wrapper_reach_the_end_of_the_episode():
+    """In mode SAME_STEP the statistics belong to the episode that ended, and stand in the info of its end."""
+    env = GymnasiumVecEnv(RecordEpisodeStatistics(CountingVectorEnv(3, autoreset_mode=AutoresetMode.SAME_STEP)))
+    env.reset()
+    length, ends = np.zeros(3, int), 0
+    for _ in range(20):
+        _, _, dones, infos = env.step(np.ones(3, int))
+        length += 1
+        for i in np.flatnonzero(dones):
+            assert infos[i]["episode"]["l"] == length[i]
+            length[i], ends = 0, ends + 1
+    assert ends > 10
 
 
 @pytest.mark.parametrize("limit", [12, 500])

@@ -14,7 +14,7 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 import counting_env
-from counting_env import CountingVectorEnv
+from counting_env import CountingEnv, CountingVectorEnv
 
 VARIANTS = [
     {},
@@ -187,6 +187,45 @@ def test_without_copy_the_arrays_stay_the_same():
         first[:] = 7
 
 
+def test_without_copy_infos_are_read_only():
+    """ "Observations and infos are then read-only": masks and names too, of partial resets too."""
+    env = CountingVectorEnv(2, copy=False)
+    _, info = env.reset(seed=0)
+    _, partial = env.reset(options={"reset_mask": np.array([True, False])})
+    for array in (*info.values(), *partial.values()):
+        assert not array.flags.writeable
+
+
+def test_an_ignored_action_may_be_anything():
+    """ "The next step ignores its action": as in SyncVectorEnv, also one that would be wrong."""
+    for continuous, wrong in ((False, -1), (True, np.nan)):
+        env = CountingVectorEnv(2, continuous=continuous, max_episode_steps=1)
+        env.reset(seed=0)
+        good = draw_actions(env, 1)[0]
+        env.step(good)
+        env.step(np.full_like(good, wrong))  # both episodes are over
+        with pytest.raises(InvalidAction):
+            env.step(np.full_like(good, wrong))
+
+
+def test_any_number_type_is_welcome():
+    """As in the single environment: float64 and whole numbers, each with the sign it has."""
+    for given in (np.array([[1.0], [-1e-60]]), np.array([[1], [-1]])):
+        env, singles = CountingVectorEnv(2, continuous=True), [CountingEnv(continuous=True) for _ in range(2)]
+        env.reset(seed=0)
+        counts = env.step(given)[4]["count"]
+        for i, single in enumerate(singles):
+            single.reset(seed=i)
+            assert single.step(given[i])[4]["count"] == counts[i]
+
+
+def test_seeds_of_numpy():
+    """Seeds may be NumPy's integers, one or many."""
+    expected = CountingVectorEnv(3).reset(seed=[3, 4, 5])
+    assert_same(CountingVectorEnv(3).reset(seed=np.int64(3)), expected)
+    assert_same(CountingVectorEnv(3).reset(seed=np.arange(3, 6)), expected)
+
+
 @pytest.mark.parametrize(
     ("mode", "threads", "appearance"),
     [
@@ -302,7 +341,8 @@ BAD_ACTIONS = [
     (False, np.array([2**63, 0, 1], np.uint64), r"actions\[0\]"),
     (False, None, "actions=None"),
     (True, np.zeros(3, np.float32), "shape"),
-    (True, np.zeros((3, 1)), "dtype"),
+    (True, np.zeros((3, 1), bool), "dtype"),
+    (True, np.array([[0], [0], [1 + 1e-12]]), r"actions\[2\]"),
     (True, np.array([[0], [np.nan], [0]], np.float32), r"actions\[1\]"),
     (True, np.array([[0], [0], [1.5]], np.float32), r"actions\[2\]"),
 ]
@@ -328,6 +368,7 @@ BAD_RESETS = [
     ({"options": {"count": 9}}, ValueError, "count=9"),
     ({"options": {"place": 1}}, ValueError, "place"),
     ({"seed": [1, 2]}, ValueError, "3 environments"),
+    ({"seed": 1.5}, ValueError, "seed=1.5"),
     ({"seed": -1}, gym.error.Error, "-1"),
     ({"seed": [1, 2, -3]}, gym.error.Error, "-3"),
 ]

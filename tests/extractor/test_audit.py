@@ -95,6 +95,20 @@ def test_names_of_classes_are_kept():
     assert report.collapsed_pairs == [("beech", "cedar")]
 
 
+def test_names_that_are_objects():
+    """Also those of the vector environment's `info["shape"]`, an array of objects."""
+    report = collapse_audit(np.repeat([[0.0], [5.0]], 3, axis=0), np.repeat(np.array(["a", "b"], object), 3))
+    assert report.closest_pair == ("a", "b")
+
+
+def test_without_spread():
+    """Latents without spread are infinitely far apart; JSON has null for what is no number."""
+    report = collapse_audit(np.repeat(np.eye(3), 4, axis=0), np.repeat([0, 1, 2], 4))
+    assert report.closest_pair == (0, 1)
+    assert np.isinf(report.smallest_margin)
+    assert json.loads(report.to_json())["smallest_margin"] is None
+
+
 def test_json_and_table():
     """The report is printed as a table and as JSON, with the same numbers."""
     report = collapse_audit(latents_at([0, 1, 2, 3, 4, 5, 6, 6, 6]), CLASSES)
@@ -127,6 +141,8 @@ def test_picture(tmp_path):
         ([[0.0], [np.inf], [1], [2]], [0, 0, 1, 1], None, r"not finite in 1 rows \(1\)"),
         (np.zeros((4, 2)), [0, 0, 1], None, r"shape \(4, 2\) and classes \(3,\)"),
         (np.zeros(4), [0, 0, 1, 1], None, r"latents has shape \(4,\)"),
+        (np.zeros((4, 0)), [0, 0, 1, 1], None, r"latents has shape \(4, 0\)"),
+        (np.zeros((4, 2)), [0, 0, 1, np.nan], None, "classes is NaN in 1 rows"),
         (np.zeros((4, 2)), [3, 3, 3, 3], None, "classes holds 1 class"),
         (np.zeros((3, 2)), [0, 0, 7], None, "classes holds 7 only once"),
         (np.zeros((4, 2)), [0, 0, 1, 1], np.zeros((3, 3)), r"distances has shape \(3, 3\)"),

@@ -165,6 +165,9 @@ def test_command_line_in_a_process_of_its_own(tmp_path):
         (["model.zip", "--env", "NoSuchEnv-v0"], "NoSuchEnv"),
         (["model.zip", "--env", "CartPole-v1"], "the encoder takes"),
         (["model.zip", "--env", "CountingEnv-v0", "--classes-from", "number"], "label='number' is not in info"),
+        (["model.zip", "--env", "CountingEnv-v0", "--classes-from", "shape"], "name a key whose value is a number"),
+        (["model.zip", "--env", "CountingEnv-v0", "--observations", "0"], "observations=0"),
+        (["model.zip", "--env", "no_such_module:Env-v0"], "no_such_module"),
     ],
 )
 def test_what_cannot_be_audited_is_one_sentence(change, message, tmp_path, capsys, monkeypatch):
@@ -177,6 +180,26 @@ def test_what_cannot_be_audited_is_one_sentence(change, message, tmp_path, capsy
         main()
     assert exit_status.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_classes_are_the_numbers_in_info():
+    """ "Key of info, whose number is the class": whole or not, and however large."""
+    numbers = {0: 0.25, 1: 0.5, 2: 2.0**24, 3: 2.0**24 + 1}
+
+    class Numbered(gym.Wrapper):
+        def reset(self, **kwargs):
+            observation, info = self.env.reset(**kwargs)
+            return observation, {"kind": numbers[info["count"] % 4]}
+
+        def step(self, action):
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            return observation, reward, terminated, truncated, {"kind": numbers[info["count"] % 4]}
+
+    envs = gym.make_vec("CountingEnv-v0", 8, vectorization_mode="sync", wrappers=[Numbered])
+    extractor = make_extractor(envs, latent_dim=3)
+    assert list(audit_encoder(extractor, envs, "kind", observations=200).classes) == list(numbers.values())
+    with pytest.raises(ValueError, match="not always an integer"):
+        audit_encoder(extractor, envs, "kind", counting_env.count_mdp(), observations=200)
 
 
 def test_a_wrong_mdp_is_named():
