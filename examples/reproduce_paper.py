@@ -81,20 +81,18 @@ def main() -> None:
         "summary": {condition: {name: i._asdict() for name, i in of.items()} for condition, of in summary.items()},
         "results": results,
     }
-    replace_file(arguments.out / "table.md", lambda path: _write(path, table))
-    replace_file(arguments.out / "results.json", lambda path: _write(path, json.dumps(facts, indent=2) + "\n"))
+    replace_file(arguments.out / "table.md", lambda path: path.write_text(table))
+    replace_file(arguments.out / "results.json", lambda path: path.write_text(json.dumps(facts, indent=2) + "\n"))
+    written = ["table.md", "results.json"]
     if results:
+        written.append("figure.png")
         folders = {name: arguments.out / name / f"seed{min(by_seed)}" for name, by_seed in results.items()}
         draw_figure(folders, arguments.out / "figure.png")
-    print(f"{table}\n{seconds:.0f} s; in {arguments.out}: table.md, results.json, figure.png, a folder for each run")
+    print(f"{table}\n{seconds:.0f} s; in {arguments.out}: {', '.join(written)}, a folder for each run")
     for (name, seed), error in study.failures.items():
         print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
     if study.failures:
         raise SystemExit("some runs failed: the same command tries them again")
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
 
 
 if __name__ == "__main__":

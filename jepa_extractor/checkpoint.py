@@ -61,7 +61,7 @@ def _map_leaves(change: Callable[[Any], Any], tree: Any) -> Any:
     return change(tree)
 
 
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a new file, then move it to ``path``.
 
     Whatever interrupts this (a signal, a full disk), ``path`` holds the old file or the new one, whole.

@@ -47,7 +47,7 @@ def main() -> None:
         if arguments.out is not None:
             from jepa_extractor.audit.picture import plot_audit  # needs matplotlib, of the extra "examples"
 
-            replace_file(arguments.out / "audit.json", lambda path: _write(path, report.to_json()))
+            replace_file(arguments.out / "audit.json", lambda path: path.write_text(report.to_json()))
             replace_file(arguments.out / "audit.png", lambda path: plot_audit(report, path))
             print(f"In {arguments.out}: audit.json, audit.png")
     except (ValueError, OSError, ImportError, gym.error.Error) as error:
@@ -75,10 +75,6 @@ def load_policy(path: Path) -> BasePolicy:
     policy: BasePolicy = policy_class(data["observation_space"], data["action_space"], lambda _: 0.0, **kwargs)
     policy.load_state_dict(cast(dict[str, Any], weights))
     return policy
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
 
 
 if __name__ == "__main__":
