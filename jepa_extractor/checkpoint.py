@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-FORMAT = "jepa_extractor state 1"
+FORMAT = "jepa_extractor state 2"
 
 
 def save_model(model: BaseAlgorithm, path: Path) -> None:
@@ -21,9 +21,15 @@ def save_state(state: dict[str, Any], path: Path, kind: str) -> None:
     """Save a dict of arrays, tensors and plain values at ``path``, in one move: see ``replace_file``.
 
     ``kind`` says what it is the state of, and must be asked for again.
+
+    Raises:
+        OSError: ``path`` cannot be written, or its disk is full.
     """
     content = {"format": FORMAT, "kind": kind, **_map_leaves(_without_numpy, state)}
-    replace_file(path, lambda unfinished: torch.save(content, unfinished))
+    try:
+        replace_file(path, lambda unfinished: torch.save(content, unfinished))
+    except RuntimeError as error:  # so torch tells of a disk that is full
+        raise OSError(f"{path} cannot be written: make room, or give another ({error})") from error
 
 
 def load_state(path: Path, kind: str) -> dict[str, Any]:

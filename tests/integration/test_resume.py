@@ -1,5 +1,6 @@
 """Training in two parts, with save and load between them, against training without a break."""
 
+import os
 import random
 
 import numpy as np
@@ -158,6 +159,18 @@ def test_state_of_another_callback(tmp_path):
         load_pretrained(model, tmp_path / "jepa.pt")
     with pytest.raises(ValueError, match="buffer_size must be the same"):
         model.learn(32, callback=JEPACallback(buffer_size=100).load(tmp_path / "jepa.pt"))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the disk that is always full is Linux's")
+def test_a_disk_that_is_really_full(tmp_path):
+    """Out of disk is an `OSError` that names the file, whatever torch makes of it."""
+    model = make_model("PPO")
+    callback = JEPACallback()
+    model.learn(32, callback=callback)
+    (tmp_path / ".jepa.unfinished.pt").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"jepa.*(make room|No space left)"):
+        callback.save(tmp_path / "jepa.pt")
+    assert not list(tmp_path.iterdir())
 
 
 def test_full_disk_leaves_the_last_state(tmp_path, monkeypatch):
