@@ -8,14 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
-from gymnasium.wrappers.vector import (
-    TransformAction,
-    TransformObservation,
-    TransformReward,
-    VectorizeTransformAction,
-    VectorizeTransformObservation,
-    VectorizeTransformReward,
-)
+from gymnasium.wrappers import vector as wrappers
 from numpy.typing import NDArray
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
@@ -24,12 +17,12 @@ from counting_env.vector_env import CountingVectorEnv
 
 Mask = NDArray[np.bool_]
 _STATELESS = (
-    TransformAction,
-    TransformObservation,
-    TransformReward,
-    VectorizeTransformAction,
-    VectorizeTransformObservation,
-    VectorizeTransformReward,
+    wrappers.TransformAction,
+    wrappers.TransformObservation,
+    wrappers.TransformReward,
+    wrappers.VectorizeTransformAction,
+    wrappers.VectorizeTransformObservation,
+    wrappers.VectorizeTransformReward,
 )
 
 
