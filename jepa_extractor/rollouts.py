@@ -1,6 +1,6 @@
 """Episodes of a Gymnasium vector environment under random actions: data without any policy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,9 +131,17 @@ def _labels(infos: dict[str, Any], label: str | None, count: int) -> NDArray[np.
     """Return ``info[label]`` of each environment, (n,), NaN where it is missing."""
     if label is None or label not in infos:
         return np.full(count, np.nan)
-    values = np.asarray(infos[label])
     known = infos.get(f"_{label}", np.ones(count, np.bool_))
+    return label_numbers(label, [value if held else np.nan for value, held in zip(infos[label], known, strict=True)])
+
+
+def label_numbers(label: str | None, values: Sequence[Any]) -> NDArray[np.float64]:
+    """Return ``values`` (n,), what each ``info`` has under the key ``label``, as numbers.
+
+    Raises:
+        ValueError: one is no single number.
+    """
     try:
-        return np.where(known, values, np.nan).astype(np.float64).reshape(count)
+        return np.array(values, np.float64).reshape(len(values))
     except (TypeError, ValueError) as error:
         raise ValueError(f"label={label!r} is {values[0]!r} in info: name a key whose value is a number") from error

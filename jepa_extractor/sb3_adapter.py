@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch.optim import Optimizer
 
 from jepa_extractor.extractor import JEPAExtractor
+from jepa_extractor.rollouts import label_numbers
 
 
 class Trained(NamedTuple):
@@ -214,7 +215,4 @@ def _original(
 
 def _labels(infos: list[dict[str, Any]], label: str | None) -> NDArray[np.float32]:
     values = [np.nan if label is None else info.get(label, np.nan) for info in infos]
-    try:
-        return np.array(values, np.float32).reshape(len(infos))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"label={label!r} is {values[0]!r} in info: name a key whose value is a number") from error
+    return label_numbers(label, values).astype(np.float32)

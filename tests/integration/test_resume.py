@@ -100,13 +100,12 @@ def test_a_callback_that_went_on_can_go_back(tmp_path):
     callback = JEPACallback()
     model.learn(32, callback=callback)
     callback.save(tmp_path / "jepa.pt")
-    saved = callback.ring.state()["_frames"].tobytes(), callback.ring.state()["rng"], len(callback.ring)
+    saved = callback.ring.state()["rng"], len(callback.ring)
     model.learn(320, callback=callback)
     callback.load(tmp_path / "jepa.pt")
     callback.init_callback(model)
     callback._fill_ring()
-    state = callback.ring.state()
-    assert (state["rng"], len(callback.ring)) == saved[1:]
+    assert (callback.ring.state()["rng"], len(callback.ring)) == saved
 
 
 def test_a_callback_begins_anew_with_another_model():
