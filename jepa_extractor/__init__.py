@@ -2,30 +2,71 @@
 
 ``JEPAExtractor`` is a features extractor that holds a JEPA; ``JEPACallback`` trains it with latent
 dynamics and auxiliary tasks while an algorithm trains its policy. No algorithm is subclassed.
+
+Names are imported when they are first used (PEP 562), so that this import costs nothing.
 """
 
-from jepa_extractor.audit import AuditCallback as AuditCallback
-from jepa_extractor.audit import audit_encoder as audit_encoder
-from jepa_extractor.audit import collapse_audit as collapse_audit
-from jepa_extractor.auxiliary import AuxiliaryTask as AuxiliaryTask
-from jepa_extractor.bisimulation import EmpiricalBisimulation as EmpiricalBisimulation
-from jepa_extractor.bisimulation import largest_bisimulation as largest_bisimulation
-from jepa_extractor.callback import JEPACallback as JEPACallback
-from jepa_extractor.extractor import JEPAExtractor as JEPAExtractor
-from jepa_extractor.extractor import jepa_policy_kwargs as jepa_policy_kwargs
-from jepa_extractor.pretrain import load_pretrained as load_pretrained
-from jepa_extractor.pretrain import pretrain as pretrain
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "AuditCallback",
-    "AuxiliaryTask",
-    "EmpiricalBisimulation",
-    "JEPACallback",
-    "JEPAExtractor",
-    "audit_encoder",
-    "collapse_audit",
-    "jepa_policy_kwargs",
-    "largest_bisimulation",
-    "load_pretrained",
-    "pretrain",
-]
+if TYPE_CHECKING:
+    from jepa_extractor.audit import AuditCallback as AuditCallback
+    from jepa_extractor.audit import audit_encoder as audit_encoder
+    from jepa_extractor.audit import collapse_audit as collapse_audit
+    from jepa_extractor.batch import Batch as Batch
+    from jepa_extractor.batch import Latents as Latents
+    from jepa_extractor.batch import Step as Step
+    from jepa_extractor.bisimulation import EmpiricalBisimulation as EmpiricalBisimulation
+    from jepa_extractor.bisimulation import largest_bisimulation as largest_bisimulation
+    from jepa_extractor.heads import make_head as make_head
+    from jepa_extractor.losses import squared_error as squared_error
+    from jepa_extractor.pretraining import LabelAccuracy as LabelAccuracy
+    from jepa_extractor.pretraining import pretrain as pretrain
+    from jepa_extractor.replay import TransitionRing as TransitionRing
+    from jepa_extractor.rollouts import Episode as Episode
+    from jepa_extractor.rollouts import random_episodes as random_episodes
+    from jepa_extractor.sb3.callback import JEPACallback as JEPACallback
+    from jepa_extractor.sb3.extractor import JEPAExtractor as JEPAExtractor
+    from jepa_extractor.sb3.extractor import jepa_policy_kwargs as jepa_policy_kwargs
+    from jepa_extractor.sb3.pretrained import load_pretrained as load_pretrained
+    from jepa_extractor.sb3.schedules import Alternating as Alternating
+    from jepa_extractor.sb3.schedules import Joint as Joint
+    from jepa_extractor.spaces import policy_space as policy_space
+    from jepa_extractor.tasks import ActionRewardTask as ActionRewardTask
+    from jepa_extractor.tasks import AuxiliaryTask as AuxiliaryTask
+    from jepa_extractor.tasks import LabelTask as LabelTask
+    from jepa_extractor.tasks import QTask as QTask
+    from jepa_extractor.tasks import RandomTask as RandomTask
+    from jepa_extractor.tasks import RewardTask as RewardTask
+
+_ROOMS = {
+    "audit": ("AuditCallback", "audit_encoder", "collapse_audit"),
+    "batch": ("Batch", "Latents", "Step"),
+    "bisimulation": ("EmpiricalBisimulation", "largest_bisimulation"),
+    "heads": ("make_head",),
+    "losses": ("squared_error",),
+    "pretraining": ("LabelAccuracy", "pretrain"),
+    "replay": ("TransitionRing",),
+    "rollouts": ("Episode", "random_episodes"),
+    "sb3.callback": ("JEPACallback",),
+    "sb3.extractor": ("JEPAExtractor", "jepa_policy_kwargs"),
+    "sb3.pretrained": ("load_pretrained",),
+    "sb3.schedules": ("Alternating", "Joint"),
+    "spaces": ("policy_space",),
+    "tasks": ("ActionRewardTask", "AuxiliaryTask", "LabelTask", "QTask", "RandomTask", "RewardTask"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = sorted(_ROOM_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

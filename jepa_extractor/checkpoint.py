@@ -7,14 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
 
-FORMAT = "jepa_extractor state 2"
-
-
-def save_model(model: BaseAlgorithm, path: Path) -> None:
-    """Save ``model`` at ``path`` as Stable-Baselines3 does, in one move: see ``replace_file``."""
-    replace_file(path, model.save)
+FORMAT = "jepa_extractor state 3"
 
 
 def save_state(state: dict[str, Any], path: Path, kind: str) -> None:
@@ -43,7 +37,7 @@ def load_state(path: Path, kind: str) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no saved state at {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler stumbles over strange bytes in as many ways as there are bytes
+    except Exception as error:  # strange bytes make the unpickler raise anything
         raise ValueError(f"{path} is broken, or no state that this package saved") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path} is no state that this package saved")

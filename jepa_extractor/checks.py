@@ -1,11 +1,23 @@
 """Checks of arguments: an error at once that names the argument, its value and what would be right."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 Number = int | float | np.integer | np.floating
+
+
+def require_type(name: str, value: object, kind: type, mend: str) -> None:
+    """Raise ``ValueError`` unless ``value`` is an instance of ``kind``; ``mend`` says what to give."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}={value!r} is no {kind.__name__}: {mend}")
+
+
+def require_strings(name: str, value: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is a sequence of strings, and not one string."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"{name}={value!r} is no sequence of strings: give a tuple, as in ('count',)")
 
 
 def require_integer(name: str, value: object, least: int) -> None:

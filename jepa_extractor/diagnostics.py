@@ -2,8 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score, pairwise_distances_argmin
 
 
 def latent_std(latents: NDArray[np.floating]) -> float:
@@ -36,6 +34,8 @@ def nearest_centroid_accuracy(
     The class means come from ``latents`` (N, D) and ``labels`` (N,). Ties, as between collapsed classes, go
     to the lowest label. (scikit-learn's NearestCentroid refuses latents of zero variance: the very case to see.)
     """
+    from sklearn.metrics import pairwise_distances_argmin  # scikit-learn is loaded where it is needed
+
     names, members = np.unique(labels, return_inverse=True)
     centroids = np.stack([latents[members == i].mean(axis=0) for i in range(len(names))])
     return float(np.mean(names[pairwise_distances_argmin(held_out_latents, centroids)] == held_out_labels))
@@ -46,6 +46,9 @@ def kmeans_rand_index(latents: NDArray[np.floating], classes: NDArray[np.generic
 
     1 is perfect, 0 is chance. Latents with fewer distinct points than classes are as many clusters as points.
     """
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import adjusted_rand_score
+
     clusters = min(len(np.unique(classes)), len(np.unique(latents, axis=0)))
     found = KMeans(clusters, n_init=10, random_state=0).fit_predict(latents)
     return float(adjusted_rand_score(classes, found))

@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from jepa_extractor.slow import SlowCopy
+from jepa_extractor.batch import Tensors
+from jepa_extractor.ema import MovingAverage
 
 
 def make_head(in_features: int, out_features: int, hidden: int = 256) -> nn.Sequential:
@@ -34,8 +35,25 @@ class LatentTransition(nn.Module):
         return next_latents
 
 
+class SimNorm(nn.Module):
+    """Simplicial normalisation: a softmax over each group of 8 components (TD-MPC2, arXiv 2310.16828).
+
+    Args:
+        latent_dim: width D of a latent, a multiple of 8.
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        if latent_dim % 8:
+            raise ValueError(f"latent_dim={latent_dim} must be a multiple of 8 for normalization='simnorm'")
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Map latents (..., D) to latents in [0, 1] whose groups of 8 sum to 1."""
+        return latents.reshape(*latents.shape[:-1], -1, 8).softmax(-1).flatten(-2)
+
+
 class QHead(nn.Module):
-    """Action values, and those of a slowly following copy.
+    """Action values, and those of a moving average of the same network.
 
     Args:
         in_features: width of the input.
@@ -45,21 +63,21 @@ class QHead(nn.Module):
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.head = make_head(in_features, out_features)
-        self.slow = SlowCopy(self.head)
+        self.average = MovingAverage(self.head)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Map (..., in_features) to values (..., out_features)."""
         values: torch.Tensor = self.head(inputs)
         return values
 
-    def slow_values(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map (..., in_features) to the slow copy's values (..., out_features), without gradient."""
-        values: torch.Tensor = self.slow(self.head, inputs)
+    def target_values(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map (..., in_features) to the averaged network's values (..., out_features), without gradient."""
+        values: torch.Tensor = self.average(self.head, inputs)
         return values
 
-    def follow(self) -> None:
-        """Move the slow copy towards the head."""
-        self.slow.follow(self.head)
+    def update_target(self) -> None:
+        """Move the average towards the head."""
+        self.average.update(self.head)
 
 
 class RandomMapHead(nn.Module):
@@ -69,7 +87,7 @@ class RandomMapHead(nn.Module):
 
     Args:
         latent_dim: width D of a latent.
-        in_features: numbers in one observation, after flattening.
+        in_features: numbers in one preprocessed observation, after flattening.
         out_features: numbers that the map yields.
         seed: seed of the map.
     """
@@ -88,6 +106,7 @@ class RandomMapHead(nn.Module):
         predictions: torch.Tensor = self.head(latents)
         return predictions
 
-    def target(self, observations: torch.Tensor) -> torch.Tensor:
-        """Map observations (B, k, ...) to what is to be predicted, (B, k, out_features)."""
-        return observations.flatten(2) @ self.weights
+    def target(self, observations: Tensors) -> torch.Tensor:
+        """Map preprocessed observations (B, k, ...) to what is to be predicted, (B, k, out_features)."""
+        parts = list(observations.values()) if isinstance(observations, dict) else [observations]
+        return torch.cat([part.flatten(2) for part in parts], dim=-1) @ self.weights

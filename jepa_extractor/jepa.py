@@ -1,177 +1,200 @@
 """JEPA: an encoder, a latent transition and auxiliary heads, composed; and their losses on a batch."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import get_flattened_obs_dim
 from torch import nn
 
-from jepa_extractor.auxiliary import AuxiliaryTask, Steps
-from jepa_extractor.checks import require_choice
-from jepa_extractor.encoder import make_encoder
-from jepa_extractor.heads import LatentTransition, QHead
+from jepa_extractor.batch import Batch, Latents, Tensors, each
+from jepa_extractor.checks import require_choice, require_integer, require_weight
+from jepa_extractor.ema import MovingAverage
+from jepa_extractor.encoders import EncoderName, MakeEncoder, make_encoder
+from jepa_extractor.heads import LatentTransition, SimNorm
 from jepa_extractor.losses import dynamics_loss
-from jepa_extractor.slow import SlowCopy
+from jepa_extractor.modules import output_shape
+from jepa_extractor.spaces import preprocessed_size
+from jepa_extractor.tasks import AuxiliaryTask, make_tasks
+
+TargetName = Literal["online", "detach", "ema"]
+NormalizationName = Literal["none", "layer", "simnorm"]
+MakeTransition = Callable[
+    ..., nn.Module
+]  # (latent_dim, action_dim, **arguments) -> module (latents, actions) -> latents
 
 
 class OnlineTarget(nn.Module):
-    """The latents themselves, with gradient: the paper's choice."""
+    """The transition predicts the latents themselves, with gradient: the paper's choice."""
 
-    def forward(
-        self,
-        encoder: nn.Module,  # noqa: ARG002
-        observations: torch.Tensor,  # noqa: ARG002
-        latents: torch.Tensor,
-    ) -> torch.Tensor:
+    def forward(self, encoder: nn.Module, observations: Tensors, latents: torch.Tensor) -> torch.Tensor:
         """Return ``latents`` (B, k, D)."""
+        del encoder, observations
         return latents
 
+    def update(self, encoder: nn.Module) -> None:
+        """Nothing follows the encoder."""
 
-class DetachedTarget(nn.Module):
-    """The latents without gradient."""
 
-    def forward(
-        self,
-        encoder: nn.Module,  # noqa: ARG002
-        observations: torch.Tensor,  # noqa: ARG002
-        latents: torch.Tensor,
-    ) -> torch.Tensor:
+class DetachedTarget(OnlineTarget):
+    """The transition predicts the latents, without gradient."""
+
+    def forward(self, encoder: nn.Module, observations: Tensors, latents: torch.Tensor) -> torch.Tensor:
         """Return ``latents`` (B, k, D), detached."""
-        return latents.detach()
+        return super().forward(encoder, observations, latents).detach()
 
 
-class SlowTarget(nn.Module):
-    """The latents of a slowly following encoder, without gradient; costs a second pass of the encoder."""
+class AveragedTarget(nn.Module):
+    """The transition predicts the latents of a moving average of the encoder; costs a second pass of the encoder."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
-        self.slow = SlowCopy(encoder)
+        self.average = MovingAverage(encoder)
 
-    def forward(self, encoder: nn.Module, observations: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-        """Encode ``observations`` (B, k, ...) to (B, k, D)."""
-        target: torch.Tensor = self.slow(encoder, observations.flatten(0, 1))
+    def forward(self, encoder: nn.Module, observations: Tensors, latents: torch.Tensor) -> torch.Tensor:
+        """Encode ``observations`` (B, k, ...) to (B, k, D), without gradient."""
+        target: torch.Tensor = self.average(encoder, each(lambda frames: frames.flatten(0, 1), observations))
         return target.reshape(latents.shape)
 
-
-TARGETS = ("online", "detach", "ema")
+    def update(self, encoder: nn.Module) -> None:
+        """Move the average towards ``encoder``."""
+        self.average.update(encoder)
 
 
 class JEPA(nn.Module):
-    """``z = E(o)``, ``z' = T(z, a)``, ``P(z) = p(o)``.
+    """``z = E(o)``, ``z' = T(z, a)``, ``P(z) = p(o)``, and how much each loss weighs.
+
+    Observations and actions are preprocessed: images float32 in [0, 1], channels first; discrete values one-hot.
 
     Args:
-        encoder: observations (B, ...) to latents (B, D).
-        transition: latents (B, D) and action features (B, A) to next latents (B, D).
-        target: encoder, observations (B, k, ...) and their latents (B, k, D) to what is to be predicted, (B, k, D).
-        tasks: the auxiliary tasks.
-        heads: one head for each task, by its name.
+        observation_space: space of observations, before they are preprocessed.
+        action_space: space of actions, before they are preprocessed.
+        latent_dim: width D of a latent, at least 1.
+        encoder: name of an encoder, or ``(observation_space, latent_dim) -> nn.Module``: see ``make_encoder``.
+        encoder_kwargs: further arguments of the encoder.
+        transition: ``"mlp"``, or ``(latent_dim, action_dim) -> nn.Module`` that maps latents (B, D) and action features
+            (B, A) to latents (B, D).
+        transition_kwargs: further arguments of the transition.
+        normalization: of the latents, encoded and predicted: ``"none"`` (the paper), ``"layer"`` for LayerNorm, or
+            ``"simnorm"`` (TD-MPC2).
+        auxiliary: the auxiliary tasks, as names or objects.
+        dynamics_weight: weight of the latent dynamics loss, at least 0.
+        target: what the transition has to predict: ``"online"`` latents with gradient (the paper), ``"detach"``
+            without, or ``"ema"``: those of a moving average of the encoder.
+        horizon: steps k for which the transition is unrolled in latent space, at least 1.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     def __init__(
         self,
-        encoder: nn.Module,
-        transition: nn.Module,
-        target: nn.Module,
-        tasks: Sequence[AuxiliaryTask],
-        heads: dict[str, nn.Module],
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        latent_dim: int,
+        encoder: EncoderName | MakeEncoder,
+        encoder_kwargs: Mapping[str, Any],
+        transition: Literal["mlp"] | MakeTransition,
+        transition_kwargs: Mapping[str, Any],
+        normalization: NormalizationName,
+        auxiliary: Sequence[str | AuxiliaryTask],
+        dynamics_weight: float,
+        target: TargetName,
+        horizon: int,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.transition = transition
-        self.target = target
-        self.heads = nn.ModuleDict(heads)
-        self.tasks = tuple(tasks)
+        require_integer("latent_dim", latent_dim, least=1)
+        require_integer("horizon", horizon, least=1)
+        require_weight("dynamics_weight", dynamics_weight)
+        require_choice("target", target, get_args(TargetName))
+        require_choice("normalization", normalization, NORMALIZATIONS)
+        self.horizon = horizon
+        self.dynamics_weight = dynamics_weight
+        self.tasks = make_tasks(auxiliary)
+        normalize = NORMALIZATIONS[normalization]
+        network = make_encoder(encoder, observation_space, latent_dim, encoder_kwargs)
+        self.encoder = network if normalize is None else nn.Sequential(network, normalize(latent_dim))
+        self.transition = _make_transition(transition, latent_dim, action_space, transition_kwargs)
+        self.predicted_norm = nn.Identity() if normalize is None else normalize(latent_dim)
+        self.target = self._make_target(target)
+        self.heads = nn.ModuleDict(
+            {task.name: task.make_head(latent_dim, observation_space, action_space) for task in self.tasks}
+        )
+
+    def next(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Predict the latents after one action: (B, D) and action features (B, A) to (B, D)."""
+        predicted: torch.Tensor = self.predicted_norm(self.transition(latents, actions))
+        return predicted
 
     def unroll(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Predict the latents after each of k actions, (B, D) and (B, k, A) to (B, k, D), without observing."""
         predicted = []
         for step in range(actions.shape[1]):
-            latents = self.transition(latents, actions[:, step])
+            latents = self.next(latents, actions[:, step])
             predicted.append(latents)
         return torch.stack(predicted, dim=1)
 
-    def losses(
-        self,
-        observations: torch.Tensor,
-        actions: torch.Tensor,
-        rewards: torch.Tensor,
-        terminated: torch.Tensor,
-        labels: torch.Tensor,
-        mask: torch.Tensor | None,
-        next_actions: torch.Tensor | None = None,
-        discount: float = 0.99,
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Return every loss by name, ``"dynamics"`` first, and the latents they were computed from.
+    def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
+        """Return every loss by name, scalars, ``"dynamics"`` first, and the latents they were computed from.
 
-        All frames go through the encoder in one pass. Each call moves the slow copies first.
+        All observations go through the encoder in one pass. Nothing is changed: targets move in ``update_targets``.
 
         Args:
-            observations: preprocessed observations, float32 (B, k + 1, ...).
-            actions: action features, float32 (B, k, A).
-            rewards: float32 (B, k).
-            terminated: bool (B, k).
-            labels: float32 (B, k + 1), NaN where unknown.
-            mask: bool (B, k), whether the step belongs to the stretch; ``None`` if all do.
-            next_actions: features of the policy's action after each step, float32 (B, k, A), if a task needs them.
-            discount: the algorithm's discount factor.
-
-        Returns:
-            Scalars by name; latents, float32 (B, k + 1, D).
+            batch: preprocessed.
         """
-        self._follow()
-        latents = self.encoder(observations.flatten(0, 1)).reshape(*observations.shape[:2], -1)
-        steps = Steps(
-            observations=observations,
-            latents=latents[:, :-1],
-            next_latents=latents[:, 1:],
-            actions=actions,
-            rewards=rewards,
-            terminated=terminated,
-            next_labels=labels[:, 1:],
-            mask=mask,
-            next_actions=next_actions,
-            discount=discount,
-        )
-        target = self.target(self.encoder, observations[:, 1:], steps.next_latents)
-        losses = {"dynamics": dynamics_loss(self.unroll(latents[:, 0], actions), target, mask)}
+        size = batch.rewards.shape[0]
+        encoded = self.encoder(each(lambda frames: frames.flatten(0, 1), batch.observations))
+        encoded = encoded.reshape(size, -1, encoded.shape[-1])
+        latents = Latents(encoded, self.unroll(encoded[:, 0], batch.actions))
+        target = self.target(self.encoder, each(lambda frames: frames[:, 1:], batch.observations), latents.after)
+        losses = {"dynamics": dynamics_loss(latents.predicted, target, batch.mask)}
         for task in self.tasks:
-            losses[task.name] = task.loss(self.heads[task.name], steps)
+            losses[task.name] = task.loss(self.heads[task.name], latents, batch)
         return losses, latents
 
-    def _follow(self) -> None:
-        if isinstance(self.target, SlowTarget):
-            self.target.slow.follow(self.encoder)
-        for head in self.heads.values():
-            if isinstance(head, QHead):
-                head.follow()
+    def total(self, losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the weighted sum of ``losses``, a scalar."""
+        weights = {"dynamics": self.dynamics_weight, **{task.name: task.weight for task in self.tasks}}
+        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+
+    def update_targets(self) -> None:
+        """Move what follows the networks slowly: the averaged encoder, and the targets of tasks.
+
+        Whoever trains calls this before each update.
+        """
+        self.target.update(self.encoder)
+        for task in self.tasks:
+            task.update_target(self.heads[task.name])
+
+    def _make_target(self, name: TargetName) -> OnlineTarget | AveragedTarget:
+        if name == "ema":
+            return AveragedTarget(self.encoder)
+        return OnlineTarget() if name == "online" else DetachedTarget()
 
 
-def make_jepa(
-    observation_space: spaces.Space[Any],
-    action_space: spaces.Space[Any],
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module] | None] = {
+    "none": None,
+    "layer": nn.LayerNorm,
+    "simnorm": SimNorm,
+}
+
+
+def _make_transition(
+    transition: Literal["mlp"] | MakeTransition,
     latent_dim: int,
-    encoder: str,
-    target: str,
-    tasks: Sequence[AuxiliaryTask],
-) -> JEPA:
-    """Build a JEPA for the given spaces; see ``JEPAExtractor`` for the arguments.
-
-    Raises:
-        ValueError: an argument is out of range.
-    """
-    require_choice("target", target, TARGETS)
-    network = make_encoder(encoder, observation_space, latent_dim)
-    targets: dict[str, Callable[[], nn.Module]] = {
-        "online": OnlineTarget,
-        "detach": DetachedTarget,
-        "ema": lambda: SlowTarget(network),
-    }
-    return JEPA(
-        network,
-        LatentTransition(latent_dim, get_flattened_obs_dim(action_space)),
-        targets[target](),
-        tasks,
-        {task.name: task.make_head(latent_dim, observation_space, action_space) for task in tasks},
-    )
+    action_space: spaces.Space[Any],
+    kwargs: Mapping[str, Any],
+) -> nn.Module:
+    make = {"mlp": LatentTransition}.get(transition, transition) if isinstance(transition, str) else transition
+    if not callable(make):
+        raise ValueError(
+            f"transition={transition!r} is unknown: give 'mlp', or a callable (latent_dim, action_dim) -> nn.Module"
+        )
+    action_dim = preprocessed_size(action_space)
+    module = make(latent_dim, action_dim, **kwargs)
+    shape = output_shape(module, torch.zeros(2, latent_dim), torch.zeros(2, action_dim))
+    if shape != (2, latent_dim):
+        raise ValueError(
+            f"transition={transition!r} maps 2 latents of width {latent_dim} to shape {shape}: give latents"
+        )
+    return module

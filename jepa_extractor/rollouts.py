@@ -1,79 +1,82 @@
 """Episodes of a Gymnasium vector environment under random actions: data without any policy."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
-from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
-from stable_baselines3.common.vec_env import VecTransposeImage
 
-from jepa_extractor.checks import require_integer
+from jepa_extractor.batch import Arrays, each
+from jepa_extractor.checks import require_integer, require_strings, require_type
+from jepa_extractor.spaces import as_policies_see
 
 
 class Episode(NamedTuple):
-    """One episode of T steps, or the beginning of one."""
+    """One episode of T steps, or the beginning of one.
 
-    observations: NDArray[np.generic]  # (T + 1, *observation shape): before the first step and after each
-    actions: NDArray[np.generic]  # (T, *action shape)
-    rewards: NDArray[np.float32]  # (T,)
-    terminated: bool  # whether the last step ended it, time limits not counted
-    labels: NDArray[np.float64]  # (T + 1,) label of each observation, NaN where unknown
+    Attributes:
+        observations: before the first step and after each, (T + 1, *observation shape); a dict of such arrays for a
+            ``Dict`` space.
+        actions: (T, *action shape).
+        rewards: float32 (T,).
+        terminated: whether the last step ended the episode, time limits not counted.
+        labels: numbers by name for each observation, (T + 1,), NaN where unknown.
+    """
 
-
-def policy_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
-    """Return the space of observations as Stable-Baselines3's policies see them: images with channels first."""
-    if _channels_last(space):
-        assert isinstance(space, spaces.Box)
-        return VecTransposeImage.transpose_space(space)
-    return space
+    observations: Arrays
+    actions: NDArray[Any]
+    rewards: NDArray[np.float32]
+    terminated: bool
+    labels: Mapping[str, NDArray[np.floating[Any]]] = {}
 
 
 def random_episodes(
-    envs: VectorEnv[Any, Any, Any], transitions: int, seed: int, label: str | None = None
+    envs: VectorEnv[Any, Any, Any], transitions: int, seed: int, labels: Sequence[str] = ()
 ) -> Iterator[Episode]:
     """Yield episodes under uniformly random actions until they hold ``transitions`` or a few more.
 
     The same seed gives the same episodes. Those still going on at the end are yielded as far as they came.
-    Observations are as ``policy_space`` says.
+    Observations are as ``policy_space`` says: images have their channels first.
 
     Args:
         envs: the environments, in any autoreset mode; they are reset first.
         transitions: least number of steps over all episodes, at least 1.
         seed: seed of environments and actions.
-        label: key of ``info`` whose value, a number, labels the observation; ``None`` for no label.
+        labels: keys of ``info`` whose values, numbers, label the observations.
 
     Raises:
-        ValueError: an argument is out of range, the label is no number, or no ``info`` of the first episode has it.
+        ValueError: an argument is out of range, a label is no number, or no ``info`` of a whole episode has it.
     """
+    require_type("envs", envs, VectorEnv, "make them with gym.make_vec")
     require_integer("transitions", transitions, least=1)
     require_integer("seed", seed, least=0)
+    require_strings("labels", labels)
     env_seed, action_seed = (int(word) for word in np.random.SeedSequence(seed).generate_state(2))
     mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-    channels_last = _channels_last(envs.single_observation_space)
+    space, n = envs.single_observation_space, envs.num_envs
     envs.action_space.seed(action_seed)
     observations, infos = envs.reset(seed=env_seed)
-    labels = _labels(infos, label, envs.num_envs)
-    recorders = [_Recorder(*first, channels_last) for first in zip(observations, labels, strict=True)]
-    labelled = np.isfinite(labels).any()
-    resetting = np.zeros(envs.num_envs, np.bool_)  # whether the coming step only resets
+    observations, known = as_policies_see(observations, space), label_arrays(infos, labels, n)
+    recorders = [_Recorder(observations, known, i) for i in range(n)]
+    missing = {name for name in labels if not np.isfinite(known[name]).any()}
+    resetting = np.zeros(n, np.bool_)  # whether the coming step only resets
     taken = 0
     while taken < transitions:
         actions = envs.action_space.sample()
         observations, rewards, terminated, truncated, infos = envs.step(actions)
-        labels = _labels(infos, label, envs.num_envs)
+        observations, known = as_policies_see(observations, space), label_arrays(infos, labels, n)
         ended = terminated | truncated
-        arrived, arrived_labels = observations, labels
+        arrived, arrived_labels = observations, known
         if mode is AutoresetMode.SAME_STEP and ended.any():
-            arrived = [infos["final_obs"][i] if ended[i] else observations[i] for i in range(envs.num_envs)]
-            arrived_labels = np.where(ended, _labels(infos["final_info"], label, envs.num_envs), labels)
-        labelled |= np.isfinite(arrived_labels).any()
-        if label is not None and ended.any() and not labelled:
-            raise ValueError(f"label={label!r} is not in info, in a whole episode: name a key that is")
+            arrived, arrived_labels = _finals(observations, infos, ended, space), dict(known)
+            for name, values in label_arrays(infos["final_info"], labels, n).items():
+                arrived_labels[name] = np.where(ended, values, known[name])
+        missing -= {name for name in missing if np.isfinite(arrived_labels[name]).any()}
+        if missing and ended.any():
+            raise ValueError(f"labels={sorted(missing)} are not in info, in a whole episode: name keys that are")
         for i in np.flatnonzero(~resetting):
-            recorders[i].add(actions[i], rewards[i], arrived[i], arrived_labels[i])
+            recorders[i].add(actions[i], rewards[i], arrived, arrived_labels)
             taken += 1
             if ended[i]:
                 yield recorders[i].episode(bool(terminated[i]))
@@ -84,59 +87,71 @@ def random_episodes(
             resetting = ended
         elif ended.any():
             observations, infos = envs.reset(options={"reset_mask": ended})
-            labels = _labels(infos, label, envs.num_envs)
+            observations, known = as_policies_see(observations, space), label_arrays(infos, labels, n)
             restarted = ended
         for i in np.flatnonzero(restarted):
-            recorders[i] = _Recorder(observations[i], labels[i], channels_last)
+            recorders[i] = _Recorder(observations, known, int(i))
     for recorder, over in zip(recorders, ended, strict=True):
         if recorder.actions and not (over and mode is AutoresetMode.NEXT_STEP):
             yield recorder.episode(terminated=False)
 
 
 class _Recorder:
-    """One episode while it goes on."""
+    """One episode while it goes on, in environment ``env`` of the arrays that it is given."""
 
-    def __init__(self, observation: NDArray[np.generic], label: np.float64, channels_last: bool) -> None:
-        self._channels_last = channels_last
-        self._observations = [self._as_policies_see(observation)]
-        self._labels = [label]
+    def __init__(self, observations: Arrays, labels: dict[str, NDArray[np.float64]], env: int) -> None:
+        self._env = env
+        self._observations: list[Arrays] = []
+        self._labels: dict[str, list[float]] = {name: [] for name in labels}
         self.actions: list[Any] = []
         self._rewards: list[float] = []
+        self._see(observations, labels)
 
-    def add(self, action: Any, reward: float, arrived: NDArray[np.generic], label: np.float64) -> None:
+    def add(self, action: Any, reward: float, arrived: Arrays, labels: dict[str, NDArray[np.float64]]) -> None:
         self.actions.append(action)
         self._rewards.append(reward)
-        self._observations.append(self._as_policies_see(arrived))
-        self._labels.append(label)
+        self._see(arrived, labels)
+
+    def _see(self, observations: Arrays, labels: dict[str, NDArray[np.float64]]) -> None:
+        # a copy: a vector environment may write its next observations where these are
+        self._observations.append(each(lambda array: np.array(array[self._env]), observations))
+        for name, values in labels.items():
+            self._labels[name].append(float(values[self._env]))
 
     def episode(self, terminated: bool) -> Episode:
         return Episode(
-            np.stack(self._observations),
+            each(lambda *arrays: np.stack(arrays), *self._observations),
             np.stack(self.actions),
             np.array(self._rewards, np.float32),
             terminated,
-            np.array(self._labels, np.float64),
+            {name: np.array(values) for name, values in self._labels.items()},
         )
 
-    def _as_policies_see(self, observation: NDArray[np.generic]) -> NDArray[np.generic]:
-        # a copy: a vector environment may write its next observations where these are
-        return np.array(np.moveaxis(observation, -1, 0) if self._channels_last else observation)
+
+def _finals(observations: Arrays, infos: dict[str, Any], ended: NDArray[np.bool_], space: Any) -> Arrays:
+    """Return observations in which those of ended episodes are their last, from ``infos["final_obs"]``."""
+    arrived = each(np.array, observations)
+    for i in np.flatnonzero(ended):
+
+        def write(array: NDArray[Any], last: NDArray[Any], i: Any = i) -> None:
+            array[i] = last
+
+        each(write, arrived, as_policies_see(infos["final_obs"][i], space))
+    return arrived
 
 
-def _channels_last(space: spaces.Space[Any]) -> bool:
-    return isinstance(space, spaces.Box) and is_image_space(space) and not is_image_space_channels_first(space)
+def label_arrays(infos: dict[str, Any], labels: Sequence[str], count: int) -> dict[str, NDArray[np.float64]]:
+    """Return the numbers (n,) that ``infos`` of n environments hold under each of ``labels``, NaN where missing."""
+    arrays = {}
+    for name in labels:
+        known = infos.get(f"_{name}", np.ones(count, np.bool_))
+        values = infos.get(name, np.full(count, np.nan))
+        arrays[name] = label_numbers(name, [value if has else np.nan for value, has in zip(values, known, strict=True)])
+    return arrays
 
 
-def _labels(infos: dict[str, Any], label: str | None, count: int) -> NDArray[np.float64]:
-    """Return ``info[label]`` of each environment, (n,), NaN where it is missing."""
-    if label is None or label not in infos:
-        return np.full(count, np.nan)
-    known = infos.get(f"_{label}", np.ones(count, np.bool_))
-    return label_numbers(label, [value if held else np.nan for value, held in zip(infos[label], known, strict=True)])
-
-
-def label_numbers(label: str | None, values: Sequence[Any]) -> NDArray[np.float64]:
-    """Return ``values`` (n,), what each ``info`` has under the key ``label``, as numbers.
+def label_numbers(name: str, values: Sequence[Any]) -> NDArray[np.float64]:
+    """Return ``values`` (n,), what each ``info`` holds under the key ``name``, as numbers.
 
     Raises:
         ValueError: one is no single number.
@@ -144,4 +159,4 @@ def label_numbers(label: str | None, values: Sequence[Any]) -> NDArray[np.float6
     try:
         return np.array(values, np.float64).reshape(len(values))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"label={label!r} is {values[0]!r} in info: name a key whose value is a number") from error
+        raise ValueError(f"label {name!r} is {values[0]!r} in info: name a key whose value is a number") from error

@@ -16,9 +16,10 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from jepa_extractor.audit.report import CollapseReport, collapse_audit
 from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, quotient_mdp
 from jepa_extractor.checks import require_integer
-from jepa_extractor.extractor import CHUNK, JEPAExtractor
-from jepa_extractor.rollouts import policy_space, random_episodes
-from jepa_extractor.sb3_adapter import training_mode_kept
+from jepa_extractor.sb3.extractor import CHUNK, JEPAExtractor
+from jepa_extractor.rollouts import random_episodes
+from jepa_extractor.spaces import policy_space
+from jepa_extractor.modules import training_mode_kept
 
 Mdp = tuple[ArrayLike, ArrayLike]
 
@@ -85,9 +86,9 @@ def collect(
     envs: VectorEnv[Any, Any, Any], label: str, observations: int, seed: int
 ) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
     """Return observations (N, ...), as policies see them, and their labels (N,); those without one are left out."""
-    episodes = list(random_episodes(envs, observations, seed, label))
+    episodes = list(random_episodes(envs, observations, seed, (label,)))
     seen = np.concatenate([episode.observations for episode in episodes])
-    labels = np.concatenate([episode.labels for episode in episodes])
+    labels = np.concatenate([episode.labels[label] for episode in episodes])
     known = np.isfinite(labels)
     return seen[known], labels[known]
 

@@ -8,10 +8,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import preprocess_obs
 
-from jepa_extractor import AuxiliaryTask, JEPAExtractor, jepa_policy_kwargs
-from jepa_extractor.heads import make_head
-from jepa_extractor.losses import squared_error
-from jepa_extractor.transitions import TransitionBatch
+from jepa_extractor import AuxiliaryTask, Batch, JEPAExtractor, RewardTask, jepa_policy_kwargs, make_head, squared_error
 
 IMAGE = spaces.Box(0, 255, (3, 40, 40), np.uint8)
 ACTIONS = {
@@ -26,13 +23,11 @@ def random_batch(action_space, batch=5, horizon=2, seed=0):
     rng = np.random.default_rng(seed)
     action_space.seed(seed)
     actions = np.array([[action_space.sample() for _ in range(horizon)] for _ in range(batch)])
-    return TransitionBatch(
-        observations=rng.integers(0, 256, (batch, horizon + 1, *IMAGE.shape), dtype=np.uint8),
-        actions=actions,
-        rewards=rng.normal(size=(batch, horizon)).astype(np.float32),
-        terminated=np.zeros((batch, horizon), np.bool_),
-        labels=np.full((batch, horizon + 1), np.nan, np.float32),
-        mask=np.ones((batch, horizon), np.bool_),
+    return Batch(
+        observations=torch.from_numpy(rng.integers(0, 256, (batch, horizon + 1, *IMAGE.shape), dtype=np.uint8)),
+        actions=torch.from_numpy(actions),
+        rewards=torch.from_numpy(rng.normal(size=(batch, horizon)).astype(np.float32)),
+        terminated=torch.zeros(batch, horizon, dtype=torch.bool),
     )
 
 
@@ -45,13 +40,14 @@ def test_losses_by_hand(kind):
     batch = random_batch(action_space)
     losses, latents = extractor.losses(batch)
     jepa = extractor.jepa
-    assert latents.shape == (5, 3, 6)
+    assert latents.encoded.shape == (5, 3, 6)
+    assert latents.predicted.shape == (5, 2, 6)
     dynamics, reward = [], []
     for row in range(5):
-        z = jepa.encoder(torch.from_numpy(batch.observations[row]).float() / 255)
+        z = jepa.encoder(batch.observations[row].float() / 255)
         predicted = z[:1]
         for step in range(2):
-            features = preprocess_obs(torch.from_numpy(batch.actions[row, step : step + 1]), action_space).flatten(1)
+            features = preprocess_obs(batch.actions[row, step : step + 1], action_space).flatten(1)
             assert features.shape == (1, action_dim)
             predicted = jepa.transition(predicted, features)
             dynamics.append((predicted - z[step + 1]).square().mean())
@@ -68,8 +64,8 @@ def test_policy_and_auxiliary_see_the_same_pixels():
     extractor.jepa.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach()))
     batch = random_batch(spaces.Discrete(2), horizon=1)
     extractor.losses(batch)
-    extractor(preprocess_obs(torch.from_numpy(batch.observations[:, 0]), IMAGE))
-    extractor.encode(batch.observations[:, 0])
+    extractor(preprocess_obs(batch.observations[:, 0], IMAGE))
+    extractor.encode(batch.observations[:, 0].numpy())
     assert len(seen) == 3, "all frames of an auxiliary batch go through the encoder in one pass"
     assert all(pixels.min() >= 0 and 0.9 < pixels.max() <= 1 for pixels in seen)
     assert torch.equal(seen[0].unflatten(0, (5, 2))[:, 0], seen[1])
@@ -104,8 +100,8 @@ class LastPixelTask(AuxiliaryTask):
     def make_head(self, latent_dim, observation_space, action_space):
         return make_head(latent_dim, 1)
 
-    def loss(self, head, steps):
-        return squared_error(head(steps.latents).squeeze(-1), steps.terminated.float(), steps.mask)
+    def loss(self, head, latents, batch):
+        return squared_error(head(latents.before).squeeze(-1), batch.terminated.float(), batch.mask)
 
 
 def named(name):
@@ -139,8 +135,8 @@ def test_policy_kwargs_are_picklable():
 @pytest.mark.parametrize(
     ("observation_space", "arguments", "message"),
     [
-        (spaces.Box(-1, 1, (8,), np.float32), {}, "is not an image"),
-        (spaces.Discrete(4), {}, "is not an image.*mlp"),
+        (spaces.Box(-1, 1, (8,), np.float32), {"encoder": "pooled"}, "is not an image"),
+        (spaces.Discrete(4), {"encoder": "nature"}, "is not an image.*mlp"),
         (spaces.Box(0, 255, (64, 64, 3), np.uint8), {}, "channels last.*VecTransposeImage"),
         (IMAGE, {"action_space": None}, "action_space=None.*jepa_policy_kwargs"),
         (IMAGE, {"latent_dim": 0}, "latent_dim=0"),
@@ -153,12 +149,19 @@ def test_policy_kwargs_are_picklable():
         (IMAGE, {"auxiliary": (named("a.b"),)}, "name='a.b'"),
         (IMAGE, {"auxiliary": (named("keys"),)}, "name='keys'"),
         (IMAGE, {"encoder": ["pooled"]}, r"encoder=\['pooled'\] is unknown"),
+        (IMAGE, {"auxiliary": ("label",)}, r"auxiliary='label' is unknown.*LabelTask\('count'\)"),
+        (IMAGE, {"auxiliary": (RewardTask(weight=-1.0),)}, "'reward'=-1.0 is not a finite number of at least 0"),
+        (IMAGE, {"dynamics_weight": float("nan")}, "dynamics_weight=nan"),
+        (IMAGE, {"normalization": "batch"}, "normalization='batch'"),
+        (IMAGE, {"normalization": "simnorm", "latent_dim": 12}, "latent_dim=12 must be a multiple of 8"),
+        (IMAGE, {"transition": "linear"}, "transition='linear' is unknown"),
+        ("images", {}, "observation_space='images' is no Space"),
         (IMAGE, {"action_space": spaces.Discrete(2, start=1)}, "action_space=.*start at 0"),
         (IMAGE, {"action_space": spaces.Dict({"a": spaces.Discrete(2)})}, "action_space=Dict"),
         (spaces.Dict({"a": IMAGE}), {"encoder": "identity"}, "observation_space=Dict.*flatten"),
-        (spaces.Box(0, 1, (64, 64, 3), np.float32), {}, "channels last: move them to the front"),
+        (spaces.Box(0, 1, (64, 64, 3), np.float32), {}, "channels last: .*move the channels to the front"),
         (IMAGE, {"auxiliary": ("reward", "reward")}, "two losses named 'reward'"),
-        (spaces.Box(0, 255, (3, 31, 64), np.uint8), {}, "at least 32 x 32"),
+        (spaces.Box(0, 255, (3, 31, 64), np.uint8), {"encoder": "pooled"}, "at least 32 x 32"),
     ],
 )
 def test_bad_arguments(observation_space, arguments, message):

@@ -7,11 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from jepa_extractor import JEPAExtractor, pretrain
-from jepa_extractor.auxiliary import RewardTask
-from jepa_extractor.pretrain import LabelAccuracy
-from jepa_extractor.rollouts import Episode
-from jepa_extractor.transitions import TransitionRing
+from jepa_extractor import Episode, JEPAExtractor, LabelAccuracy, LabelTask, RewardTask, TransitionRing, pretrain
 
 SPACE = spaces.Box(-9, 9, (3,), np.float32)
 ACTIONS = spaces.Discrete(2)
@@ -30,7 +26,7 @@ def episodes(seed=0, number=30, rewards=None):
         observations = rng.normal(size=(5, 3)).astype(np.float32)
         observations[:, 0] = places
         reward = (places[1:] == 2).astype(np.float32) if rewards is None else np.full(4, rewards, np.float32)
-        made.append(Episode(observations, actions, reward, False, places.astype(np.float32)))
+        made.append(Episode(observations, actions, reward, False, {"place": places.astype(np.float32)}))
     return made
 
 
@@ -73,7 +69,10 @@ def test_updates_by_hand():
 
 def test_it_learns_and_stops_early():
     """There is an "early stop by a measure": training ends at the first check that reaches it."""
-    held_out = [episode.observations for episode in episodes(seed=1)], [episode.labels for episode in episodes(seed=1)]
+    held_out = (
+        [episode.observations for episode in episodes(seed=1)],
+        [episode.labels["place"] for episode in episodes(seed=1)],
+    )
     accuracy = LabelAccuracy(np.concatenate(held_out[0]), np.concatenate(held_out[1]))
     records = pretrain(
         make_extractor(), make_ring(number=300), updates=2_000, measure=accuracy, stop_at=0.95, check_every=20
@@ -146,8 +145,8 @@ class RootTask(RewardTask):
 
     name = "root"
 
-    def loss(self, head, steps):
-        return (0.0 * head(steps.next_latents)).pow(2).sum().sqrt()
+    def loss(self, head, latents, batch):
+        return (0.0 * head(latents.after)).pow(2).sum().sqrt()
 
 
 def test_parameters_that_are_not_finite_are_not_kept(tmp_path):
@@ -202,7 +201,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     path = tmp_path / "c.pt"
     pretrain(make_extractor(), make_ring(), updates=4, checkpoint=path)
     with pytest.raises(ValueError, match=r"c\.pt is of another training: batch_size, dynamics_weight differ"):
-        pretrain(make_extractor(), make_ring(), updates=4, batch_size=7, dynamics_weight=1.0, checkpoint=path)
+        pretrain(make_extractor(dynamics_weight=1.0), make_ring(), updates=4, batch_size=7, checkpoint=path)
     with pytest.raises(ValueError, match="another training: transitions differ"):
         pretrain(make_extractor(), make_ring(seed=5), updates=4, checkpoint=path)
     with pytest.raises(ValueError, match="another training: target differ"):
@@ -224,8 +223,9 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         ({"check_every": 0}, "check_every=0"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"rewarded_fraction": -0.1}, "rewarded_fraction=-0.1 is not a number in"),
-        ({"dynamics_weight": -1}, "dynamics_weight=-1"),
-        ({"auxiliary_weight": {"q": 1.0}}, "does not name each auxiliary task"),
+        ({"extractor": "encoder"}, "extractor='encoder' is no JEPAExtractor"),
+        ({"transitions": []}, r"transitions=\[\] is no TransitionRing"),
+        ({"checkpoint": "."}, r"checkpoint='\.' is a folder"),
         ({"max_grad_norm": 0}, "max_grad_norm=0"),
         ({"max_grad_norm": "a"}, "max_grad_norm='a'"),
         ({"discount": 7}, "discount=7 is not a number in"),
@@ -235,7 +235,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
 def test_bad_arguments(arguments, message):
     """Errors come before any training and name the argument, its value and the mend."""
     with pytest.raises(ValueError, match=message):
-        pretrain(make_extractor(), make_ring(), **{"updates": 5, **arguments})
+        pretrain(**{"extractor": make_extractor(), "transitions": make_ring(), "updates": 5, **arguments})
 
 
 def test_what_cannot_be_pretrained_is_refused():
@@ -246,14 +246,13 @@ def test_what_cannot_be_pretrained_is_refused():
     continuous = JEPAExtractor(SPACE, spaces.Box(-1, 1, (2,)), encoder="mlp", auxiliary=("q",))
     with pytest.raises(ValueError, match="'q' needs the actions of a policy"):
         pretrain(continuous, make_ring(), updates=5)
-    unlabelled = [episode._replace(labels=np.full(5, np.nan)) for episode in episodes()]
-    with pytest.raises(ValueError, match="'label' learns a label, and the transitions have none"):
-        pretrain(make_extractor(auxiliary=("label",)), TransitionRing.from_episodes(unlabelled, seed=0), updates=5)
+    with pytest.raises(ValueError, match=r"learns the label 'count'.*labels=\('count',\)"):
+        pretrain(make_extractor(auxiliary=(LabelTask("count"),)), make_ring(), updates=5)
 
 
 def test_numpy_numbers_are_saved_as_numbers(tmp_path):
     """ "A training that was cut off goes on": also one whose settings and measure are NumPy's numbers."""
-    options = {"updates": np.int64(4), "learning_rate": np.float64(1e-3), "auxiliary_weight": np.float32(5)}
+    options = {"updates": np.int64(4), "learning_rate": np.float64(1e-3), "discount": np.float32(0.5)}
     options |= {"measure": lambda extractor: np.mean([0.25, 0.75]), "checkpoint": tmp_path / "c.pt"}
     (record,) = pretrain(make_extractor(), make_ring(), **options)
     assert record["measure"] == 0.5

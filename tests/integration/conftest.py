@@ -12,7 +12,7 @@ from jepa_extractor import jepa_policy_kwargs
 
 @pytest.fixture(autouse=True)
 def _threads():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -22,7 +22,8 @@ def make_ppo():
     def make(seed: int = 0, **kwargs) -> PPO:
         env = make_vec_env("CountingEnv-v0", n_envs=4, seed=seed, env_kwargs={"image_size": 36, "max_count": 4})
         defaults = {"n_steps": 64, "batch_size": 64, "n_epochs": 4, "seed": seed, "device": "cpu"}
-        policy_kwargs = {"net_arch": [16], **jepa_policy_kwargs(gym.spaces.Discrete(2), latent_dim=16)}
+        of_extractor = {name: kwargs.pop(name) for name in ("auxiliary", "dynamics_weight") if name in kwargs}
+        policy_kwargs = {"net_arch": [16], **jepa_policy_kwargs(gym.spaces.Discrete(2), latent_dim=16, **of_extractor)}
         return PPO("CnnPolicy", env, **{"policy_kwargs": policy_kwargs, **defaults, **kwargs})
 
     return make

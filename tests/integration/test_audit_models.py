@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from jepa_extractor.transitions import TransitionRing
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 from stable_baselines3 import DQN, PPO, SAC
@@ -19,7 +20,6 @@ from jepa_extractor import AuditCallback, JEPAExtractor, audit_encoder, jepa_pol
 from jepa_extractor.audit.__main__ import load_policy, main
 from jepa_extractor.audit.encoder import exact_classes
 from jepa_extractor.rollouts import policy_space, random_episodes
-from jepa_extractor.transitions import TransitionRing
 
 COUNTING = {"vectorization_mode": "vector_entry_point"}
 

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 import weakref
 
 import gymnasium as gym
@@ -11,8 +12,8 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
 
-from jepa_extractor import JEPACallback, jepa_policy_kwargs
-from jepa_extractor.meter import Meter
+from jepa_extractor import Alternating, JEPACallback, Joint, LabelTask, RewardTask, jepa_policy_kwargs
+from jepa_extractor.sb3.monitor import Monitor
 
 UNCLIPPED = 1e9
 
@@ -58,7 +59,7 @@ def test_joint_equals_patched_backward(make_ppo, monkeypatch):
     backward = torch.Tensor.backward
 
     def joint_backward(loss):
-        losses, _ = twin.policy.features_extractor.losses(recorder.ring.sample(16, 1, recorder.rewarded_fraction))
+        losses, _ = twin.policy.features_extractor.losses(recorder.ring.sample(16, 1, recorder.step.rewarded_fraction))
         backward(loss + (2.0 * losses["dynamics"] + 10.0 * losses["reward"]))
 
     monkeypatch.setattr(torch.Tensor, "backward", joint_backward)
@@ -68,10 +69,11 @@ def test_joint_equals_patched_backward(make_ppo, monkeypatch):
 
 def test_weight_zero_is_bit_identical_to_no_callback(make_ppo):
     """With weight 0 the training is bit-identical to one without the callback."""
-    with_callback = make_ppo()
-    callback = JEPACallback(dynamics_weight=0, auxiliary_weight=0)
+    no_weight = {"dynamics_weight": 0, "auxiliary": (RewardTask(weight=0),)}
+    with_callback = make_ppo(**no_weight)
+    callback = JEPACallback(batch_size=16)
     with_callback.learn(512, callback=callback)
-    without = make_ppo()
+    without = make_ppo(**no_weight)
     without.learn(512)
     assert callback.updates == 32
     assert largest_difference(parameters(with_callback), parameters(without)) == 0.0
@@ -96,7 +98,7 @@ def test_encoder_and_every_head_move(make_ppo):
 
 def test_step_norm_is_at_most_the_sum_of_both_clips(make_ppo, monkeypatch):
     """The auxiliary gradient has a clip of its own, so that it cannot drown the policy's."""
-    model = make_ppo(max_grad_norm=0.25)
+    model = make_ppo(max_grad_norm=0.25, auxiliary=(RewardTask(weight=1000.0),))
     norms = []
     step = type(model.policy.optimizer).step
 
@@ -107,7 +109,7 @@ def test_step_norm_is_at_most_the_sum_of_both_clips(make_ppo, monkeypatch):
         return result
 
     monkeypatch.setattr(type(model.policy.optimizer), "step", measured_step)
-    model.learn(512, callback=JEPACallback(max_grad_norm=0.5, auxiliary_weight=1000.0))
+    model.learn(512, callback=JEPACallback(batch_size=16, max_grad_norm=0.5))
     assert len(norms) == 32
     assert max(norms) <= 0.75 + 1e-5
     assert max(norms) > 0.4  # the auxiliary's share is there at all
@@ -190,10 +192,10 @@ def test_logs(make_ppo):
         def _on_rollout_end(self):
             seen.update(self.logger.name_to_value)
 
-    callback = JEPACallback(label="count")
+    callback = JEPACallback(probe="count")
     model.learn(3 * 256, callback=[callback, Watch()])
     names = ("dynamics_loss", "reward_loss", "grad_norm", "grad_norm_clipped", "latent_std", "effective_rank")
-    names += ("label_accuracy", "policy_grad_norm", "policy_grad_norm_clipped", "gradient_angle")
+    names += ("probe_accuracy", "policy_grad_norm", "policy_grad_norm_clipped", "gradient_angle")
     for name in names:
         assert np.isfinite(seen[f"jepa/{name}"])
     assert seen["jepa/updates"] == 2 * 16  # those of two rollouts were known at the third's end
@@ -202,18 +204,18 @@ def test_logs(make_ppo):
     assert seen["jepa/policy_grad_norm"] > 0.02
     assert 0 < seen["jepa/grad_norm_clipped"] <= min(0.5 + 1e-5, seen["jepa/grad_norm"])
     assert 0 < seen["jepa/gradient_angle"] < 180
-    assert 0.2 < seen["jepa/label_accuracy"] <= 1  # five counts; an untrained encoder tells none from some
+    assert 0.2 < seen["jepa/probe_accuracy"] <= 1  # five counts; an untrained encoder tells none from some
 
 
 def test_gradients_are_measured_at_every_eighth_update(make_ppo, monkeypatch):
-    """ "At every eighth update": of every second step too, and over many short trainings."""
+    """The algorithm's gradient is measured at every eighth update: of every second step too, over short trainings."""
     seen = []
-    monkeypatch.setattr(Meter, "add_rarely", lambda *_, **values: seen.append(sorted(values)))
-    model, callback = make_ppo(n_steps=16, n_epochs=1), JEPACallback(every=2)
+    monkeypatch.setattr(Monitor, "add_policy_norms", lambda *_: seen.append(1))
+    model, callback = make_ppo(n_steps=16, n_epochs=1), JEPACallback(Joint(every=2))
     for _ in range(33):
         model.learn(64, callback=callback, reset_num_timesteps=False)
     assert callback.updates == 16
-    assert seen == [["policy_grad_norm", "policy_grad_norm_clipped"]] * 2
+    assert len(seen) == 2
 
 
 class Labelled(gym.Wrapper):
@@ -225,53 +227,53 @@ class Labelled(gym.Wrapper):
 
 
 def test_a_label_may_be_rare():
-    """ "Missing ones do not count": a label that only the end of a long episode has does not end a training."""
+    """A label that only the end of a long episode has does not end a training, and missing ones do not count."""
     env = Labelled(gym.make("MountainCar-v0"))  # 200 steps, however one acts by chance
-    kwargs = jepa_policy_kwargs(env.action_space, encoder="mlp", latent_dim=4, auxiliary=("label",))
+    kwargs = jepa_policy_kwargs(env.action_space, encoder="mlp", latent_dim=4, auxiliary=(LabelTask("goal"),))
     model = PPO("MlpPolicy", env, n_steps=64, batch_size=8, policy_kwargs=kwargs, seed=0, device="cpu")
-    callback = JEPACallback(label="goal", every=2)
+    callback = JEPACallback(Joint(every=2), probe="goal", batch_size=8)
     model.learn(256, callback=callback)
     assert callback.updates > 64
 
 
 @pytest.mark.parametrize("value", ["three", [1.0, 2.0]])
 def test_a_label_that_is_no_number(make_ppo, value):
-    """Errors come early and name the argument, its value and the mend."""
+    """A label must be a number: the error names the key and what info holds."""
     model = make_ppo()
     for env in model.get_env().unwrapped.envs:
         env.unwrapped._info = lambda is_success: {"kind": value}
-    with pytest.raises(ValueError, match=r"label='kind' is .* in info: name a key whose value is a number"):
-        model.learn(64, callback=JEPACallback(label="kind"))
+    with pytest.raises(ValueError, match=r"label 'kind' is .* in info: name a key whose value is a number"):
+        model.learn(64, callback=JEPACallback(probe="kind"))
 
 
 def test_two_callbacks(make_ppo):
-    """Nothing is skipped in silence: of two callbacks for the same encoder, one would do nothing."""
+    """Of two callbacks for the same encoder one would do nothing, so they are refused."""
     with pytest.raises(ValueError, match="two JEPACallbacks"):
         make_ppo().learn(64, callback=[JEPACallback(), JEPACallback()])
 
 
 def test_a_callback_that_is_called_now_and_then(make_ppo):
-    """Nothing is skipped in silence: a callback that misses steps would record transitions that never were."""
+    """A callback that misses steps would record transitions that never were, so it stops the training."""
     with pytest.raises(RuntimeError, match=r"called at step 0, and then at 8.*learn\(\) itself"):
         make_ppo().learn(64, callback=EveryNTimesteps(8, JEPACallback()))
 
 
 def test_another_action_space(make_ppo):
-    """Errors come early and name the argument, its value and the mend."""
+    """An extractor built for another action space is refused before training."""
     model = make_ppo(policy_kwargs=jepa_policy_kwargs(gym.spaces.Discrete(9), latent_dim=16))
     with pytest.raises(ValueError, match=r"action_space=Discrete\(9\).*the model acts in Discrete\(2\)"):
         model.learn(64, callback=JEPACallback())
 
 
 def test_unknown_label(make_ppo):
-    """A label that info does not hold is an error that names it."""
-    with pytest.raises(ValueError, match="label='weight' is not in info"):
-        make_ppo().learn(512, callback=JEPACallback(label="weight"))
+    """A probe that info does not hold is an error that names it."""
+    with pytest.raises(ValueError, match="probe='weight' is not in info"):
+        make_ppo().learn(512, callback=JEPACallback(probe="weight"))
 
 
 def test_skipped_steps(make_ppo):
     """every=4 adds the gradient at every fourth optimizer step."""
-    callback = JEPACallback(every=4)
+    callback = JEPACallback(Joint(every=4))
     make_ppo().learn(512, callback=callback)
     assert callback.updates == 32 // 4
 
@@ -334,6 +336,26 @@ def test_a_non_finite_loss_is_told_on_a_full_disk_too(make_ppo, tmp_path, monkey
     assert (tmp_path / "last_good.zip").exists()
 
 
+def test_a_full_disk_does_not_end_a_training(make_ppo, tmp_path, monkeypatch):
+    """Where the last good model cannot be written, one warning is given, the old file stays, and training goes on."""
+    model = make_ppo()
+    callback = JEPACallback(batch_size=16, checkpoint_dir=tmp_path)
+    model.learn(64, callback=callback)
+    before = (tmp_path / "last_good.zip").read_bytes()
+
+    def full(path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model, "save", full)
+    with pytest.warns(UserWarning, match=r"checkpoint_dir=.*cannot be written.*No space left") as warned:
+        model.learn(6 * 256, callback=callback, reset_num_timesteps=False)
+    assert len(warned) == 1
+    assert callback.updates > 64
+    assert (tmp_path / "last_good.zip").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_last_good_model_survives_broken_parameters(make_ppo, tmp_path):
     """Where the parameters themselves are no longer finite, the model saved before them stays."""
     model = make_ppo()
@@ -357,14 +379,11 @@ def test_last_good_model_survives_broken_parameters(make_ppo, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dynamics_weight": -1}, "dynamics_weight=-1"),
-        ({"auxiliary_weight": float("nan")}, "auxiliary_weight=nan"),
         ({"batch_size": 0}, "batch_size=0"),
-        ({"every": 0}, "every=0"),
-        ({"mode": "both"}, "mode='both'"),
-        ({"mode": "alternating", "replay_ratio": 0}, "replay_ratio=0"),
+        ({"schedule": "alternating"}, r"schedule='alternating' is none: give Joint\(\)"),
+        ({"probe": ["count"]}, r"probe=\['count'\] is no key of info"),
+        ({"checkpoint_dir": ["runs"]}, r"checkpoint_dir=\['runs'\] is no path"),
         ({"rewarded_fraction": 1.5}, "rewarded_fraction=1.5 is not a number in"),
-        ({"replay_ratio": 2}, "replay_ratio=2 needs mode='alternating'"),
         ({"max_grad_norm": 0}, "max_grad_norm=0"),
         ({"buffer_size": 2.5}, "buffer_size=2.5"),
         ({"seed": -1}, "seed=-1"),
@@ -374,6 +393,50 @@ def test_bad_arguments(arguments, message):
     """Every option out of range raises an error at once that names the option and the value."""
     with pytest.raises(ValueError, match=message):
         JEPACallback(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "arguments", "message"),
+    [
+        (Joint, {"every": 0}, "every=0"),
+        (Alternating, {"every": 1.5}, "every=1.5"),
+        (Alternating, {"replay_ratio": 0}, "replay_ratio=0"),
+    ],
+)
+def test_bad_schedules(schedule, arguments, message):
+    """A schedule checks its options when it is made."""
+    with pytest.raises(ValueError, match=message):
+        schedule(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where"),
+    [
+        ({"dynamics_weight": 1.0}, "jepa_policy_kwargs"),
+        ({"auxiliary_weight": {"reward": 1.0}}, "RewardTask"),
+        ({"label": "count"}, "LabelTask"),
+        ({"mode": "alternating"}, "Alternating"),
+        ({"every": 2}, "Joint"),
+        ({"replay_ratio": 12}, "Alternating"),
+        ({"batchsize": 12}, "help"),
+    ],
+)
+def test_options_that_have_moved(arguments, where):
+    """An option that the callback does not take is an error that says where it belongs."""
+    name = next(iter(arguments))
+    with pytest.raises(TypeError, match=f"takes no {name}=.*{where}"):
+        JEPACallback(**arguments)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda callback: pickle.loads(pickle.dumps(callback))])
+def test_copies(make_ppo, duplicate):
+    """A copy made after a training has the settings, belongs to no training, and trains another model."""
+    original = JEPACallback(Joint(every=2), batch_size=16, seed=3, probe="count")
+    make_ppo().learn(256, callback=original)
+    twin = duplicate(original)
+    assert (twin.schedule, twin.step, twin.seed, twin.updates) == (original.schedule, original.step, 3, 0)
+    make_ppo().learn(256, callback=twin)
+    assert twin.updates == original.updates == 8
 
 
 def test_a_policy_without_the_extractor(make_ppo):

@@ -6,9 +6,16 @@ import torch
 from stable_baselines3 import DQN, PPO, SAC
 
 import counting_env  # noqa: F401  # registers the environments
-from jepa_extractor import JEPACallback, JEPAExtractor, jepa_policy_kwargs, load_pretrained, pretrain
-from jepa_extractor.rollouts import policy_space, random_episodes
-from jepa_extractor.transitions import TransitionRing
+from jepa_extractor import (
+    JEPACallback,
+    JEPAExtractor,
+    TransitionRing,
+    jepa_policy_kwargs,
+    load_pretrained,
+    policy_space,
+    pretrain,
+    random_episodes,
+)
 
 SMALL = {"image_size": 36, "max_count": 4, "target": 2}
 MODELS = {
@@ -50,7 +57,7 @@ def encoders_equal(model, extractor):
 @pytest.mark.parametrize("algorithm", MODELS)
 @pytest.mark.parametrize("freeze", [True, False])
 def test_two_lines(algorithm, freeze, tmp_path):
-    """An encoder "pretrained so can be loaded into an SB3 policy (after construction), frozen or not, in two lines":
+    """A pretrained encoder is loaded into a policy in two lines, frozen or not:
     every copy in the policy holds it; training moves it, unless it is frozen."""
     extractor = pretrained(MODELS[algorithm][0], tmp_path / "c.pt")
     model = make_model(algorithm)
@@ -77,7 +84,7 @@ def test_from_memory_and_fine_tuned_with_the_callback():
 
 
 def test_the_callback_refuses_a_frozen_extractor():
-    """Nothing is skipped in silence: a callback that could train nothing says so."""
+    """A callback that could train nothing says so."""
     model = make_model(PPO)
     load_pretrained(model, pretrained("CountingEnv-v0"), freeze=True)
     with pytest.raises(ValueError, match="frozen"):

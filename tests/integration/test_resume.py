@@ -9,7 +9,7 @@ import torch
 from algorithms import largest_difference, make_model, parameters
 from stable_baselines3.common.callbacks import BaseCallback
 
-from jepa_extractor import JEPACallback, load_pretrained
+from jepa_extractor import Alternating, JEPACallback, Joint, load_pretrained
 
 ARGUMENTS = {
     "PPO": {"n_steps": 50, "batch_size": 50, "n_epochs": 1},
@@ -50,12 +50,12 @@ def train_in_two_parts(name, callbacks, tmp_path, half):
 
 @pytest.mark.parametrize("half", [200, pytest.param(2_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["PPO", "DQN"])
-@pytest.mark.parametrize("mode", [None, "joint", "alternating"])
-def test_resumed_equals_uninterrupted(name, mode, half, tmp_path):
-    """2,000 steps, save, load, 2,000 more, against 4,000: identical where SB3 itself is, in both modes."""
+@pytest.mark.parametrize("schedule", [None, Joint(), Alternating()])
+def test_resumed_equals_uninterrupted(name, schedule, half, tmp_path):
+    """2,000 steps, save, load, 2,000 more, against 4,000: identical where SB3 itself is, with both schedules."""
 
     def callback():
-        return None if mode is None else JEPACallback(mode=mode, batch_size=8, buffer_size=1000)
+        return None if schedule is None else JEPACallback(schedule, batch_size=8, buffer_size=1000)
 
     resumed = train_in_two_parts(name, (callback(), callback()), tmp_path, half)
     whole = make_model(name, arguments=ARGUMENTS[name])
@@ -77,10 +77,10 @@ def test_without_the_state_training_differs(tmp_path):
 def test_the_state_comes_back(tmp_path):
     """The callback's ring, counters and optimizer can be saved with the model and come back."""
     model = make_model("PPO")
-    callback = JEPACallback(mode="alternating")
+    callback = JEPACallback(Alternating(), batch_size=8)
     model.learn(128, callback=callback)
     callback.save(tmp_path / "jepa.pt")
-    again = JEPACallback(mode="alternating").load(tmp_path / "jepa.pt")
+    again = JEPACallback(Alternating(), batch_size=8).load(tmp_path / "jepa.pt")
     stored = {}
 
     class Look(BaseCallback):
@@ -95,22 +95,22 @@ def test_the_state_comes_back(tmp_path):
 
 
 def test_a_callback_that_went_on_can_go_back(tmp_path):
-    """`JEPACallback().load(path)` brings the transitions back, also to the callback that saved them."""
+    """``JEPACallback(batch_size=8).load(path)`` brings the transitions back, also to the callback that saved them."""
     model = make_model("PPO")
-    callback = JEPACallback()
+    callback = JEPACallback(batch_size=8)
     model.learn(32, callback=callback)
     callback.save(tmp_path / "jepa.pt")
     saved = callback.ring.state()["rng"], len(callback.ring)
     model.learn(320, callback=callback)
     callback.load(tmp_path / "jepa.pt")
     callback.init_callback(model)
-    callback._fill_ring()
+    callback.on_training_start({}, {})
     assert (callback.ring.state()["rng"], len(callback.ring)) == saved
 
 
 def test_a_callback_begins_anew_with_another_model():
     """Counters and means belong to the model: nothing of one is logged for the next."""
-    callback = JEPACallback()
+    callback = JEPACallback(batch_size=8)
     make_model("PPO").learn(32, callback=callback)
     updates = callback.updates
     model = make_model("PPO", auxiliary=("q",))
@@ -122,7 +122,7 @@ def test_a_callback_begins_anew_with_another_model():
 def test_missing_file(tmp_path):
     """A missing file is a clear error."""
     with pytest.raises(FileNotFoundError, match=r"no saved state at .*jepa\.pt"):
-        JEPACallback().load(tmp_path / "jepa.pt")
+        JEPACallback(batch_size=8).load(tmp_path / "jepa.pt")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a state at all", "model", "tensor", "cut"])
@@ -136,35 +136,35 @@ def test_foreign_file(content, tmp_path):
     elif content == "tensor":
         torch.save({"weights": torch.zeros(3)}, path)
     elif content == "cut":
-        callback = JEPACallback()
+        callback = JEPACallback(batch_size=8)
         model.learn(32, callback=callback)
         callback.save(path)
         path.write_bytes(path.read_bytes()[:-100])
     else:
         path.write_bytes(content)
     with pytest.raises(ValueError, match=str(path)):
-        JEPACallback().load(path)
+        JEPACallback(batch_size=8).load(path)
 
 
 def test_state_of_another_callback(tmp_path):
-    """A state of another mode, or of another buffer size, is a clear error."""
+    """A state of another schedule, or of another buffer size, is a clear error."""
     model = make_model("PPO")
-    callback = JEPACallback()
+    callback = JEPACallback(batch_size=8)
     model.learn(32, callback=callback)
     callback.save(tmp_path / "jepa.pt")
-    with pytest.raises(ValueError, match=r"mode='joint'.*mode='alternating'"):
-        JEPACallback(mode="alternating").load(tmp_path / "jepa.pt")
+    with pytest.raises(ValueError, match=r"schedule=Joint.*this callback has Alternating"):
+        JEPACallback(Alternating(), batch_size=8).load(tmp_path / "jepa.pt")
     with pytest.raises(ValueError, match=r"jepa\.pt holds a state of a JEPACallback, not a pretraining"):
         load_pretrained(model, tmp_path / "jepa.pt")
     with pytest.raises(ValueError, match="buffer_size must be the same"):
-        model.learn(32, callback=JEPACallback(buffer_size=100).load(tmp_path / "jepa.pt"))
+        model.learn(32, callback=JEPACallback(batch_size=8, buffer_size=100).load(tmp_path / "jepa.pt"))
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the disk that is always full is Linux's")
 def test_a_disk_that_is_really_full(tmp_path):
     """Out of disk is an `OSError` that names the file, whatever torch makes of it."""
     model = make_model("PPO")
-    callback = JEPACallback()
+    callback = JEPACallback(batch_size=8)
     model.learn(32, callback=callback)
     (tmp_path / ".jepa.unfinished.pt").symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"jepa.*(make room|No space left)"):
@@ -175,7 +175,7 @@ def test_a_disk_that_is_really_full(tmp_path):
 def test_full_disk_leaves_the_last_state(tmp_path, monkeypatch):
     """Out of disk, the last good state stays."""
     model = make_model("PPO")
-    callback = JEPACallback()
+    callback = JEPACallback(batch_size=8)
     model.learn(32, callback=callback)
     callback.save(tmp_path / "jepa.pt")
     before = (tmp_path / "jepa.pt").read_bytes()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode, make_coded_env
 from gymnasium import spaces
 from stable_baselines3 import PPO
@@ -27,14 +28,14 @@ def test_every_transition_is_right(action_space, horizon):
         device="cpu",
         policy_kwargs={"net_arch": [8], **jepa_policy_kwargs(action_space, latent_dim=8)},
     )
-    callback = JEPACallback(label="code", batch_size=8, buffer_size=ENVS * 60)  # small: old frames are overwritten
+    callback = JEPACallback(probe="code", batch_size=8, buffer_size=ENVS * 60)  # small: old frames are overwritten
     model.learn(192, callback=callback)
     batch = callback.ring.sample(500, horizon)
-    assert batch.observations.dtype == np.uint8
+    assert batch.observations.dtype == torch.uint8
     assert batch.mask[:, 0].all()
     seen_lengths = set()
     for row in range(500):
-        number, episode, time = decode(batch.observations[row, 0])
+        number, episode, time = decode(batch.observations[row, 0].numpy())
         length = min(EPISODE_LENGTHS[episode % len(EPISODE_LENGTHS)], TIME_LIMIT)
         for step in range(horizon):
             inside = time + step < length
@@ -43,17 +44,17 @@ def test_every_transition_is_right(action_space, horizon):
             )
             if not batch.mask[row, step]:
                 break
-            assert decode(batch.observations[row, step + 1]) == (number, episode, time + step + 1)
-            action = batch.actions[row, step]
+            assert decode(batch.observations[row, step + 1].numpy()) == (number, episode, time + step + 1)
+            action = batch.actions[row, step].numpy()
             if isinstance(action_space, spaces.Box):
                 assert action_space.contains(action), "the stored action is the clipped one that the environment saw"
-            assert batch.rewards[row, step] == pytest.approx(
+            assert batch.rewards[row, step].item() == pytest.approx(
                 coded_reward(number, episode, time + step + 1, action), abs=1e-5
             )
             ended_itself = time + step + 1 == EPISODE_LENGTHS[episode % len(EPISODE_LENGTHS)]
             assert batch.terminated[row, step] == ended_itself
-            assert batch.labels[row, step] == (number * 1000 + episode) * 10 + time + step
-            assert batch.labels[row, step + 1] == (number * 1000 + episode) * 10 + time + step + 1
+            assert batch.labels["code"][row, step] == (number * 1000 + episode) * 10 + time + step
+            assert batch.labels["code"][row, step + 1] == (number * 1000 + episode) * 10 + time + step + 1
         seen_lengths.add(length)
     assert seen_lengths == {min(length, TIME_LIMIT) for length in EPISODE_LENGTHS}
 
@@ -62,4 +63,4 @@ def newest(callback, number, row, batch):
     """Return whether a stretch was cut because it reaches the newest frame of its environment."""
     kept = int(batch.mask[row].sum())
     latest = callback.ring._frames[number, callback.ring._newest[number]]
-    return decode(batch.observations[row, kept]) == decode(latest)
+    return decode(batch.observations[row, kept].numpy()) == decode(latest)

@@ -5,25 +5,26 @@ import torch
 from stable_baselines3.common.logger import Logger
 from torch import nn
 
-from jepa_extractor.meter import Meter
-from jepa_extractor.objective import Gradient
+from jepa_extractor.sb3.monitor import Monitor
+from jepa_extractor.training import Gradient
+
+LATENTS = torch.tensor([[[0.0, 0.0], [2.0, 6.0]]])
 
 
-def gradient(*values):
-    norm = torch.linalg.vector_norm(torch.stack(values))
-    return Gradient([], [], norm, norm / 2)
+def gradient(loss, parameters=(), values=()):
+    norm = torch.tensor(loss)
+    return Gradient(list(parameters), list(values), norm, norm / 2, {"dynamics": torch.tensor(loss)}, LATENTS)
 
 
 def test_means_since_the_last_record():
     """Losses and norms are averaged over updates, and begin anew after each record."""
-    meter, logger = Meter(), Logger(None, [])
-    latents = torch.tensor([[[0.0, 0.0], [2.0, 6.0]]])
+    monitor, logger = Monitor(), Logger(None, [])
     for round_ in range(2):
         for loss in (1.0 + round_, 3.0 + round_):
-            meter.add({"dynamics": torch.tensor(loss)}, gradient(torch.tensor(loss)), latents)
-        assert meter.updates == 2
-        meter.record(logger)
-        assert meter.updates == 0
+            monitor.add(gradient(loss))
+        assert monitor.updates == 2
+        monitor.record(logger)
+        assert monitor.updates == 0
         assert logger.name_to_value["jepa/dynamics_loss"] == 2 + round_
         assert logger.name_to_value["jepa/grad_norm"] == 2 + round_
         assert logger.name_to_value["jepa/grad_norm_clipped"] == (2 + round_) / 2
@@ -39,9 +40,9 @@ def test_angle_between_gradients(policy, auxiliary, degrees):
     """The angle between the two gradients on the encoder."""
     encoder = nn.Linear(2, 1, bias=False)
     encoder.weight.grad = torch.tensor([policy], dtype=torch.float32)
-    meter, logger = Meter(), Logger(None, [])
+    monitor, logger = Monitor(), Logger(None, [])
     value = torch.tensor([auxiliary], dtype=torch.float32)
-    meter.add_angle(encoder, Gradient([encoder.weight], [value], value.norm(), value.norm()))
-    meter.add({}, gradient(torch.tensor(1.0)), torch.zeros(1, 2, 2))
-    meter.record(logger)
+    monitor.add_angle(encoder, gradient(1.0, [encoder.weight], [value]))
+    monitor.add(gradient(1.0))
+    monitor.record(logger)
     assert logger.name_to_value["jepa/gradient_angle"] == pytest.approx(degrees, abs=0.1)

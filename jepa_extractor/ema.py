@@ -1,18 +1,18 @@
-"""A slowly following copy of a network."""
+"""A moving average of a network's parameters."""
 
 import torch
 from torch import nn
 from torch.func import functional_call
 
 
-class SlowCopy(nn.Module):
+class MovingAverage(nn.Module):
     """An exponential moving average of a module's parameters, held as buffers, so that no optimizer sees it.
 
-    The average is over all parameters seen so far until ``1 / rate`` of them, so its start does not count: the
-    first update copies (Stable-Baselines3 may initialise networks anew after they are built).
+    Until it has seen ``1 / rate`` updates it is the plain mean of all parameters seen so far. So the first update
+    copies: Stable-Baselines3 may initialise networks anew after they are built, and that start does not count.
 
     Args:
-        module: the module to follow; only the shapes of its parameters matter here.
+        module: the module to average; only the shapes of its parameters matter here.
         rate: share of the current parameters in the average, in (0, 1].
     """
 
@@ -26,7 +26,7 @@ class SlowCopy(nn.Module):
             self.register_buffer(_buffer_name(name), parameter.detach().clone())
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
-    def forward(self, module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, module: nn.Module, *inputs: object) -> torch.Tensor:
         """Return what ``module`` would with the averaged parameters, without gradient."""
         averaged = {name: self.get_buffer(_buffer_name(name)) for name in self._names}
         with torch.no_grad():
@@ -34,7 +34,7 @@ class SlowCopy(nn.Module):
         return outputs
 
     @torch.no_grad()
-    def follow(self, module: nn.Module) -> None:
+    def update(self, module: nn.Module) -> None:
         """Move the average towards the parameters of ``module``."""
         self.updates += 1
         rate = (1.0 / self.updates).clamp(min=self._rate)

@@ -8,18 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.optim.lr_scheduler import OneCycleLR
-from tqdm import tqdm
 
-from jepa_extractor import sb3_adapter
-from jepa_extractor.auxiliary import AuxiliaryTask
+from jepa_extractor.batch import Batch
 from jepa_extractor.checkpoint import load_state, save_state
-from jepa_extractor.checks import require_fraction, require_integer, require_positive
+from jepa_extractor.checks import require_fraction, require_integer, require_positive, require_type
 from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy
-from jepa_extractor.extractor import JEPAExtractor
-from jepa_extractor.objective import Objective
-from jepa_extractor.transitions import TransitionRing
+from jepa_extractor.replay import TransitionRing
+from jepa_extractor.sb3.extractor import JEPAExtractor
+from jepa_extractor.tasks import AuxiliaryTask
+from jepa_extractor.training import AuxiliaryStep
 
 Record = dict[str, float]
 KIND = "pretraining"  # of the saved state
@@ -31,8 +29,6 @@ def pretrain(
     updates: int = 1_000,
     batch_size: int = 128,
     learning_rate: float = 4e-3,
-    dynamics_weight: float = 2.0,
-    auxiliary_weight: float | Mapping[str, float] = 10.0,
     rewarded_fraction: float = 0.0,
     max_grad_norm: float | None = None,
     discount: float = 0.99,
@@ -54,8 +50,6 @@ def pretrain(
         updates: steps of the optimizer.
         batch_size: stretches of ``extractor.horizon`` steps in a batch.
         learning_rate: the highest of the cycle.
-        dynamics_weight: weight of the latent dynamics loss, at least 0.
-        auxiliary_weight: weight of each auxiliary task's loss, at least 0; or a dict that names each.
         rewarded_fraction: the part of a batch that is drawn among transitions whose reward is not 0; see
             ``JEPACallback``.
         max_grad_norm: largest norm of the gradient; ``None`` for no clip.
@@ -79,8 +73,9 @@ def pretrain(
     """
     for name, value in (("updates", updates), ("batch_size", batch_size), ("check_every", check_every)):
         require_integer(name, value, least=1)
+    require_type("extractor", extractor, JEPAExtractor, "build one")
+    require_type("transitions", transitions, TransitionRing, "TransitionRing.from_episodes makes one")
     require_positive("learning_rate", learning_rate)
-    require_fraction("rewarded_fraction", rewarded_fraction)
     require_fraction("discount", discount)
     if stop_at is not None and measure is None:
         raise ValueError(f"stop_at={stop_at} needs a measure: give measure=, for instance a LabelAccuracy")
@@ -88,17 +83,18 @@ def pretrain(
         "updates": int(updates),
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        "dynamics_weight": dynamics_weight,
-        "auxiliary_weight": dict(auxiliary_weight) if isinstance(auxiliary_weight, Mapping) else auxiliary_weight,
         "rewarded_fraction": rewarded_fraction,
         "max_grad_norm": max_grad_norm,
         "discount": discount,
         "stop_at": stop_at,
         "check_every": check_every,
     }
-    objective = Objective(dynamics_weight, auxiliary_weight, max_grad_norm)
     path = None if checkpoint is None else Path(checkpoint)
-    training = _Training(extractor, transitions, objective, settings, path)
+    if path is not None and path.is_dir():
+        raise ValueError(f"checkpoint={str(checkpoint)!r} is a folder: give the path of a file")
+    training = _Training(extractor, transitions, settings, path)
+    from tqdm import tqdm  # loaded where it is needed
+
     with tqdm(total=updates, initial=training.update, disable=not progress_bar) as bar:
         while training.update < updates and not training.stopped:
             record = training.advance(min(check_every, updates - training.update), bar.update)
@@ -132,33 +128,15 @@ class LabelAccuracy:
         return nearest_centroid_accuracy(latents[::2], self._labels[::2], latents[1::2], self._labels[1::2])
 
 
-def load_pretrained(model: BaseAlgorithm, pretrained: JEPAExtractor | str | Path, freeze: bool = False) -> None:
-    """Give every ``JEPAExtractor`` of ``model``, those of target networks too, the weights of a pretrained one.
-
-    Args:
-        model: built with the arguments of ``jepa_policy_kwargs`` that the pretrained extractor was built with.
-        pretrained: the extractor, or the checkpoint of its ``pretrain``.
-        freeze: whether the weights stay as they are from now on. A model that is saved and loaded again has
-            forgotten this: load the pretrained weights anew.
+def saved_weights(checkpoint: Path) -> Mapping[str, torch.Tensor]:
+    """Return the weights of the extractor in a checkpoint of ``pretrain``.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: the checkpoint is broken, or the model's extractors are built otherwise, or it has none; or
-            it is to be frozen for TRPO.
+        ValueError: the checkpoint is broken.
     """
-    if isinstance(pretrained, JEPAExtractor):
-        weights: Mapping[str, torch.Tensor] = pretrained.state_dict()
-    else:
-        weights = load_state(Path(pretrained), KIND)["extractor"]
-    extractors = [module for module in model.policy.modules() if isinstance(module, JEPAExtractor)]
-    if not extractors:
-        raise ValueError(f"the policy {type(model.policy).__name__} has no JEPAExtractor: use jepa_policy_kwargs")
-    if freeze:
-        sb3_adapter.require_freezable(model)
-    for extractor in extractors:
-        _load_weights(extractor, weights)
-        if freeze:
-            extractor.requires_grad_(False)
+    weights: Mapping[str, torch.Tensor] = load_state(checkpoint, KIND)["extractor"]
+    return weights
 
 
 class _Training:
@@ -168,19 +146,17 @@ class _Training:
         self,
         extractor: JEPAExtractor,
         transitions: TransitionRing,
-        objective: Objective,
         settings: dict[str, Any],
         path: Path | None,
     ) -> None:
         for task in extractor.jepa.tasks:
             if task.needs_next_actions(extractor.action_space):
                 raise ValueError(f"the auxiliary task {task.name!r} needs the actions of a policy: there is none here")
-            if task.needs_label and not transitions.has_labels:
+            if task.label is not None and not transitions.has_label(task.label):
                 raise ValueError(
-                    f"the auxiliary task {task.name!r} learns a label, and the transitions have none: name its key of "
-                    "info, as in random_episodes(..., label='count')"
+                    f"the auxiliary task {task.name!r} learns the label {task.label!r}, and the transitions lack it: "
+                    f"name it, as in random_episodes(..., labels=({task.label!r},))"
                 )
-        objective.require_weights(extractor.jepa.tasks)
         trained = {name: p for name, p in extractor.named_parameters() if p.requires_grad}
         if not trained:
             raise ValueError("every parameter of the extractor is frozen: extractor.requires_grad_(True) mends it")
@@ -189,11 +165,12 @@ class _Training:
         self.records: list[Record] = []
         self._extractor = extractor
         self._transitions = transitions
-        self._objective = objective
+        self._step = AuxiliaryStep(settings["batch_size"], settings["rewarded_fraction"], settings["max_grad_norm"])
         self._path = path
         self._settings = {
             **settings,
             "horizon": extractor.horizon,
+            "dynamics_weight": extractor.jepa.dynamics_weight,
             "target": type(extractor.jepa.target).__name__,
             "auxiliary": {task.name: _plain_attributes(task) for task in extractor.jepa.tasks},
             "trained": list(trained),
@@ -207,7 +184,7 @@ class _Training:
     def advance(self, count: int, on_update: Callable[[], object]) -> Record:
         """Make ``count`` updates and return their record."""
         try:
-            sums, latents = self._step(count, on_update)
+            sums, latents = self._make_updates(count, on_update)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted at update {self.update}{self._kept()}") from None
         means = {f"{name}_loss": float(total) / count for name, total in sums.items()}
@@ -227,23 +204,22 @@ class _Training:
             "effective_rank": effective_rank(last),
         }
 
-    def _step(self, count: int, on_update: Callable[[], object]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def _make_updates(
+        self, count: int, on_update: Callable[[], object]
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Make ``count`` updates and return the sum of each loss, and the last latents."""
-        settings = self._settings
-        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        transitions = _Discounted(self._transitions, self._settings["discount"])
         sums: dict[str, torch.Tensor] = {}
         for _ in range(count):
-            batch = self._transitions.sample(settings["batch_size"], settings["horizon"], settings["rewarded_fraction"])
-            losses, latents = self._extractor.losses(batch, discount=settings["discount"])
-            gradient = self._objective.gradient(losses, parameters)
-            for parameter, value in zip(gradient.parameters, gradient.values, strict=True):
-                parameter.grad = value
+            self._optimizer.zero_grad()
+            gradient = self._step.gradient(self._extractor, transitions)
+            gradient.add()
             self._optimizer.step()
             self._schedule.step()
             self.update += 1
-            sums = {name: loss.detach() + sums.get(name, 0.0) for name, loss in losses.items()}
+            sums = {name: loss + sums.get(name, 0.0) for name, loss in gradient.losses.items()}
             on_update()
-        return sums, latents.detach()
+        return sums, gradient.latents
 
     def save(self) -> None:
         if self._path is None:
@@ -268,7 +244,7 @@ class _Training:
                 f"checkpoint {path} is of another training: {', '.join(differing)} differ; give another file, or "
                 "remove it"
             )
-        _load_weights(self._extractor, state["extractor"])
+        load_weights(self._extractor, state["extractor"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._transitions.generator.bit_generator.state = state["generator"]
@@ -279,11 +255,23 @@ class _Training:
         return f"; the state of the last check is in {self._path}" if saved else ""
 
 
+class _Discounted:
+    """Transitions whose batches carry a discount factor."""
+
+    def __init__(self, transitions: TransitionRing, discount: float) -> None:
+        self._transitions = transitions
+        self._discount = discount
+
+    def sample(self, batch_size: int, horizon: int, rewarded_fraction: float) -> Batch:
+        return self._transitions.sample(batch_size, horizon, rewarded_fraction).replace(discount=self._discount)
+
+
 def _plain_attributes(task: AuxiliaryTask) -> dict[str, Any]:
     return {name: value for name, value in vars(task).items() if isinstance(value, bool | int | float | str)}
 
 
-def _load_weights(extractor: JEPAExtractor, weights: Mapping[str, torch.Tensor]) -> None:
+def load_weights(extractor: JEPAExtractor, weights: Mapping[str, torch.Tensor]) -> None:
+    """Load what ``state_dict`` of another extractor returned; raise ``ValueError`` where that was built otherwise."""
     try:
         extractor.load_state_dict(weights)
     except RuntimeError as error:

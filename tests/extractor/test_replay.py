@@ -2,28 +2,30 @@
 
 import numpy as np
 import pytest
+import torch
+from gymnasium import spaces
 
-from jepa_extractor.transitions import TransitionRing
+from jepa_extractor import Episode, Step, TransitionRing
 
-NO_LABEL = np.full(1, np.nan, np.float32)
+PIXEL, ACTION = spaces.Box(0, 255, (1, 1, 1), np.uint8), spaces.Discrete(2)
 
 
 def fill(ring, lengths):
     """Store episodes of the given lengths in one environment; frames are numbered in the order they are seen."""
     frame = 0
-    ring.begin(frames(frame), NO_LABEL)
+    ring.begin(frames(frame))
     for length in lengths:
         for step in range(length):
             ended = step == length - 1
             ring.add(
-                np.array([frame % 2]),
-                np.array([float(frame)]),
-                np.array([ended]),
-                frames(frame + 1),
-                NO_LABEL,
-                np.array([ended]),
-                frames(frame + 2),
-                NO_LABEL,
+                Step(
+                    actions=np.array([frame % 2]),
+                    rewards=np.array([float(frame)]),
+                    terminated=np.array([ended]),
+                    ended=np.array([ended]),
+                    arrived=frames(frame + 1),
+                    restarted=frames(frame + 2),
+                )
             )
             frame += 2 if ended else 1
 
@@ -33,7 +35,7 @@ def frames(number):
 
 
 def make(capacity=50, seed=0):
-    return TransitionRing(frames(0), (), np.dtype(np.int64), capacity, seed)
+    return TransitionRing(PIXEL, ACTION, 1, capacity, seed)
 
 
 def test_each_frame_is_stored_once():
@@ -42,7 +44,7 @@ def test_each_frame_is_stored_once():
     fill(ring, [3, 4, 4, 4])  # 15 steps, 4 last frames, and the frame at which the next step will be taken
     assert len(ring) == 15
     batch = ring.newest(100)
-    assert sorted({int(v) for v in batch.observations.ravel()}) == list(range(19))
+    assert sorted({int(v) for v in batch.observations.numpy().ravel()}) == list(range(19))
 
 
 def test_no_transition_crosses_an_end():
@@ -50,7 +52,7 @@ def test_no_transition_crosses_an_end():
     ring = make()
     fill(ring, [1, 2, 1, 3])
     batch = ring.newest(100)
-    first, then = batch.observations[:, 0].ravel(), batch.observations[:, 1].ravel()
+    first, then = batch.observations.numpy()[:, 0].ravel(), batch.observations.numpy()[:, 1].ravel()
     assert np.array_equal(then, first + 1)
     assert list(first) == [0, 2, 3, 5, 7, 8, 9]
 
@@ -69,7 +71,7 @@ def test_a_full_ring_forgets_the_oldest():
     ring = make(capacity=10)
     fill(ring, [3] * 30)
     batch = ring.sample(1000)
-    first, then = batch.observations[:, 0].ravel(), batch.observations[:, 1].ravel()
+    first, then = batch.observations.numpy()[:, 0].ravel(), batch.observations.numpy()[:, 1].ravel()
     assert np.array_equal(then, first + 1)
     assert batch.mask.all()
     assert first.min() >= 120 - 10
@@ -80,7 +82,7 @@ def test_uniform_over_transitions():
     """Batches are uniform over the stored transitions (chi-square by hand, 8 degrees of freedom)."""
     ring = make()
     fill(ring, [1, 2, 3, 3])
-    first = ring.sample(9000).observations[:, 0].ravel()
+    first = ring.sample(9000).observations.numpy()[:, 0].ravel()
     counts = np.bincount(first)[np.unique(first)]
     assert len(counts) == 9
     assert ((counts - 1000) ** 2 / 1000).sum() < 26.1  # p = 0.001
@@ -93,7 +95,7 @@ def test_rewarded_fraction():
     ring._rewards[0, :] = 0
     ring._rewards[0, [4, 40, 30]] = (1, -1, 1)  # frame 30 is an episode's last: no step begins there
     drawn = ring.sample(4000, rewarded_fraction=0.25)
-    first = drawn.observations[:, 0].ravel()
+    first = drawn.observations.numpy()[:, 0].ravel()
     assert set(first[:1000]) == {4, 40}
     assert abs((first[:1000] == 4).sum() - 500) < 60  # 3.8 standard deviations
     assert (drawn.rewards[:1000] != 0).all()
@@ -108,7 +110,7 @@ def test_rewarded_fraction_without_rewards():
         ring = make()
         fill(ring, [3, 3])
         ring._rewards[:] = 0
-        draws.append(ring.sample(50, rewarded_fraction=fraction).observations.tobytes())
+        draws.append(ring.sample(50, rewarded_fraction=fraction).observations.numpy().tobytes())
     assert draws[0] == draws[1]
 
 
@@ -118,7 +120,7 @@ def test_own_generator():
     for seed in (1, 1, 2):
         ring = make(seed=seed)
         fill(ring, [3, 3, 3])
-        draws.append(ring.sample(50).observations.tobytes())
+        draws.append(ring.sample(50).observations.numpy().tobytes())
     assert draws[0] == draws[1] != draws[2]
 
 
@@ -126,9 +128,9 @@ def test_a_new_stretch_breaks_the_old():
     """begin, as after a reset from outside, leaves no transition across it."""
     ring = make()
     fill(ring, [3])
-    ring.begin(frames(100), NO_LABEL)
+    ring.begin(frames(100))
     assert len(ring) == 3
-    assert 100 not in ring.newest(50).observations
+    assert 100 not in ring.newest(50).observations.numpy()
 
 
 def test_empty_ring():
@@ -136,8 +138,8 @@ def test_empty_ring():
     ring = make()
     with pytest.raises(ValueError, match="no transition"):
         ring.sample(1)
-    ring.begin(frames(0), NO_LABEL)
-    ring.begin(frames(1), NO_LABEL)
+    ring.begin(frames(0))
+    ring.begin(frames(1))
     assert not ring
     with pytest.raises(ValueError, match="no transition"):
         ring.sample(1)
@@ -158,11 +160,68 @@ def test_an_interrupt_leaves_no_false_transition(monkeypatch):
         fill(ring, [3])
     monkeypatch.undo()
     fill(ring, [3])
-    for stretch in ring.newest(50).observations.reshape(-1, 2).astype(int):
+    for stretch in ring.newest(50).observations.numpy().reshape(-1, 2).astype(int):
         assert stretch[1] == stretch[0] + 1
 
 
 def test_capacity_too_small():
     """A buffer that cannot hold one transition for each environment is an error that says how much it takes."""
-    with pytest.raises(ValueError, match="buffer_size=11 is not an integer of at least 12"):
-        TransitionRing(np.zeros((4, 1, 1, 1), np.uint8), (), np.dtype(np.int64), 11, 0)
+    with pytest.raises(ValueError, match="capacity=11 is not an integer of at least 12"):
+        TransitionRing(PIXEL, ACTION, 4, 11, 0)
+
+
+DICT = spaces.Dict({"place": spaces.Box(-9, 9, (2,), np.float32), "mode": spaces.Discrete(5)})
+
+
+def dict_frames(number):
+    return {"place": np.full((1, 2), number, np.float32), "mode": np.array([number % 5])}
+
+
+def test_dict_observations():
+    """Dict observations are stored and drawn key by key, each with its own shape and dtype."""
+    ring = TransitionRing(DICT, ACTION, 1, 50, seed=0)
+    ring.begin(dict_frames(0))
+    for frame in range(7):
+        never = np.zeros(1, np.bool_)
+        ring.add(Step(np.array([1]), np.array([0.5]), never, never, dict_frames(frame + 1), dict_frames(0)))
+    batch = ring.sample(40, horizon=2)
+    assert batch.observations["place"].shape == (40, 3, 2)
+    assert batch.observations["mode"].dtype == torch.int64
+    assert torch.equal(batch.observations["place"][..., 0].long() % 5, batch.observations["mode"])
+    steps = batch.observations["place"].diff(dim=1)[..., 0]
+    assert (steps[batch.mask] == 1).all()
+    again = TransitionRing(DICT, ACTION, 1, 50, seed=1)
+    again.restore(ring.state())
+    assert again.digest() == ring.digest()
+    assert torch.equal(again.sample(9).observations["place"], ring.sample(9).observations["place"])
+
+
+def test_labels_are_optional_and_unknown_before_they_are_first_seen():
+    """A ring holds the labels it is given, by name; an observation without one has NaN."""
+    ring = make()
+    ring.begin(frames(0))
+    never = np.zeros(1, np.bool_)
+    ring.add(Step(np.array([1]), np.array([0.5]), never, never, frames(1), frames(0)))
+    assert ring.newest(9).labels == {}
+    assert not ring.has_label("count")
+    ring.add(Step(np.array([1]), np.array([0.5]), never, never, frames(2), frames(0), {"count": np.array([7.0])}))
+    labels = ring.newest(9).labels["count"].numpy()
+    np.testing.assert_array_equal(labels, [[np.nan, np.nan], [np.nan, 7]])
+    assert ring.has_label("count")
+
+
+def test_episodes_with_different_labels():
+    """Episodes need not have the same labels."""
+    one = Episode(np.zeros((2, 4)), np.zeros(1, np.int64), np.ones(1, np.float32), True, {"a": np.array([1.0, 2.0])})
+    other = Episode(np.ones((2, 4)), np.zeros(1, np.int64), np.zeros(1, np.float32), False, {"b": np.array([3.0, 4.0])})
+    batch = TransitionRing.from_episodes([one, other], seed=0).newest(9)
+    np.testing.assert_array_equal(batch.labels["a"].numpy(), [[1, 2], [np.nan, np.nan]])
+    np.testing.assert_array_equal(batch.labels["b"].numpy(), [[np.nan, np.nan], [3, 4]])
+    assert batch.terminated.tolist() == [[True], [False]]
+
+
+@pytest.mark.parametrize("space", [spaces.Tuple([PIXEL]), spaces.Text(3), spaces.Dict({"a": DICT})])
+def test_spaces_that_are_no_arrays(space):
+    """A space whose observations are no arrays is refused with the mend."""
+    with pytest.raises(ValueError, match=r"observation_space=.* cannot be stored.*flatten"):
+        TransitionRing(space, ACTION, 1, 50, 0)

@@ -9,14 +9,14 @@ from torch.utils.hooks import RemovableHandle
 
 
 class StepListener(Protocol):
-    """Who wants to act before an optimizer's steps."""
+    """Something that acts before an optimizer's steps."""
 
     @property
     def is_training(self) -> bool:
-        """Whether to call it at all."""
+        """Whether the hook should call it."""
 
     def measures_next(self, owner: Optimizer) -> bool:
-        """Whether it wants to know the norm of the algorithm's gradient at the next step of ``owner``."""
+        """Return whether the norm of the algorithm's gradient is to be measured at the next step of ``owner``."""
 
     def before_step(self, owner: Optimizer, policy_norm: torch.Tensor | None) -> None:
         """Act, before ``owner`` steps.
@@ -28,9 +28,9 @@ class StepListener(Protocol):
 
 
 class StepHook:
-    """Calls a listener before each step of an optimizer, and where it asks, measures the gradient as it arrives.
+    """Calls a listener before each step of an optimizer and, where it asks, measures the gradient as it arrives.
 
-    Algorithms clip between the backward pass and the step, so the norm before the clip is taken from hooks on the
+    Algorithms clip between the backward pass and the step, so the norm before the clip is taken by hooks on the
     parameters themselves.
     """
 
@@ -45,8 +45,8 @@ class StepHook:
                     self._handles.append(parameter.register_post_accumulate_grad_hook(self._measure))
 
     @property
-    def training_listener(self) -> StepListener | None:
-        """The listener, if it is to be called."""
+    def active_listener(self) -> StepListener | None:
+        """The listener, while its training goes on."""
         listener = self._listener()
         return listener if listener is not None and listener.is_training else None
 
@@ -56,12 +56,12 @@ class StepHook:
             handle.remove()
 
     def _measure(self, parameter: torch.Tensor) -> None:
-        listener, owner = self.training_listener, self._owner()
+        listener, owner = self.active_listener, self._owner()
         if listener is not None and owner is not None and parameter.grad is not None and listener.measures_next(owner):
             self._norms[parameter] = torch.linalg.vector_norm(parameter.grad)  # of the last backward before the step
 
     def _before_step(self, owner: Optimizer, _args: Any, _kwargs: Any) -> None:
-        listener = self.training_listener
+        listener = self.active_listener
         if listener is None:
             return
         norm = torch.linalg.vector_norm(torch.stack(list(self._norms.values()))) if self._norms else None
@@ -73,13 +73,13 @@ _ATTACHED: "WeakKeyDictionary[Optimizer, StepHook]" = WeakKeyDictionary()
 
 
 def attach(owner: Optimizer, listener: StepListener) -> None:
-    """Make ``listener`` the one that ``owner`` calls; an earlier one, of an interrupted training too, goes.
+    """Make ``listener`` the one that ``owner`` calls; an earlier one, of an interrupted training too, is removed.
 
     Raises:
         ValueError: another one listens in the same training.
     """
     if owner in _ATTACHED:
-        if _ATTACHED[owner].training_listener not in (None, listener):
+        if _ATTACHED[owner].active_listener not in (None, listener):
             raise ValueError("callback has two JEPACallbacks that train the same encoder: give one of them")
         _ATTACHED.pop(owner).remove()
     _ATTACHED[owner] = StepHook(owner, listener)

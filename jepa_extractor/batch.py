@@ -1,0 +1,127 @@
+"""One description of transitions: a ``Step`` goes into the ring, a ``Batch`` comes out of it.
+
+An observation is an array, or a dict of arrays where the observation space is a ``Dict``.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Arrays = NDArray[Any] | dict[str, NDArray[Any]]
+Tensors = torch.Tensor | dict[str, torch.Tensor]
+Labels = Mapping[str, NDArray[np.floating[Any]]]
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step of n environments.
+
+    Attributes:
+        actions: (n, *action shape).
+        rewards: (n,), of any number type.
+        terminated: bool (n,), whether the step ended its episode other than by a time limit.
+        ended: bool (n,), whether the step ended its episode in any way.
+        arrived: the observations (n, ...) that the step led to; where it ended an episode, the last of that episode.
+        restarted: the first observations (n, ...) of the next episodes where ``ended``; not read elsewhere.
+        arrived_labels: numbers (n,) by name that belong to ``arrived``, NaN where unknown.
+        restarted_labels: the same for ``restarted``.
+    """
+
+    actions: NDArray[Any]
+    rewards: NDArray[Any]
+    terminated: NDArray[np.bool_]
+    ended: NDArray[np.bool_]
+    arrived: Arrays
+    restarted: Arrays
+    arrived_labels: Labels = dataclasses.field(default_factory=dict)
+    restarted_labels: Labels = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """B stretches of k steps.
+
+    A ring gives observations and actions as they are stored. ``JEPA.losses`` and the tasks take them preprocessed:
+    observations as the encoder sees them, actions as features (one-hot where discrete), both float32.
+
+    Attributes:
+        observations: (B, k + 1, ...), before the first step and after each; a dict of these for a ``Dict`` space.
+        actions: (B, k, ...).
+        rewards: float32 (B, k).
+        terminated: bool (B, k), whether the step ended its episode, time limits not counted.
+        mask: bool (B, k), whether the step belongs to the stretch, as the first always does; ``None``: all do.
+        labels: numbers by name for each observation, float32 (B, k + 1), NaN where unknown.
+        next_actions: the policy's action after each step, (B, k, ...), where a task needs it.
+        discount: the algorithm's discount factor.
+        normalize_images: whether preprocessing turns uint8 images into floats in [0, 1].
+    """
+
+    observations: Tensors
+    actions: torch.Tensor
+    rewards: torch.Tensor
+    terminated: torch.Tensor
+    mask: torch.Tensor | None = None
+    labels: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
+    next_actions: torch.Tensor | None = None
+    discount: float = 0.99
+    normalize_images: bool = True
+
+    def replace(self, **changes: Any) -> "Batch":
+        """Return a batch with other values for the named attributes."""
+        return dataclasses.replace(self, **changes)
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on ``device``."""
+
+        def move(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return self.replace(
+            observations=each(move, self.observations),
+            actions=move(self.actions),
+            rewards=move(self.rewards),
+            terminated=move(self.terminated),
+            mask=None if self.mask is None else move(self.mask),
+            labels={name: move(values) for name, values in self.labels.items()},
+            next_actions=None if self.next_actions is None else move(self.next_actions),
+        )
+
+
+class Latents(NamedTuple):
+    """The latents of a batch.
+
+    Attributes:
+        encoded: ``E(o)`` of each observation, float32 (B, k + 1, D).
+        predicted: the latent after each step, as the transition predicts it from the first, float32 (B, k, D).
+    """
+
+    encoded: torch.Tensor
+    predicted: torch.Tensor
+
+    @property
+    def before(self) -> torch.Tensor:
+        """``E(o)`` before each step, (B, k, D)."""
+        return self.encoded[:, :-1]
+
+    @property
+    def after(self) -> torch.Tensor:
+        """``E(o')`` after each step, (B, k, D)."""
+        return self.encoded[:, 1:]
+
+
+def each(function: Callable[..., T], *observations: Any) -> T | dict[str, T]:
+    """Call ``function`` with observations that are arrays, or key by key with those of dicts; return the same form."""
+    if isinstance(observations[0], dict):
+        return {key: function(*(observation[key] for observation in observations)) for key in observations[0]}
+    return function(*observations)
+
+
+def length(observations: Any) -> int:
+    """Return the first dimension of observations (N, ...)."""
+    return len(next(iter(observations.values())) if isinstance(observations, dict) else observations)

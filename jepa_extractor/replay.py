@@ -1,0 +1,296 @@
+"""A ring of transitions that stores each observation once, and the batches drawn from it.
+
+Every question of which observation follows which, and where an episode ends, is answered here.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from jepa_extractor.batch import Arrays, Batch, Labels, Step, each
+from jepa_extractor.checks import require_integer, require_type
+from jepa_extractor.rollouts import Episode
+
+Layout = tuple[tuple[int, ...], np.dtype[Any]]  # shape and dtype of one observation or action
+_ARRAYS = ("frames", "actions", "rewards", "terminated", "labels", "complete", "newest", "filled")
+
+
+class TransitionRing:
+    """The last transitions of ``num_envs`` environments, drawn with a generator of its own.
+
+    Observations, here called frames, stand in the order in which they were seen, so the observation after a step is
+    the next frame, and each is stored once. The end of an episode costs one frame more: its last observation. In
+    memory that is ``capacity`` observations (12 KiB each for 64x64 RGB in uint8: 240 MiB for 20,000).
+
+    Args:
+        observation_space: space of one observation, as stored; a ``Dict`` is stored key by key.
+        action_space: space of one action.
+        num_envs: number of environments.
+        capacity: frames kept, over all environments.
+        seed: seed of the generator that draws batches.
+
+    Raises:
+        ValueError: a space cannot be stored as arrays, or ``capacity`` is too small for a transition of each
+            environment.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        num_envs: int,
+        capacity: int,
+        seed: int,
+    ) -> None:
+        require_integer("num_envs", num_envs, least=1)
+        require_integer("capacity", capacity, least=3 * num_envs)  # two frames and a place to write the next
+        require_integer("seed", seed, least=0)
+        if isinstance(observation_space, spaces.Dict):
+            frames: Layout | dict[str, Layout] = {
+                key: _layout("observation_space", space) for key, space in observation_space.items()
+            }
+        else:
+            frames = _layout("observation_space", observation_space)
+        self._allocate(frames, _layout("action_space", action_space), num_envs, capacity, seed)
+
+    @classmethod
+    def from_episodes(cls, episodes: Iterable[Episode], seed: int) -> "TransitionRing":
+        """Return a ring that holds exactly ``episodes``; its generator starts from ``seed``.
+
+        A data set of single transitions is one of episodes with one step each.
+
+        Raises:
+            ValueError: there is no step in them, or the arrays of one do not fit together.
+        """
+        require_integer("seed", seed, least=0)
+        episodes = [episode for episode in episodes if len(episode.actions)]
+        if not episodes:
+            raise ValueError("episodes hold no step: give at least one episode of at least one step")
+        for number, episode in enumerate(episodes):
+            _require_lengths(number, episode)
+        first = episodes[0]
+        frames: Layout | dict[str, Layout] = each(lambda array: (array.shape[1:], array.dtype), first.observations)
+        lengths = np.array([len(episode.rewards) + 1 for episode in episodes])
+        total = int(lengths.sum())
+        ring: TransitionRing = cls.__new__(cls)
+        ring._allocate(frames, (first.actions.shape[1:], first.actions.dtype), 1, total + 1, seed)
+        last = np.cumsum(lengths) - 1  # frame with which each episode ends
+        begins = np.ones(total, np.bool_)  # whether a frame begins a transition
+        begins[last] = False
+        each(
+            lambda stored, *arrays: np.concatenate(arrays, out=stored[0, :total]),
+            ring._frames,
+            *(episode.observations for episode in episodes),
+        )
+        ring._actions[0, :total][begins] = np.concatenate([episode.actions for episode in episodes])
+        ring._rewards[0, :total][begins] = np.concatenate([episode.rewards for episode in episodes])
+        ring._terminated[0, last - 1] = [episode.terminated for episode in episodes]
+        ring._complete[0, :total] = begins
+        for name in dict.fromkeys(name for episode in episodes for name in episode.labels):
+            unknown = [np.full(size, np.nan) for size in lengths]
+            labels = [episode.labels.get(name, nothing) for episode, nothing in zip(episodes, unknown, strict=True)]
+            ring._label(name)[0, :total] = np.concatenate(labels)
+        ring._newest[:] = total - 1
+        ring._filled[:] = total
+        return ring
+
+    def _allocate(
+        self, frames: Layout | dict[str, Layout], actions: Layout, num_envs: int, capacity: int, seed: int
+    ) -> None:
+        self._slots = capacity // num_envs
+        size = (num_envs, self._slots)
+        if isinstance(frames, dict):
+            self._frames: Arrays = {key: np.zeros(size + shape, dtype) for key, (shape, dtype) in frames.items()}
+        else:
+            self._frames = np.zeros(size + frames[0], frames[1])
+        self._actions = np.zeros(size + actions[0], actions[1])
+        self._rewards = np.zeros(size, np.float32)
+        self._terminated = np.zeros(size, np.bool_)
+        self._labels: dict[str, NDArray[np.float32]] = {}
+        self._complete = np.zeros(size, np.bool_)  # whether an action was taken at the frame: it begins a transition
+        self._newest = np.full(num_envs, -1)  # slot of the frame at which the next action will be taken
+        self._filled = np.zeros(num_envs, np.int64)  # slots written so far
+        self._envs = np.arange(num_envs)
+        self.generator = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        """Return the number of transitions that can be drawn."""
+        return int(np.count_nonzero(self._complete))
+
+    def __bool__(self) -> bool:
+        """Return whether any transition can be drawn."""
+        return bool(self._complete.any())
+
+    @property
+    def has_ends(self) -> bool:
+        """Whether there is an observation at which no action was taken, nor will be: the last of an episode."""
+        return int(self._filled.sum()) > len(self) + len(self._envs)
+
+    def has_label(self, name: str) -> bool:
+        """Return whether the label ``name`` of any observation is known."""
+        return name in self._labels and bool(np.isfinite(self._labels[name]).any())
+
+    def digest(self) -> int:
+        """Return a checksum of all that can be drawn."""
+        checksum = 0
+        for _, array in _leaves(self._state()):
+            checksum = zlib.crc32(array.data, checksum)
+        return checksum
+
+    def begin(self, observations: Arrays, labels: Labels | None = None) -> None:
+        """Begin a new stretch in every environment, at ``observations`` (n, ...) with ``labels`` (n,) by name."""
+        self._append(self._envs, observations, labels or {})
+
+    def add(self, step: Step) -> None:
+        """Store one step of every environment, taken at the newest frames."""
+        at = (self._envs, self._newest.copy())
+        self._actions[at] = step.actions
+        self._rewards[at] = step.rewards
+        self._terminated[at] = step.terminated
+        self._append(self._envs, step.arrived, step.arrived_labels)
+        self._complete[at] = True  # after the next frame: an interrupt in between must leave no false transition
+        if step.ended.any():
+            over = np.flatnonzero(step.ended)
+            labels = {name: values[over] for name, values in step.restarted_labels.items()}
+            self._append(over, each(lambda array: array[over], step.restarted), labels)
+
+    def newest_observations(self) -> Arrays:
+        """Return the frames (n, ...) at which the next actions will be taken."""
+        return each(lambda frames: frames[self._envs, self._newest], self._frames)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the ring holds, as arrays and plain values: see ``restore``."""
+        return {**self._state(), "rng": self.generator.bit_generator.state}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what another ring's ``state`` returned.
+
+        Raises:
+            ValueError: that ring had another shape or dtype.
+        """
+        for name in state["labels"]:
+            self._label(name)
+        own, saved = dict(_leaves(self._state())), dict(_leaves({name: state[name] for name in _ARRAYS}))
+        for name, array in own.items():
+            other = saved.get(name)
+            if other is None or array.shape != other.shape or array.dtype != other.dtype:
+                held = "nothing" if other is None else f"shape {other.shape} and dtype {other.dtype}"
+                raise ValueError(
+                    f"the saved ring holds {name} of {held}, this one shape {array.shape} and dtype {array.dtype}: "
+                    "environments, spaces and buffer_size must be the same"
+                )
+        for name, array in own.items():
+            array[:] = saved[name]
+        self.generator.bit_generator.state = state["rng"]
+
+    def sample(self, batch_size: int, horizon: int = 1, rewarded_fraction: float = 0.0) -> Batch:
+        """Draw ``batch_size`` stretches of ``horizon`` steps, uniform over first steps, with replacement.
+
+        Of these, ``rewarded_fraction``, rounded, are drawn among the steps whose reward is not 0, if there are any.
+
+        Raises:
+            ValueError: the ring is empty.
+        """
+        if not self:
+            raise ValueError("the ring holds no transition yet")
+        env = np.empty(batch_size, np.intp)
+        slot = np.empty(batch_size, np.intp)
+        missing = np.arange(batch_size)
+        filled = int(self._filled.max())
+        while missing.size:  # frames that begin no transition are drawn again
+            env[missing] = self.generator.integers(len(self._envs), size=missing.size)
+            age = self.generator.integers(filled, size=missing.size)
+            slot[missing] = (self._newest[env[missing]] - age) % self._slots
+            missing = missing[~self._complete[env[missing], slot[missing]]]
+        count = round(rewarded_fraction * batch_size)
+        if count:
+            rewarded = np.argwhere(self._complete & (self._rewards != 0))
+            if len(rewarded):
+                env[:count], slot[:count] = self.generator.choice(rewarded, count).T
+        return self._stretch(env, slot, horizon)
+
+    def newest(self, count: int) -> Batch:
+        """Return up to ``count`` of the newest transitions, one step each, oldest first."""
+        age = np.arange(self._slots - 1, 0, -1)
+        slots = (self._newest[:, None] - age) % self._slots  # (n, slots - 1), oldest first in each environment
+        order = slots.T.reshape(-1)
+        env = np.tile(self._envs, self._slots - 1)
+        complete = np.flatnonzero(self._complete[env, order])[-count:]
+        return self._stretch(env[complete], order[complete], horizon=1)
+
+    def _stretch(self, env: NDArray[np.intp], slot: NDArray[np.intp], horizon: int) -> Batch:
+        frames = (env[:, None], (slot[:, None] + np.arange(horizon + 1)) % self._slots)
+        steps = (env[:, None], frames[1][:, :-1])
+        return Batch(
+            observations=each(lambda array: torch.from_numpy(array[frames]), self._frames),
+            actions=torch.from_numpy(self._actions[steps]),
+            rewards=torch.from_numpy(self._rewards[steps]),
+            terminated=torch.from_numpy(self._terminated[steps]),
+            mask=torch.from_numpy(np.logical_and.accumulate(self._complete[steps], axis=1)),
+            labels={name: torch.from_numpy(values[frames]) for name, values in self._labels.items()},
+        )
+
+    def _append(self, envs: NDArray[np.intp], observations: Arrays, labels: Labels) -> None:
+        slots = (self._newest[envs] + 1) % self._slots
+        self._newest[envs] = slots
+        self._filled[envs] = np.minimum(self._filled[envs] + 1, self._slots)
+        self._complete[envs, slots] = False
+
+        def write(frames: NDArray[Any], seen: NDArray[Any]) -> None:
+            frames[envs, slots] = seen
+
+        each(write, self._frames, observations)
+        for name in self._labels.keys() | labels.keys():
+            self._label(name)[envs, slots] = labels.get(name, np.nan)
+
+    def _label(self, name: str) -> NDArray[np.float32]:
+        """Return the array of a label; it is made, all unknown, when the label is first seen."""
+        if name not in self._labels:
+            self._labels[name] = np.full(self._rewards.shape, np.nan, np.float32)
+        return self._labels[name]
+
+    def _state(self) -> dict[str, Any]:
+        return {name: getattr(self, f"_{name}") for name in _ARRAYS}
+
+
+def _layout(name: str, space: spaces.Space[Any]) -> Layout:
+    require_type(name, space, spaces.Space, "give a Gymnasium space")
+    if space.shape is None or space.dtype is None or np.dtype(space.dtype) == np.dtype(object):
+        raise ValueError(
+            f"{name}={space} cannot be stored as arrays: flatten it, for instance with "
+            "gymnasium.wrappers.FlattenObservation"
+        )
+    return space.shape, np.dtype(space.dtype)
+
+
+def _require_lengths(number: int, episode: Episode) -> None:
+    steps = len(episode.rewards)
+    of_each_frame = {f"labels[{name!r}]": values for name, values in episode.labels.items()}
+    if isinstance(episode.observations, dict):
+        of_each_frame |= {f"observations[{key!r}]": array for key, array in episode.observations.items()}
+    else:
+        of_each_frame["observations"] = episode.observations
+    wrong = {name: len(array) for name, array in of_each_frame.items() if len(array) != steps + 1}
+    if len(episode.actions) != steps:
+        wrong["actions"] = len(episode.actions)
+    if wrong:
+        told = ", ".join(f"{count} {name}" for name, count in wrong.items())
+        raise ValueError(
+            f"episode {number} has {steps} rewards and {told}: T steps need T actions, T rewards, T + 1 observations "
+            "and T + 1 of each label (NaN where unknown)"
+        )
+
+
+def _leaves(tree: dict[str, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield every array of a nested dict by its path."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            for rest, leaf in _leaves(value):
+                yield f"{name} {rest}", leaf
+        else:
+            yield name, np.asarray(value)

@@ -1,0 +1,105 @@
+"""What Stable-Baselines3 calls things: the one file that knows the insides of its algorithms."""
+
+from typing import Any, NamedTuple
+
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from torch.optim import Optimizer
+
+from jepa_extractor.batch import Arrays
+from jepa_extractor.modules import training_mode_kept
+from jepa_extractor.sb3.extractor import JEPAExtractor
+
+
+class Trained(NamedTuple):
+    """An extractor and the optimizer that trains it."""
+
+    extractor: JEPAExtractor
+    optimizer: Optimizer
+
+
+def trained_extractors(model: BaseAlgorithm) -> list[Trained]:
+    """Return each ``JEPAExtractor`` that an optimizer of ``model`` trains, with that optimizer.
+
+    An optimizer trains an extractor if it holds all its parameters. Where two do (TD3 with a shared
+    extractor), the critic's counts. Target networks belong to none.
+
+    Raises:
+        ValueError: there is no such extractor.
+    """
+    policy: Any = model.policy
+    owners: list[Any] = [getattr(policy, "critic", None), getattr(policy, "actor", None), policy]
+    optimizers = [owner.optimizer for owner in owners if getattr(owner, "optimizer", None) is not None]
+    trained = []
+    for extractor in (module for module in policy.modules() if isinstance(module, JEPAExtractor)):
+        own = {id(parameter) for parameter in extractor.parameters()}
+        for optimizer in optimizers:
+            held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+            if own <= held:
+                trained.append(Trained(extractor, optimizer))
+                break
+    if not trained:
+        raise ValueError(
+            f"the policy {type(policy).__name__} trains no JEPAExtractor: build the model with "
+            "policy_kwargs=jepa_policy_kwargs(env.action_space)"
+        )
+    return trained
+
+
+def require_joint(model: BaseAlgorithm) -> None:
+    """Raise ``ValueError`` if gradients cannot be added to the policy's own.
+
+    TRPO moves its policy by conjugate gradients under a KL limit; its optimizer steps for the critic alone, so
+    an auxiliary gradient there would move the shared encoder past that limit.
+    """
+    if _is_trpo(model):
+        raise ValueError("schedule=Joint() would bypass the KL limit of TRPO: use JEPACallback(Alternating())")
+
+
+def require_freezable(model: BaseAlgorithm) -> None:
+    """Raise ``ValueError`` if the algorithm differentiates by every parameter, frozen or not."""
+    if _is_trpo(model):
+        raise ValueError("freeze=True: TRPO cannot train a policy with frozen parameters; use freeze=False")
+
+
+def make_optimizer(model: BaseAlgorithm, parameters: list[torch.nn.Parameter]) -> Optimizer:
+    """Return an optimizer for ``parameters`` of the kind, and with the options, that the policy uses."""
+    policy: Any = model.policy
+    optimizer: Optimizer = policy.optimizer_class(parameters, lr=model.lr_schedule(1.0), **policy.optimizer_kwargs)
+    return optimizer
+
+
+def follow_learning_rate(model: BaseAlgorithm, optimizer: Optimizer) -> None:
+    """Set the learning rate of ``optimizer`` to that of the model's schedule now."""
+    rate = model.lr_schedule(model._current_progress_remaining)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def environment(model: BaseAlgorithm) -> VecEnv:
+    """Return the model's vector environment."""
+    env = model.get_env()
+    assert env is not None
+    return env
+
+
+def normalizer(model: BaseAlgorithm) -> VecNormalize | None:
+    """Return the ``VecNormalize`` that changes what the policy sees, if there is one."""
+    wrapper = model.get_vec_normalize_env()
+    return wrapper if wrapper is not None and wrapper.norm_obs else None
+
+
+def policy_actions(model: BaseAlgorithm, observations: Arrays) -> NDArray[Any]:
+    """Return the policy's deterministic actions at ``observations`` (N, ...), in the environment's scale.
+
+    The training mode of every module is left as it was.
+    """
+    with training_mode_kept(model.policy):
+        actions, _ = model.policy.predict(observations, deterministic=True)
+    return actions
+
+
+def _is_trpo(model: BaseAlgorithm) -> bool:
+    return any(ancestor.__name__ == "TRPO" for ancestor in type(model).__mro__)  # sb3-contrib may not be installed

@@ -1,0 +1,280 @@
+"""JEPACallback: auxiliary gradients for any Stable-Baselines3 algorithm while it trains."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from torch.optim import Optimizer
+
+from jepa_extractor.checkpoint import load_state, save_state
+from jepa_extractor.checks import require_integer
+from jepa_extractor.replay import TransitionRing
+from jepa_extractor.sb3 import adapter, optimizer_hooks
+from jepa_extractor.sb3.last_good import LastGood
+from jepa_extractor.sb3.monitor import Monitor, probe_accuracy
+from jepa_extractor.sb3.recorder import Recorder
+from jepa_extractor.sb3.schedules import Alternating, Joint, Owned, Schedule
+from jepa_extractor.training import AuxiliaryStep, Gradient
+
+RECORD_EVERY = 16  # updates between two records of the losses in the logger
+KEEP_EVERY = 64  # updates between two measurements of the probe, and two checkpoints
+KIND = "state of a JEPACallback"
+MOVED = {
+    "dynamics_weight": "it belongs to the model: jepa_policy_kwargs(..., dynamics_weight=2.0)",
+    "auxiliary_weight": "weights belong to the tasks: jepa_policy_kwargs(..., auxiliary=(RewardTask(weight=10.0),))",
+    "label": "a task names its label, LabelTask('count'); what the logs measure is probe='count'",
+    "mode": "give a schedule: JEPACallback(Joint()) or JEPACallback(Alternating())",
+    "every": "it belongs to the schedule: Joint(every=2)",
+    "replay_ratio": "it belongs to the schedule: Alternating(replay_ratio=12)",
+}
+
+
+class JEPACallback(BaseCallback):
+    """Train the JEPA in a policy's features extractor while any Stable-Baselines3 algorithm trains the policy.
+
+    The callback records transitions while the algorithm collects them, and draws batches from them. Its schedule says
+    when the gradient of the extractor's weighted losses on a batch acts. Neither the algorithm nor the global random
+    streams are touched. An extractor that several optimizers hold counts as the critic's; separate extractors of actor
+    and critic are trained each. What is learned, and how much each loss weighs, belongs to the extractor.
+
+    Logged under ``jepa/`` each 16 updates or more, as means since the last record: ``dynamics_loss``, ``<task>_loss``;
+    ``grad_norm`` and ``grad_norm_clipped`` of the auxiliary gradient; with ``Joint``, at every eighth update,
+    ``policy_grad_norm`` and ``policy_grad_norm_clipped`` over all that the owner trains, and ``gradient_angle``, in
+    degrees, between both gradients on the encoder; ``latent_std`` and ``effective_rank`` of the last batch;
+    ``updates``, the auxiliary gradients so far; and with ``probe``, each 64 updates, ``probe_accuracy``: how well
+    ``info[probe]`` can be read off the latents of the newest observations (nearest-centroid accuracy on the newer half
+    of 512, with centroids from the older half). An on-policy algorithm has not trained on these yet.
+
+    A copy or a pickle of a callback has its settings and belongs to no training; ``save`` and ``load`` keep the rest.
+
+    Args:
+        schedule: ``Joint()`` or ``Alternating()``; TRPO takes only the latter. ``None``: ``Joint()``.
+        batch_size: stretches in an auxiliary batch. More teaches the encoder faster, and costs more.
+        rewarded_fraction: see ``AuxiliaryStep``.
+        max_grad_norm: largest norm of the auxiliary gradient, which is clipped by itself; ``None`` for no clip.
+        buffer_size: frames the ring keeps; see ``TransitionRing`` for its memory.
+        seed: seed of the generator that draws batches.
+        probe: key of ``info`` whose value, a number, the logs measure.
+        checkpoint_dir: folder in which the last good model is kept as ``last_good.zip``.
+        verbose: as in Stable-Baselines3.
+
+    Raises:
+        ValueError: an argument is out of range, or does not suit the model.
+        TypeError: an argument is unknown, or has moved: the message says where.
+        RuntimeError: the callback is not called at every step, as it must be to see every transition.
+        FloatingPointError: a loss is not finite. On a CPU training stops before the step that would use it; on
+            other devices, where looking would stall each step, at the next record.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule | None = None,
+        batch_size: int = 64,
+        rewarded_fraction: float = 0.5,
+        max_grad_norm: float | None = 0.5,
+        buffer_size: int = 20_000,
+        seed: int = 0,
+        probe: str | None = None,
+        checkpoint_dir: str | Path | None = None,
+        verbose: int = 0,
+        **moved: Any,
+    ) -> None:
+        super().__init__(verbose)
+        for name, value in moved.items():
+            raise TypeError(f"JEPACallback takes no {name}={value!r}: {MOVED.get(name, 'see help(JEPACallback)')}")
+        self.schedule = Joint() if schedule is None else schedule
+        if not isinstance(self.schedule, Joint | Alternating) and not hasattr(self.schedule, "before_optimizer_step"):
+            raise ValueError(f"schedule={schedule!r} is none: give Joint() or Alternating()")
+        self.step = AuxiliaryStep(batch_size, rewarded_fraction, max_grad_norm)
+        require_integer("buffer_size", buffer_size, least=1)
+        require_integer("seed", seed, least=0)
+        if probe is not None and not isinstance(probe, str):
+            raise ValueError(f"probe={probe!r} is no key of info: give a string")
+        if checkpoint_dir is not None and not isinstance(checkpoint_dir, str | Path):
+            raise ValueError(f"checkpoint_dir={checkpoint_dir!r} is no path: give a folder")
+        self.buffer_size = buffer_size
+        self.seed = seed
+        self.probe = probe
+        self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
+        self._forget_training()
+
+    def _forget_training(self) -> None:
+        self.updates = 0
+        self._kept_at = 0  # updates at the last checkpoint
+        self._owned: dict[Optimizer, Owned] = {}
+        self._recorder: Recorder | None = None
+        self._monitor = Monitor()
+        self._last_good = LastGood(self.checkpoint_dir)
+        self._saved: dict[str, Any] | None = None  # what load() read, until a training takes it over
+        self._training: float = -1  # start time of the training that the hooks belong to
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = ("verbose", "schedule", "step", "buffer_size", "seed", "probe", "checkpoint_dir")
+        return {name: getattr(self, name) for name in kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        BaseCallback.__init__(self, state["verbose"])
+        self.__dict__.update(state)
+        self._forget_training()
+
+    @property
+    def ring(self) -> TransitionRing:
+        """The transitions recorded so far."""
+        return self._recorded.ring
+
+    @property
+    def _recorded(self) -> Recorder:
+        if self._recorder is None:
+            raise RuntimeError("there are no transitions before training: pass the callback to model.learn()")
+        return self._recorder
+
+    def save(self, path: str | Path) -> None:
+        """Save transitions, counters, generator and own optimizers at ``path``, beside ``model.save``."""
+        state = {
+            "schedule": repr(self.schedule),
+            "updates": self.updates,
+            "ring": self.ring.state(),
+            "timesteps": self._recorded.timesteps,
+            "owned": [
+                {
+                    "steps": owned.steps,
+                    "answered": owned.answered,
+                    "optimizer": None if owned.optimizer is None else owned.optimizer.state_dict(),
+                }
+                for owned in self._owned.values()
+            ],
+        }
+        save_state(state, Path(path), KIND)
+
+    def load(self, path: str | Path) -> "JEPACallback":
+        """Take over what ``save`` saved, as soon as the next training starts; return the callback.
+
+        Transitions recorded before are forgotten.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file was not written by ``save``, or by a callback with another schedule.
+        """
+        state = load_state(Path(path), KIND)
+        if state["schedule"] != repr(self.schedule):
+            raise ValueError(f"{path} was saved with schedule={state['schedule']}, this callback has {self.schedule}")
+        self._saved = state
+        self._recorder = None
+        return self
+
+    def _init_callback(self) -> None:
+        found: dict[Optimizer, Owned] = {}
+        for extractor, owner in adapter.trained_extractors(self.model):
+            if extractor.action_space != self.model.action_space:
+                raise ValueError(
+                    f"action_space={extractor.action_space} was given to jepa_policy_kwargs, and the model acts in "
+                    f"{self.model.action_space}: give it env.action_space"
+                )
+            if not any(parameter.requires_grad for parameter in extractor.parameters()):
+                raise ValueError("the JEPAExtractor is frozen, so nothing could be trained: leave JEPACallback away")
+            found.setdefault(owner, Owned()).extractors.append(extractor)
+        if found.keys() != self._owned.keys():  # the first training, or that of another model
+            for owned in found.values():
+                self.schedule.prepare(self.model, owned)
+            saved = self._saved
+            self._forget_training()
+            self._owned, self._saved = found, saved
+
+    def _on_training_start(self) -> None:
+        if self._recorder is None:
+            self._recorder = self._make_recorder()
+        if self._saved is not None:
+            self._restore(self._saved)
+            self._saved = None
+        self._recorder.begin()
+        self._training = self.model.start_time
+        for owner in self._owned:
+            optimizer_hooks.attach(owner, self)
+        self._last_good.keep(self.model)
+
+    def _on_rollout_start(self) -> None:
+        if self.ring:
+            for owned in self._owned.values():
+                self.schedule.before_rollout(self.model, owned, partial(self._add_gradient, owned))
+
+    def _on_step(self) -> bool:
+        self._recorded.record(self.locals)
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self._monitor.updates < RECORD_EVERY:
+            return
+        assert self._monitor.last is not None
+        self._require_finite(self._monitor.last)
+        self._monitor.record(self.logger)
+        self.logger.record("jepa/updates", self.updates)
+        if self.updates - self._kept_at >= KEEP_EVERY or self._kept_at == 0:
+            self._kept_at = self.updates
+            self._last_good.keep(self.model)
+            if self.probe is not None:
+                extractor = next(iter(self._owned.values())).extractors[0]
+                normalize = self.model.policy.normalize_images
+                accuracy = probe_accuracy(extractor, self._recorded, self.probe, normalize)
+                if accuracy is not None:
+                    self.logger.record("jepa/probe_accuracy", accuracy)
+
+    def _on_training_end(self) -> None:
+        self._training = -1  # hooks stay attached; without a training they do nothing
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the training that this callback was passed to is still the model's current one."""
+        return self._training == self.model.start_time
+
+    def measures_next(self, owner: Optimizer) -> bool:
+        """See ``StepListener``."""
+        return self.schedule.measures_next(self._owned[owner])
+
+    def before_step(self, owner: Optimizer, policy_norm: torch.Tensor | None) -> None:
+        """Count a step of ``owner`` and let the schedule act; see ``StepListener``."""
+        owned = self._owned[owner]
+        owned.steps += 1
+        if self.ring:
+            if policy_norm is not None:
+                self._monitor.add_policy_norms(owner, policy_norm)
+            add_gradient = partial(self._add_gradient, owned, measure_angle=policy_norm is not None)
+            self.schedule.before_optimizer_step(owned, add_gradient)
+
+    def _add_gradient(self, owned: Owned, measure_angle: bool = False) -> None:
+        """Add the gradient of the weighted losses on one batch to the ``.grad`` of each owned extractor."""
+        for extractor in owned.extractors:
+            gradient = self.step.gradient(extractor, self._recorded)
+            if self.model.device.type == "cpu":
+                self._require_finite(gradient)
+            if measure_angle:
+                self._monitor.add_angle(extractor.jepa.encoder, gradient)
+            gradient.add()
+            self._monitor.add(gradient)
+            self.updates += 1
+
+    def _require_finite(self, gradient: Gradient) -> None:
+        if not gradient.is_finite():
+            self._last_good.keep(self.model)
+            where = f"at auxiliary update {self.updates}, step {self.num_timesteps}: training stops"
+            gradient.require_finite(where + self._last_good.where())
+
+    def _make_recorder(self) -> Recorder:
+        tasks = [task for owned in self._owned.values() for one in owned.extractors for task in one.jepa.tasks]
+        labels = [label for label in (*(task.label for task in tasks), self.probe) if label is not None]
+        needs_next_actions = any(task.needs_next_actions(self.model.action_space) for task in tasks)
+        return Recorder(self.model, list(dict.fromkeys(labels)), needs_next_actions, self.buffer_size, self.seed)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        if len(state["owned"]) != len(self._owned):
+            raise ValueError(
+                f"the saved state is of {len(state['owned'])} trained encoders, the model has {len(self._owned)}"
+            )
+        self.ring.restore(state["ring"])
+        self._recorded.timesteps = state["timesteps"]
+        self.updates = state["updates"]
+        for owned, saved in zip(self._owned.values(), state["owned"], strict=True):
+            owned.steps, owned.answered = saved["steps"], saved["answered"]
+            if owned.optimizer is not None:
+                owned.optimizer.load_state_dict(saved["optimizer"])

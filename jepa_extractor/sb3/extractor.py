@@ -1,0 +1,216 @@
+"""JEPAExtractor: a JEPA as the features extractor of a Stable-Baselines3 policy."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from typing_extensions import TypedDict, Unpack
+
+from jepa_extractor.batch import Arrays, Batch, Latents, Tensors, each, length
+from jepa_extractor.checks import require_type
+from jepa_extractor.encoders import EncoderName, MakeEncoder
+from jepa_extractor.jepa import JEPA, MakeTransition, NormalizationName, TargetName
+from jepa_extractor.tasks import AuxiliaryTask
+
+CHUNK = 256  # observations encoded at once where there may be many
+
+
+class JEPAExtractor(BaseFeaturesExtractor):
+    """Features are the latents of a JEPA encoder. Its transition and heads live here too.
+
+    So they are trained by the policy's own optimizer, and saved and loaded with the model. The policy
+    alone gives them no gradient; ``JEPACallback`` does.
+
+    Args:
+        observation_space: as the policy sees it: images have their channels first (Stable-Baselines3 moves them).
+        action_space: the environment's action space; ``jepa_policy_kwargs`` passes it on.
+        latent_dim: width D of the latent, the number of features.
+        encoder: ``"auto"`` picks by the observation space: ``"pooled"`` for images, ``"grid"`` for small grids,
+            ``"combined"`` for a ``Dict``, ``"mlp"`` for the rest. There are ``"nature"`` and ``"resnet"`` for images,
+            and ``"identity"`` for observations that are latents already. Or a callable
+            ``(observation_space, latent_dim) -> nn.Module`` that maps preprocessed observations (B, ...) to (B, width),
+            such as a class of Stable-Baselines3's ``BaseFeaturesExtractor``; another width than D is mapped to D.
+        encoder_kwargs: further arguments of the encoder.
+        transition: ``"mlp"``, or a callable ``(latent_dim, action_dim) -> nn.Module`` that maps latents (B, D) and
+            action features (B, A) to latents (B, D).
+        transition_kwargs: further arguments of the transition.
+        normalization: of the latents: ``"none"`` (the paper), ``"layer"`` (LayerNorm) or ``"simnorm"`` (TD-MPC2).
+        auxiliary: tasks, any of ``"reward"`` (on the arriving latent), ``"action_reward"`` (on latent and
+            action), ``"q"``, ``"random"``, or ``AuxiliaryTask`` objects such as ``RewardTask(weight=1.0)`` and
+            ``LabelTask("count")``; may be empty.
+        dynamics_weight: weight of the latent dynamics loss, at least 0.
+        target: what the latent transition has to predict: ``"online"`` latents with gradient (the paper),
+            ``"detach"`` without, or ``"ema"``: those of a moving average of the encoder.
+        horizon: steps k for which the transition is unrolled in latent space, at least 1.
+
+    Raises:
+        ValueError: an argument is out of range; the message names it, its value and what would be right.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any] | None = None,
+        latent_dim: int = 64,
+        encoder: EncoderName | MakeEncoder = "auto",
+        encoder_kwargs: Mapping[str, Any] | None = None,
+        transition: Literal["mlp"] | MakeTransition = "mlp",
+        transition_kwargs: Mapping[str, Any] | None = None,
+        normalization: NormalizationName = "none",
+        auxiliary: Sequence[str | AuxiliaryTask] = ("reward",),
+        dynamics_weight: float = 2.0,
+        target: TargetName = "online",
+        horizon: int = 1,
+    ) -> None:
+        require_type("observation_space", observation_space, spaces.Space, "give the environment's observation space")
+        super().__init__(observation_space, 1)
+        self.action_space = _checked_action_space(action_space)
+        self.jepa = JEPA(
+            observation_space,
+            self.action_space,
+            latent_dim,
+            encoder,
+            encoder_kwargs or {},
+            transition,
+            transition_kwargs or {},
+            normalization,
+            auxiliary,
+            dynamics_weight,
+            target,
+            horizon,
+        )
+        self._features_dim = int(latent_dim)
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """The space of observations as the policy sees them."""
+        return self._observation_space
+
+    @property
+    def horizon(self) -> int:
+        """Steps for which the transition is unrolled in training."""
+        return self.jepa.horizon
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters(), torch.empty(0)).device
+
+    def forward(self, observations: Tensors) -> torch.Tensor:
+        """Map preprocessed observations (B, ...) to latents (B, D)."""
+        latents: torch.Tensor = self.jepa.encoder(observations)
+        return latents
+
+    def encode(self, observations: Arrays, normalize_images: bool = True) -> NDArray[np.float32]:
+        """Map observations (N, ...), as the policy sees them, to latents (N, D), without gradient, in chunks.
+
+        Args:
+            observations: not yet preprocessed; a dict of arrays for a ``Dict`` space.
+            normalize_images: whether uint8 images become floats in [0, 1]: the policy's ``normalize_images``.
+        """
+        latents = []
+        with torch.no_grad():
+            for start in range(0, length(observations), CHUNK):
+                chunk = each(lambda array, s=start: torch.as_tensor(array[s : s + CHUNK]).to(self.device), observations)
+                latents.append(self(_preprocess(chunk, self.observation_space, normalize_images)).cpu().numpy())
+        return np.concatenate(latents)
+
+    def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
+        """Return ``JEPA.losses`` of a batch as a ring gives it. Nothing is changed.
+
+        Images travel to the device as they are stored and become float there, as the policy's own do.
+
+        Args:
+            batch: B stretches of k steps.
+        """
+        size, steps = batch.rewards.shape
+        batch = batch.to(self.device)
+        frames = each(lambda tensor: tensor.flatten(0, 1), batch.observations)
+        seen = _preprocess(frames, self.observation_space, batch.normalize_images)
+        return self.jepa.losses(
+            batch.replace(
+                observations=each(lambda tensor: tensor.unflatten(0, (size, steps + 1)), seen),
+                actions=self._action_features(batch.actions),
+                next_actions=None if batch.next_actions is None else self._action_features(batch.next_actions),
+            )
+        )
+
+    def total(self, losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the weighted sum of ``losses``, a scalar."""
+        return self.jepa.total(losses)
+
+    def update_targets(self) -> None:
+        """Move what follows the networks slowly: see ``JEPA.update_targets``."""
+        self.jepa.update_targets()
+
+    def _action_features(self, actions: torch.Tensor) -> torch.Tensor:
+        """Map actions (B, k, *action shape) to features (B, k, A)."""
+        features = _preprocess(actions.flatten(0, 1), self.action_space, normalize_images=False)
+        assert isinstance(features, torch.Tensor)
+        return features.reshape(*actions.shape[:2], -1)
+
+
+class JEPAOptions(TypedDict, total=False):
+    """The options of ``JEPAExtractor``, which describes them."""
+
+    latent_dim: int
+    encoder: EncoderName | MakeEncoder
+    encoder_kwargs: Mapping[str, Any] | None
+    transition: Literal["mlp"] | MakeTransition
+    transition_kwargs: Mapping[str, Any] | None
+    normalization: NormalizationName
+    auxiliary: Sequence[str | AuxiliaryTask]
+    dynamics_weight: float
+    target: TargetName
+    horizon: int
+
+
+def jepa_policy_kwargs(action_space: spaces.Space[Any], **options: Unpack[JEPAOptions]) -> dict[str, Any]:
+    """Return the ``policy_kwargs`` that give a Stable-Baselines3 policy a ``JEPAExtractor``.
+
+    Args:
+        action_space: the environment's action space.
+        options: those of ``JEPAExtractor``.
+
+    Returns:
+        A dict to which other policy arguments (``net_arch``, ``optimizer_class``, ...) may be added.
+
+    Raises:
+        ValueError: an option is unknown.
+    """
+    unknown = sorted(options.keys() - JEPAOptions.__annotations__.keys())
+    if unknown:
+        raise ValueError(
+            f"{unknown[0]}={options[unknown[0]]!r} is no option of JEPAExtractor: "  # type: ignore[literal-required]
+            f"they are {', '.join(JEPAOptions.__annotations__)}"
+        )
+    return {
+        "features_extractor_class": JEPAExtractor,
+        "features_extractor_kwargs": {"action_space": action_space, **options},
+    }
+
+
+def _checked_action_space(space: spaces.Space[Any] | None) -> spaces.Space[Any]:
+    if not isinstance(space, spaces.Space):
+        raise ValueError(
+            f"action_space={space!r} is no space, and the latent transition needs the environment's: "
+            "use policy_kwargs=jepa_policy_kwargs(env.action_space)"
+        )
+    if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary) or (
+        isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start)
+    ):
+        raise ValueError(
+            f"action_space={space} is none in which Stable-Baselines3's policies act: Box, MultiBinary, or "
+            "Discrete or MultiDiscrete that start at 0"
+        )
+    return space
+
+
+def _preprocess(values: Tensors, space: spaces.Space[Any], normalize_images: bool) -> Tensors:
+    """Preprocess a batch (B, ...) as Stable-Baselines3 does: images to [0, 1], discrete values to one-hot."""
+    return preprocess_obs(values, space, normalize_images=normalize_images)

@@ -1,0 +1,84 @@
+"""What the callback logs: means of losses and gradient norms, and signs of a collapse."""
+
+from collections import defaultdict
+
+import numpy as np
+import torch
+from stable_baselines3.common.logger import Logger
+from torch import nn
+from torch.optim import Optimizer
+
+from jepa_extractor.batch import each
+from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy
+from jepa_extractor.sb3.extractor import JEPAExtractor
+from jepa_extractor.sb3.recorder import Recorder
+from jepa_extractor.training import Gradient
+
+NEWEST = 512  # transitions on which the accuracy of the probe is measured
+
+
+class Monitor:
+    """Collects values between two records; nothing leaves its device before."""
+
+    def __init__(self) -> None:
+        self.updates = 0  # since the last record
+        self._values: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self.last: Gradient | None = None  # of the last update
+
+    def add(self, gradient: Gradient) -> None:
+        """Count one auxiliary update."""
+        self.updates += 1
+        for name, loss in gradient.losses.items():
+            self._values[f"{name}_loss"].append(loss)
+        self._values["grad_norm"].append(gradient.norm)
+        self._values["grad_norm_clipped"].append(gradient.clipped_norm)
+        self.last = gradient
+
+    def add_policy_norms(self, owner: Optimizer, norm: torch.Tensor) -> None:
+        """Count the norm of the algorithm's gradient before its clip, ``norm``, and what its parameters hold after."""
+        held = [p.grad for group in owner.param_groups for p in group["params"] if p.grad is not None]
+        self._values["policy_grad_norm"].append(norm)
+        self._values["policy_grad_norm_clipped"].append(torch.nn.utils.get_total_norm(held))
+
+    def add_angle(self, encoder: nn.Module, gradient: Gradient) -> None:
+        """Count the angle, in degrees, between ``gradient`` and the one that the encoder's parameters hold."""
+        auxiliary = dict(zip(gradient.parameters, gradient.values, strict=True))
+        held = [p for p in encoder.parameters() if p.grad is not None and p in auxiliary]
+        pairs = [(p.grad.flatten(), auxiliary[p].flatten()) for p in held if p.grad is not None]
+        if pairs:
+            policy, other = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+            cosine = torch.nn.functional.cosine_similarity(policy, other, dim=0)
+            self._values["gradient_angle"].append(torch.rad2deg(torch.acos(cosine.clamp(-1, 1))))
+
+    def record(self, logger: Logger) -> None:
+        """Record the means since the last record, and measures of the last latents; begin anew."""
+        for name, values in self._values.items():
+            logger.record(f"jepa/{name}", torch.stack(values).mean().item())
+        assert self.last is not None
+        latents = self.last.latents.flatten(0, 1).cpu().numpy()
+        logger.record("jepa/latent_std", latent_std(latents))
+        logger.record("jepa/effective_rank", effective_rank(latents))
+        self._values.clear()
+        self.updates = 0
+
+
+def probe_accuracy(extractor: JEPAExtractor, recorder: Recorder, probe: str, normalize_images: bool) -> float | None:
+    """Return how well ``info[probe]`` can be read off the latents of the newest 512 observations, in [0, 1].
+
+    Nearest-centroid accuracy on the newer half, with centroids from the older half; ``None`` if fewer than two of these
+    observations have the label.
+
+    Raises:
+        ValueError: in a whole episode ``info`` had no such key.
+    """
+    if recorder.has_missed_labels(probe):
+        raise ValueError(f"probe={probe!r} is not in info, in a whole episode: name a key that is")
+    newest = recorder.ring.newest(NEWEST)
+    labels = newest.labels[probe][:, 1].numpy()
+    known = torch.from_numpy(np.flatnonzero(np.isfinite(labels)))
+    if len(known) < 2:
+        return None
+    observations = recorder.as_the_policy_sees(each(lambda frames: frames[known, 1], newest.observations))
+    latents, labels = extractor.encode(observations, normalize_images), labels[known]
+    half = (len(latents) + 1) // 2
+    return nearest_centroid_accuracy(latents[:half], labels[:half], latents[half:], labels[half:])

@@ -1,0 +1,45 @@
+"""A pretrained extractor inside of a policy."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from jepa_extractor.checks import require_type
+from jepa_extractor.pretraining import load_weights, saved_weights
+from jepa_extractor.sb3 import adapter
+from jepa_extractor.sb3.extractor import JEPAExtractor
+
+
+def load_pretrained(model: BaseAlgorithm, pretrained: JEPAExtractor | str | Path, freeze: bool = False) -> None:
+    """Give every ``JEPAExtractor`` of ``model``, those of target networks too, the weights of a pretrained one.
+
+    Args:
+        model: built with the arguments of ``jepa_policy_kwargs`` that the pretrained extractor was built with.
+        pretrained: the extractor, or the checkpoint of its ``pretrain``.
+        freeze: whether the weights stay as they are from now on. A model that is saved and loaded again has
+            forgotten this: load the pretrained weights anew.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: the checkpoint is broken, or the model's extractors are built otherwise, or it has none; or
+            it is to be frozen for TRPO.
+    """
+    require_type("model", model, BaseAlgorithm, "give a model of Stable-Baselines3")
+    weights: Mapping[str, torch.Tensor]
+    if isinstance(pretrained, JEPAExtractor):
+        weights = pretrained.state_dict()
+    elif isinstance(pretrained, str | Path):
+        weights = saved_weights(Path(pretrained))
+    else:
+        raise ValueError(f"pretrained={pretrained!r} is neither a JEPAExtractor nor the path of a checkpoint")
+    extractors = [module for module in model.policy.modules() if isinstance(module, JEPAExtractor)]
+    if not extractors:
+        raise ValueError(f"the policy {type(model.policy).__name__} has no JEPAExtractor: use jepa_policy_kwargs")
+    if freeze:
+        adapter.require_freezable(model)
+    for extractor in extractors:
+        load_weights(extractor, weights)
+        if freeze:
+            extractor.requires_grad_(False)

@@ -1,0 +1,151 @@
+"""A model's transitions: recorded as the environment gave them, drawn as the policy sees them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
+
+from jepa_extractor.batch import Arrays, Batch, Step, each
+from jepa_extractor.replay import TransitionRing
+from jepa_extractor.rollouts import label_numbers
+from jepa_extractor.sb3 import adapter
+
+
+class Recorder:
+    """Fills a ring while a model collects transitions, and draws batches from it.
+
+    Under ``VecNormalize`` it stores the original observations and rewards, which do not drift, and normalises
+    observations with today's statistics when they are drawn. What ``VecNormalize`` clipped off the last observation of
+    an episode is lost.
+
+    Args:
+        model: the model; its environment has been reset.
+        labels: keys of ``info`` whose values, numbers, label the observations.
+        needs_next_actions: whether batches hold the policy's action after each step.
+        buffer_size: see ``TransitionRing``.
+        seed: see ``TransitionRing``.
+
+    Raises:
+        ValueError: the model's observations cannot be recorded.
+    """
+
+    def __init__(
+        self, model: BaseAlgorithm, labels: Sequence[str], needs_next_actions: bool, buffer_size: int, seed: int
+    ) -> None:
+        self._model = model
+        self._labels = tuple(labels)
+        self._needs_next_actions = needs_next_actions
+        normalizer = adapter.normalizer(model)
+        space = model.observation_space if normalizer is None else normalizer.venv.observation_space
+        if getattr(space, "shape", None) != model.observation_space.shape:
+            raise ValueError(
+                f"VecNormalize sees observations of {space}, the policy of {model.observation_space}: make "
+                "VecNormalize the outermost wrapper"
+            )
+        self.ring = TransitionRing(space, model.action_space, model.n_envs, buffer_size, seed)
+        self.timesteps = -1  # environment steps of the model when the ring was last filled
+
+    def begin(self) -> None:
+        """Begin a new stretch at the model's last observations, unless the ring already ends with them."""
+        observations = self._last_observations()
+        if self.timesteps == self._model.num_timesteps and _equal(self.ring.newest_observations(), observations):
+            return
+        infos = adapter.environment(self._model).unwrapped.reset_infos  # wrappers keep empty copies
+        self.ring.begin(observations, self._label_values(infos))
+        self.timesteps = self._model.num_timesteps
+
+    def record(self, local_variables: dict[str, Any]) -> None:
+        """Store the step just taken, from the local variables of ``collect_rollouts`` in ``_on_step``.
+
+        Raises:
+            RuntimeError: a step has been missed.
+        """
+        if self._model.num_timesteps != self.timesteps + self._model.n_envs:
+            raise RuntimeError(
+                f"JEPACallback was called at step {self.timesteps}, and then at {self._model.num_timesteps}: give it "
+                "to learn() itself, alone or in a list, not to a callback that calls it now and then"
+            )
+        self.ring.add(self._read_step(local_variables))
+        self.timesteps = self._model.num_timesteps
+
+    def sample(self, batch_size: int, horizon: int, rewarded_fraction: float) -> Batch:
+        """Draw a batch from the ring, as the policy sees it."""
+        batch = self.ring.sample(batch_size, horizon, rewarded_fraction)
+        observations = self.as_the_policy_sees(batch.observations)
+        next_actions = None
+        if self._needs_next_actions:
+            following: Any = each(lambda frames: frames[:, 1:].flatten(0, 1).numpy(), observations)
+            actions = adapter.policy_actions(self._model, following)
+            next_actions = torch.from_numpy(actions.reshape(batch.actions.shape))
+        gamma: float = self._model.gamma  # type: ignore[attr-defined]  # every algorithm with an encoder has one
+        return batch.replace(
+            observations=observations,
+            next_actions=next_actions,
+            discount=gamma,
+            normalize_images=self._model.policy.normalize_images,
+        )
+
+    def as_the_policy_sees(self, observations: Any) -> Any:
+        """Normalise stored observations, tensors (..., *observation shape), with today's statistics."""
+        normalizer = adapter.normalizer(self._model)
+        if normalizer is None:
+            return observations
+        arrays: Any = each(lambda tensor: tensor.numpy(), observations)
+        return each(lambda array: torch.from_numpy(np.float32(array)), normalizer.normalize_obs(arrays))
+
+    def has_missed_labels(self, name: str) -> bool:
+        """Return whether an episode has ended, and no observation so far had the label ``name``."""
+        return self.ring.has_ends and not self.ring.has_label(name)
+
+    def _last_observations(self) -> Arrays:
+        normalizer = adapter.normalizer(self._model)
+        observations: Any = self._model._last_obs if normalizer is None else normalizer.get_original_obs()
+        return observations  # type: ignore[no-any-return]
+
+    def _read_step(self, local_variables: dict[str, Any]) -> Step:
+        infos, ended = local_variables["infos"], local_variables["dones"]
+        normalizer, vec_normalize = adapter.normalizer(self._model), self._model.get_vec_normalize_env()
+        restarted: Any = local_variables["new_obs"] if normalizer is None else normalizer.get_original_obs()
+        rewards = local_variables["rewards"] if vec_normalize is None else vec_normalize.get_original_reward()
+        arrived = restarted
+        if ended.any():
+            arrived = each(np.copy, restarted)
+            for i in np.flatnonzero(ended):
+                each(_write(int(i)), arrived, _original(infos[i]["terminal_observation"], normalizer))
+        truncated = np.array([info.get("TimeLimit.truncated", False) for info in infos], np.bool_)
+        return Step(
+            # on-policy algorithms keep the unclipped action as "actions"; the environment saw the clipped one
+            actions=local_variables.get("clipped_actions", local_variables["actions"]),
+            rewards=rewards,
+            terminated=ended & ~truncated,
+            ended=ended,
+            arrived=arrived,
+            restarted=restarted,
+            arrived_labels=self._label_values(infos),
+            restarted_labels=self._label_values(adapter.environment(self._model).unwrapped.reset_infos),
+        )
+
+    def _label_values(self, infos: Sequence[dict[str, Any]]) -> dict[str, NDArray[np.float64]]:
+        return {name: label_numbers(name, [info.get(name, np.nan) for info in infos]) for name in self._labels}
+
+
+def _original(observation: Any, normalizer: VecNormalize | None) -> Any:
+    return observation if normalizer is None else normalizer.unnormalize_obs(observation)
+
+
+def _write(i: int) -> Any:
+    """Return a function that writes one observation into row ``i`` of an array, rounded where that holds integers."""
+
+    def write(rows: NDArray[Any], observation: NDArray[Any]) -> None:
+        rows[i] = np.rint(observation) if np.issubdtype(rows.dtype, np.integer) else observation
+
+    return write
+
+
+def _equal(one: Arrays, other: Arrays) -> bool:
+    equal = each(np.array_equal, one, other)
+    return all(equal.values()) if isinstance(equal, dict) else equal

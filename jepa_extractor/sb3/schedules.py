@@ -1,0 +1,123 @@
+"""When the auxiliary gradient acts: together with the algorithm's own, or between its rollouts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch.optim import Optimizer
+
+from jepa_extractor.checks import require_integer
+from jepa_extractor.sb3 import adapter
+from jepa_extractor.sb3.extractor import JEPAExtractor
+
+MEASURE_EVERY = 8  # updates between two measurements of the algorithm's gradient
+
+
+@dataclass
+class Owned:
+    """What an optimizer of the algorithm owns, and how often it has stepped.
+
+    Attributes:
+        extractors: those whose parameters the optimizer holds.
+        steps: steps that the optimizer has made.
+        answered: those of ``steps`` that ``Alternating`` has answered.
+        optimizer: with which ``Alternating`` makes its own steps.
+    """
+
+    extractors: list[JEPAExtractor] = field(default_factory=list)
+    steps: int = 0
+    answered: int = 0
+    optimizer: Optimizer | None = None
+
+
+class Schedule(Protocol):
+    """When to add the auxiliary gradient. ``add_gradient`` adds it to the ``.grad`` of what is owned."""
+
+    def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:
+        """Get ready for a model; raise ``ValueError`` if the schedule does not suit it."""
+
+    def measures_next(self, owned: Owned) -> bool:
+        """Return whether the algorithm's gradient is to be measured at the owner's next step."""
+
+    def before_optimizer_step(self, owned: Owned, add_gradient: Callable[[], None]) -> None:
+        """Act before a step of the owner, which ``owned.steps`` already counts."""
+
+    def before_rollout(self, model: BaseAlgorithm, owned: Owned, add_gradient: Callable[[], None]) -> None:
+        """Act before the algorithm collects its next transitions."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Add the auxiliary gradient to the algorithm's own, in the same step of its optimizer.
+
+    With both clips off that is exactly ``(loss + auxiliary).backward()``. Not for TRPO.
+
+    Args:
+        every: only at every ``every``-th step of the optimizer, at least 1.
+    """
+
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        require_integer("every", self.every, least=1)
+
+    def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:  # noqa: ARG002
+        """See ``Schedule``."""
+        adapter.require_joint(model)
+
+    def measures_next(self, owned: Owned) -> bool:
+        """See ``Schedule``."""
+        return (owned.steps + 1) % (self.every * MEASURE_EVERY) == 0
+
+    def before_optimizer_step(self, owned: Owned, add_gradient: Callable[[], None]) -> None:
+        """See ``Schedule``."""
+        if owned.steps % self.every == 0:
+            add_gradient()
+
+    def before_rollout(self, model: BaseAlgorithm, owned: Owned, add_gradient: Callable[[], None]) -> None:
+        """See ``Schedule``."""
+
+
+@dataclass(frozen=True)
+class Alternating:
+    """Make steps of the auxiliary alone, by an optimizer of its own, before each rollout.
+
+    Args:
+        every: answer only every ``every``-th step of the algorithm's optimizer, at least 1.
+        replay_ratio: auxiliary steps for each step that is answered, at least 1. More learns more from each environment
+            step, and takes longer.
+    """
+
+    every: int = 1
+    replay_ratio: int = 1
+
+    def __post_init__(self) -> None:
+        require_integer("every", self.every, least=1)
+        require_integer("replay_ratio", self.replay_ratio, least=1)
+
+    def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:
+        """See ``Schedule``."""
+        parameters = [parameter for extractor in owned.extractors for parameter in extractor.parameters()]
+        owned.optimizer = adapter.make_optimizer(model, parameters)
+
+    def measures_next(self, owned: Owned) -> bool:  # noqa: ARG002
+        """See ``Schedule``."""
+        return False
+
+    def before_optimizer_step(self, owned: Owned, add_gradient: Callable[[], None]) -> None:
+        """See ``Schedule``."""
+
+    def before_rollout(self, model: BaseAlgorithm, owned: Owned, add_gradient: Callable[[], None]) -> None:
+        """See ``Schedule``.
+
+        After a rollout it would be too late: the stored log-probabilities would belong to another encoder.
+        """
+        assert owned.optimizer is not None
+        adapter.follow_learning_rate(model, owned.optimizer)
+        while owned.steps - owned.answered >= self.every:
+            owned.answered += self.every
+            for _ in range(self.replay_ratio):
+                owned.optimizer.zero_grad()
+                add_gradient()
+                owned.optimizer.step()

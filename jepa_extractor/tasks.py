@@ -1,0 +1,252 @@
+"""Auxiliary tasks: what the latent must be able to tell, besides the next latent.
+
+A task is a small picklable object without modules of its own. To write one, subclass ``AuxiliaryTask``:
+give it a name, a head, and a loss.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from jepa_extractor.batch import Batch, Latents, each
+from jepa_extractor.checks import require_weight
+from jepa_extractor.heads import QHead, RandomMapHead, make_head
+from jepa_extractor.losses import squared_error
+from jepa_extractor.spaces import preprocessed_size
+
+
+class AuxiliaryTask(ABC):
+    """The interface of an auxiliary task.
+
+    Attributes:
+        name: names the head, and the loss in the logs: ``jepa/<name>_loss``.
+        weight: weight of the loss, at least 0.
+        label: key of ``info`` whose value the loss reads from ``Batch.labels``; ``None``: it reads none.
+    """
+
+    name: str
+    weight: float = 1.0
+    label: str | None = None
+
+    @abstractmethod
+    def make_head(
+        self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> nn.Module:
+        """Return the task's head, for latents of width ``latent_dim``."""
+
+    @abstractmethod
+    def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
+        """Return the task's loss, a scalar, with gradient into ``head`` and the latents.
+
+        It changes nothing: what must follow the training goes into ``update_target``.
+        """
+
+    def update_target(self, head: nn.Module) -> None:  # noqa: B027  # most tasks have none
+        """Move what follows ``head`` during training, such as an average of it: called before each update."""
+
+    def needs_next_actions(self, action_space: spaces.Space[Any]) -> bool:  # noqa: ARG002
+        """Whether the loss reads ``Batch.next_actions``, which takes a pass through the policy."""
+        return False
+
+
+class RewardTask(AuxiliaryTask):
+    """Predict the reward from the latent of the observation it arrived with: the paper's ``p(o)``.
+
+    Exact where the reward is a function of the arriving observation.
+
+    Args:
+        weight: weight of the loss, at least 0.
+    """
+
+    name = "reward"
+
+    def __init__(self, weight: float = 10.0) -> None:
+        self.weight = weight
+
+    def make_head(
+        self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> nn.Module:
+        """Return a head (..., D) -> (..., 1)."""
+        del observation_space, action_space
+        return make_head(latent_dim, 1)
+
+    def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
+        """Return ``E|P(E(o')) - r|^2``."""
+        return squared_error(head(latents.after).squeeze(-1), batch.rewards, batch.mask)
+
+
+class ActionRewardTask(AuxiliaryTask):
+    """Predict the reward from the latent and the action that earned it, for rewards of leaving, not arriving.
+
+    Args:
+        weight: weight of the loss, at least 0.
+    """
+
+    name = "action_reward"
+
+    def __init__(self, weight: float = 10.0) -> None:
+        self.weight = weight
+
+    def make_head(
+        self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> nn.Module:
+        """Return a head (..., D + A) -> (..., 1)."""
+        del observation_space
+        return make_head(latent_dim + preprocessed_size(action_space), 1)
+
+    def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
+        """Return ``E|P(E(o), a) - r|^2``."""
+        predicted = head(torch.cat([latents.before, batch.actions], dim=-1)).squeeze(-1)
+        return squared_error(predicted, batch.rewards, batch.mask)
+
+
+class QTask(AuxiliaryTask):
+    """Predict the value of the action taken, by temporal differences with a target that follows slowly.
+
+    ``E|Q(E(o), a) - (r + discount * Q_target(E(o'), a'))|^2``, where ``a'`` is the best discrete action, or
+    otherwise the policy's own; no value follows a termination. The target sends no gradient.
+
+    Args:
+        weight: weight of the loss, at least 0.
+    """
+
+    name = "q"
+
+    def __init__(self, weight: float = 10.0) -> None:
+        self.weight = weight
+
+    def make_head(
+        self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> nn.Module:
+        """Return a Q head over all discrete actions, or over latent and action."""
+        del observation_space
+        if isinstance(action_space, spaces.Discrete):
+            return QHead(latent_dim, int(action_space.n))
+        return QHead(latent_dim + preprocessed_size(action_space), 1)
+
+    def needs_next_actions(self, action_space: spaces.Space[Any]) -> bool:
+        """The policy's actions are needed unless the best of a few can be found by looking at each."""
+        return not isinstance(action_space, spaces.Discrete)
+
+    def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
+        """Return the temporal-difference error."""
+        assert isinstance(head, QHead)
+        if batch.next_actions is None:
+            predicted = (head(latents.before) * batch.actions).sum(-1)
+            following = head.target_values(latents.after).amax(-1)
+        else:
+            predicted = head(torch.cat([latents.before, batch.actions], dim=-1)).squeeze(-1)
+            following = head.target_values(torch.cat([latents.after, batch.next_actions], dim=-1)).squeeze(-1)
+        target = batch.rewards + batch.discount * torch.where(batch.terminated, 0.0, following)
+        return squared_error(predicted, target, batch.mask)
+
+    def update_target(self, head: nn.Module) -> None:
+        """Move the target network towards the head."""
+        assert isinstance(head, QHead)
+        head.update_target()
+
+
+class RandomTask(AuxiliaryTask):
+    """Predict a fixed random linear map of the observation: the paper's random ``p(o)``.
+
+    Args:
+        size: numbers that the map yields.
+        seed: seed of the map.
+        weight: weight of the loss, at least 0.
+    """
+
+    name = "random"
+
+    def __init__(self, size: int = 256, seed: int = 0, weight: float = 1.0) -> None:
+        self.size = size
+        self.seed = seed
+        self.weight = weight
+
+    def make_head(
+        self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> nn.Module:
+        """Return a head (..., D) -> (..., size) that holds the map too."""
+        del action_space
+        return RandomMapHead(latent_dim, preprocessed_size(observation_space), self.size, self.seed)
+
+    def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
+        """Return ``E|P(E(o')) - p(o')|^2 / size``."""
+        assert isinstance(head, RandomMapHead)
+        target = head.target(each(lambda frames: frames[:, 1:], batch.observations))
+        return squared_error(head(latents.after), target, batch.mask)
+
+
+class LabelTask(AuxiliaryTask):
+    """Predict a number that the environment's ``info`` holds for the observation; missing ones do not count.
+
+    Args:
+        label: key of ``info``.
+        weight: weight of the loss, at least 0.
+    """
+
+    def __init__(self, label: str, weight: float = 10.0) -> None:
+        if not isinstance(label, str) or not label:
+            raise ValueError(f"label={label!r} is no key of info: give a string, as in LabelTask('count')")
+        self.label = label
+        self.name = f"label_{label.replace('.', '_')}"
+        self.weight = weight
+
+    def make_head(
+        self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> nn.Module:
+        """Return a head (..., D) -> (..., 1)."""
+        del observation_space, action_space
+        return make_head(latent_dim, 1)
+
+    def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
+        """Return ``E|P(E(o')) - label|^2``."""
+        assert self.label is not None
+        predicted = head(latents.after).squeeze(-1)
+        labels = (
+            batch.labels[self.label][:, 1:] if self.label in batch.labels else torch.full_like(predicted, torch.nan)
+        )
+        known = labels.isfinite()
+        if batch.mask is not None:
+            known &= batch.mask
+        return squared_error(predicted, labels, known)
+
+
+TASKS: dict[str, type[AuxiliaryTask]] = {
+    "reward": RewardTask,
+    "action_reward": ActionRewardTask,
+    "q": QTask,
+    "random": RandomTask,
+}
+
+
+def make_tasks(auxiliary: Sequence[str | AuxiliaryTask]) -> tuple[AuxiliaryTask, ...]:
+    """Turn names and task objects into task objects.
+
+    Raises:
+        ValueError: a name is unknown, an entry is neither name nor task, a weight is out of range, two tasks share a
+            name, or a task's name cannot be one of ``torch.nn.ModuleDict``.
+    """
+    if isinstance(auxiliary, str) or not isinstance(auxiliary, Sequence):
+        raise ValueError(f"auxiliary={auxiliary!r} is no sequence of tasks: give a tuple, as in ('reward',)")
+    tasks = tuple(_make_task(entry) for entry in auxiliary)
+    names = [getattr(task, "name", None) for task in tasks]
+    for name in names:
+        if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict, name):
+            raise ValueError(f"auxiliary has a task with name={name!r}: give it another, a string without dots")
+        if names.count(name) > 1 or name == "dynamics":
+            raise ValueError(f"auxiliary has two losses named {name!r}: give each task a name of its own")
+    return tasks
+
+
+def _make_task(entry: object) -> AuxiliaryTask:
+    if isinstance(entry, str) and entry in TASKS:
+        return TASKS[entry]()
+    if isinstance(entry, AuxiliaryTask):
+        require_weight(f"weight of the auxiliary task {getattr(entry, 'name', None)!r}", entry.weight)
+        return entry
+    mend = "a label is named by LabelTask('count')" if entry == "label" else "or give an AuxiliaryTask"
+    raise ValueError(f"auxiliary={entry!r} is unknown: choose among {', '.join(TASKS)}, {mend}")

@@ -1,0 +1,124 @@
+"""One auxiliary step: sample, losses, gradient, clip. Shared by the callback and by pretraining."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from jepa_extractor.batch import Batch, Latents
+from jepa_extractor.checks import require_fraction, require_integer, require_positive
+
+
+class Transitions(Protocol):
+    """What batches are drawn from: a ``TransitionRing``, or what a model sees of one."""
+
+    def sample(self, batch_size: int, horizon: int, rewarded_fraction: float) -> Batch:
+        """Draw ``batch_size`` stretches of ``horizon`` steps; see ``TransitionRing.sample``."""
+
+
+class Trainable(Protocol):
+    """What is trained: a ``JEPAExtractor``, or whatever has these."""
+
+    @property
+    def horizon(self) -> int:
+        """Steps of a stretch."""
+
+    def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
+        """Return the losses of a batch by name, and its latents."""
+
+    def total(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return their weighted sum."""
+
+    def update_targets(self) -> None:
+        """Move what follows the networks."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return all parameters."""
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The clipped gradient of a JEPA's weighted losses on one batch.
+
+    Attributes:
+        parameters: those that have a gradient.
+        values: one tensor for each of ``parameters``, clipped.
+        norm: Euclidean norm over all of them before the clip, a scalar.
+        clipped_norm: after the clip, a scalar.
+        losses: each loss by name, scalars, without graph.
+        latents: the encoded latents of the batch, (B, k + 1, D), without graph.
+    """
+
+    parameters: list[nn.Parameter]
+    values: list[torch.Tensor]
+    norm: torch.Tensor
+    clipped_norm: torch.Tensor
+    losses: dict[str, torch.Tensor]
+    latents: torch.Tensor
+
+    def add(self) -> None:
+        """Add the gradient to the ``.grad`` of each parameter."""
+        for parameter, value in zip(self.parameters, self.values, strict=True):
+            parameter.grad = value if parameter.grad is None else parameter.grad.add_(value)
+
+    def is_finite(self) -> bool:
+        """Return whether every loss is finite."""
+        return all(bool(loss.isfinite()) for loss in self.losses.values())
+
+    def require_finite(self, where: str) -> None:
+        """Raise ``FloatingPointError`` that names the first loss that is not finite, and ``where`` it was."""
+        for name, loss in self.losses.items():
+            if not loss.isfinite():
+                raise FloatingPointError(f"{name}_loss is {loss.item()} {where}")
+
+
+@dataclass(frozen=True)
+class AuxiliaryStep:
+    """How a batch becomes a gradient.
+
+    Args:
+        batch_size: stretches in a batch.
+        rewarded_fraction: the part of a batch, in [0, 1], that is drawn among transitions whose reward is not 0, once
+            there are any (UNREAL's skewed sampling, arXiv 1611.05397); 0 draws all of it uniformly.
+        max_grad_norm: largest Euclidean norm of the gradient; ``None`` for no clip.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    batch_size: int = 64
+    rewarded_fraction: float = 0.5
+    max_grad_norm: float | None = 0.5
+
+    def __post_init__(self) -> None:
+        require_integer("batch_size", self.batch_size, least=1)
+        require_fraction("rewarded_fraction", self.rewarded_fraction)
+        if self.max_grad_norm is not None:
+            require_positive("max_grad_norm", self.max_grad_norm)
+
+    def gradient(self, extractor: Trainable, transitions: Transitions) -> Gradient:
+        """Draw a batch and return the gradient of the extractor's weighted losses on it.
+
+        The extractor's targets are moved first. Nothing else changes: the gradient is not yet in ``.grad``. Parameters
+        that the losses do not depend on are left out.
+        """
+        batch = transitions.sample(self.batch_size, extractor.horizon, self.rewarded_fraction)
+        extractor.update_targets()
+        losses, latents = extractor.losses(batch)
+        trained = [parameter for parameter in extractor.parameters() if parameter.requires_grad]
+        values: tuple[Any, ...] = torch.autograd.grad(extractor.total(losses), trained, allow_unused=True)
+        pairs = [(parameter, value) for parameter, value in zip(trained, values, strict=True) if value is not None]
+        norm = torch.nn.utils.get_total_norm([value for _, value in pairs])
+        scale = torch.ones_like(norm)
+        if self.max_grad_norm is not None:
+            scale = (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+        return Gradient(
+            [parameter for parameter, _ in pairs],
+            [value * scale for _, value in pairs],
+            norm,
+            norm * scale,
+            {name: loss.detach() for name, loss in losses.items()},
+            latents.encoded.detach(),
+        )

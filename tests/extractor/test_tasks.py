@@ -1,0 +1,269 @@
+"""The auxiliary tasks and latent targets, against their formulas worked by hand."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from jepa_extractor import JEPAExtractor
+from jepa_extractor.batch import Batch, Latents
+from jepa_extractor.ema import MovingAverage
+from jepa_extractor.tasks import ActionRewardTask, LabelTask, QTask, RandomTask, RewardTask
+from jepa_extractor.training import AuxiliaryStep
+
+B, K, D = 4, 2, 5
+IMAGE = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+
+
+def rand(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def make_latents():
+    return Latents(encoded=rand(B, K + 1, D, seed=1), predicted=rand(B, K, D, seed=2))
+
+
+def make_batch(action_dim=3, **changes):
+    values = {
+        "observations": rand(B, K + 1, *IMAGE.shape, seed=3),
+        "actions": nn.functional.one_hot(torch.arange(B * K) % action_dim, action_dim).float().reshape(B, K, -1),
+        "rewards": rand(B, K, seed=4),
+        "terminated": torch.arange(B * K).reshape(B, K) % 3 == 0,
+        "mask": torch.tensor([[True, True], [True, False], [True, True], [True, True]]),
+        "discount": 0.9,
+    }
+    return Batch(**{**values, **changes})
+
+
+def mean_over(batch, error):
+    """Average error(b, k) over the steps that the mask keeps."""
+    return np.mean([error(b, k) for b in range(B) for k in range(K) if batch.mask[b, k]])
+
+
+def test_reward_task():
+    """The paper's p(o): the reward, predicted from the arriving latent."""
+    latents, batch, task = make_latents(), make_batch(), RewardTask()
+    head = task.make_head(D, IMAGE, spaces.Discrete(3))
+    expected = mean_over(batch, lambda b, k: (head(latents.after[b, k]) - batch.rewards[b, k]).item() ** 2)
+    assert task.loss(head, latents, batch).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_action_reward_task():
+    """The reward, predicted from latent and action."""
+    latents, batch, task = make_latents(), make_batch(), ActionRewardTask()
+    head = task.make_head(D, IMAGE, spaces.Discrete(3))
+    expected = mean_over(
+        batch,
+        lambda b, k: (head(torch.cat([latents.before[b, k], batch.actions[b, k]])) - batch.rewards[b, k]).item() ** 2,
+    )
+    assert task.loss(head, latents, batch).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_q_task_with_discrete_actions():
+    """Temporal-difference target with the model's own discount, maximum over discrete actions, nothing after an end."""
+    latents, batch, task = make_latents(), make_batch(), QTask()
+    head = task.make_head(D, IMAGE, spaces.Discrete(3))
+
+    def error(b, k):
+        following = head.target_values(latents.after[b, k]).max()
+        target = batch.rewards[b, k] + 0.9 * (0 if batch.terminated[b, k] else following)
+        return (head(latents.before[b, k])[batch.actions[b, k].argmax()] - target).item() ** 2
+
+    assert task.loss(head, latents, batch).item() == pytest.approx(mean_over(batch, error), rel=1e-5)
+
+
+def test_q_task_with_continuous_actions():
+    """For continuous actions the target takes the policy's own action."""
+    latents, batch = make_latents(), make_batch(next_actions=rand(B, K, 2, seed=5), actions=rand(B, K, 2, seed=6))
+    task, space = QTask(), spaces.Box(-1, 1, (2,), np.float32)
+    head = task.make_head(D, IMAGE, space)
+    assert task.needs_next_actions(space)
+    assert not task.needs_next_actions(spaces.Discrete(2))
+
+    def error(b, k):
+        following = head.target_values(torch.cat([latents.after[b, k], batch.next_actions[b, k]]))
+        target = batch.rewards[b, k] + 0.9 * (0 if batch.terminated[b, k] else following)
+        return (head(torch.cat([latents.before[b, k], batch.actions[b, k]])) - target).item() ** 2
+
+    assert task.loss(head, latents, batch).item() == pytest.approx(mean_over(batch, error), rel=1e-5)
+
+
+def test_q_target_sends_no_gradient():
+    """The target network is held as buffers: no gradient, no parameter, saved all the same."""
+    task = QTask()
+    head = task.make_head(D, IMAGE, spaces.Discrete(3))
+    latents, batch = make_latents(), make_batch()
+    latents.encoded.requires_grad_()
+    (gradient,) = torch.autograd.grad(task.loss(head, latents, batch), latents.encoded)
+    assert gradient[:, 0].any()
+    assert not gradient[:, -1].any(), "the last latent is in the target alone"
+    assert not any("average" in name for name, _ in head.named_parameters())
+    assert any("average" in name for name in head.state_dict())
+
+
+def test_random_task_is_a_fixed_linear_map():
+    """The paper's random p(o): linear in the pixels, the same for the same seed, not saved, never trained."""
+    task = RandomTask(size=7, seed=3)
+    head, again = (task.make_head(D, IMAGE, spaces.Discrete(3)) for _ in range(2))
+    latents, batch = make_latents(), make_batch()
+    target = head.target(batch.observations)
+    assert target.shape == (B, K + 1, 7)
+    assert torch.equal(target, again.target(batch.observations))
+    assert torch.allclose(head.target(2 * batch.observations), 2 * target)
+    assert not torch.equal(
+        target, RandomTask(7, seed=4).make_head(D, IMAGE, spaces.Discrete(3)).target(batch.observations)
+    )
+    assert "weights" not in head.state_dict()
+    expected = mean_over(batch, lambda b, k: (head(latents.after[b, k]) - target[b, k + 1]).square().mean().item())
+    assert task.loss(head, latents, batch).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_label_task_leaves_out_what_is_unknown():
+    """A label from info; where it is missing the step does not count, and no NaN reaches the gradient."""
+    labels = rand(B, K + 1, seed=7)
+    labels[0, 1] = labels[3, 2] = torch.nan
+    latents, batch, task = (
+        make_latents(),
+        make_batch(labels={"count": labels, "other": rand(B, K + 1)}),
+        LabelTask("count"),
+    )
+    head = task.make_head(D, IMAGE, spaces.Discrete(3))
+    kept = [(b, k) for b in range(B) for k in range(K) if batch.mask[b, k] and labels[b, k + 1].isfinite()]
+    expected = np.mean([(head(latents.after[b, k]) - labels[b, k + 1]).item() ** 2 for b, k in kept])
+    loss = task.loss(head, latents, batch)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    loss.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in head.parameters())
+
+
+def test_label_task_before_any_label_was_seen():
+    """A batch without the label has a loss of 0 and no gradient that is not finite."""
+    task = LabelTask("count")
+    head = task.make_head(D, IMAGE, spaces.Discrete(3))
+    assert task.loss(head, make_latents(), make_batch()).item() == 0
+
+
+def test_moving_average():
+    """The first update copies; then the average moves by 1/n until the rate, here 1/4, is reached."""
+    module = nn.Linear(1, 1, bias=False)
+    average = MovingAverage(module, rate=0.25)
+    expected = 0.0
+    for n, weight in enumerate([3.0, 5.0, -1.0, 2.0, 7.0, 7.0], start=1):
+        with torch.no_grad():
+            module.weight.fill_(weight)
+        average.update(module)
+        rate = max(1 / n, 0.25)
+        expected += rate * (weight - expected)
+        assert average(module, torch.ones(1)).item() == pytest.approx(expected, rel=1e-6)
+    assert not list(average.parameters())
+
+
+def raw_batch(seed=0):
+    rng = np.random.default_rng(seed)
+    return Batch(
+        torch.from_numpy(rng.integers(0, 256, (B, 2, *IMAGE.shape), dtype=np.uint8)),
+        torch.from_numpy(rng.integers(0, 3, (B, 1))),
+        torch.from_numpy(rng.normal(size=(B, 1)).astype(np.float32)),
+        torch.zeros(B, 1, dtype=torch.bool),
+    )
+
+
+@pytest.mark.parametrize("target", ["online", "detach", "ema"])
+def test_latent_targets(target):
+    """online: gradient through both sides; detach: through the prediction alone; ema: an averaged encoder's latents."""
+    torch.manual_seed(0)
+    extractor = JEPAExtractor(IMAGE, spaces.Discrete(3), latent_dim=D, auxiliary=(), target=target)
+    jepa = extractor.jepa
+    pixels = raw_batch().observations.float() / 255
+    actions = nn.functional.one_hot(raw_batch().actions[:, 0], 3).float()
+    for _ in range(2):
+        extractor.update_targets()
+        losses, _ = extractor.losses(raw_batch())
+        averaged = jepa.target.average(jepa.encoder, pixels[:, 1]) if target == "ema" else None
+        before, after = jepa.encoder(pixels[:, 0]), jepa.encoder(pixels[:, 1])
+        right = {"online": after, "detach": after.detach(), "ema": averaged}[target]
+        expected = (jepa.transition(before, actions) - right).square().mean()
+        assert losses["dynamics"].item() == pytest.approx(expected.item(), rel=1e-4)
+        parameters = list(jepa.encoder.parameters())
+        for one, other in zip(
+            *(torch.autograd.grad(x, parameters) for x in (losses["dynamics"], expected)), strict=True
+        ):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+        with torch.no_grad():  # the average falls behind
+            for parameter in parameters:
+                parameter.add_(0.01)
+
+
+class Fixed(nn.Module):
+    """Losses of two numbers, as an extractor would give them."""
+
+    horizon = 1
+
+    def __init__(self):
+        super().__init__()
+        self.x, self.y, self.unused = (nn.Parameter(torch.tensor([v])) for v in (3.0, 1.0, 0.0))
+
+    def losses(self, batch):
+        losses = {"dynamics": self.x.square().sum(), "reward": (self.x * self.y).sum(), "q": self.y.sum() * 0 + 1}
+        return losses, make_latents()
+
+    def total(self, losses):
+        return 2 * losses["dynamics"] + 10 * losses["reward"] + 5 * losses["q"]
+
+    def update_targets(self):
+        pass
+
+
+class Empty:
+    """Transitions of which nothing is read."""
+
+    def sample(self, batch_size, horizon, rewarded_fraction):
+        return None
+
+
+def test_gradient_and_clip():
+    """The gradient of the weighted sum is cut to the clip, its direction kept; what has none is left out."""
+    module = Fixed()
+    gradient = AuxiliaryStep(max_grad_norm=4.0).gradient(module, Empty())
+    raw = np.array([2 * 2 * 3 + 10 * 1, 10 * 3])
+    norm = np.linalg.norm(raw)
+    assert gradient.norm.item() == pytest.approx(norm)
+    assert gradient.clipped_norm.item() == pytest.approx(4.0)
+    np.testing.assert_allclose([v.item() for v in gradient.values], 4 * raw / norm, rtol=1e-5)
+    assert gradient.parameters == [module.x, module.y]
+    assert module.x.grad is None
+    gradient.add()
+    gradient.add()
+    assert module.x.grad.item() == pytest.approx(2 * 4 * raw[0] / norm)
+
+
+def test_weighted_sum():
+    """The total is ``c_d L_dyn`` plus each task's weight times its loss."""
+    tasks = (RewardTask(weight=3.0), LabelTask("count", weight=0.5))
+    extractor = JEPAExtractor(IMAGE, spaces.Discrete(3), latent_dim=D, auxiliary=tasks, dynamics_weight=7.0)
+    losses = {"dynamics": torch.tensor(1.0), "reward": torch.tensor(10.0), "label_count": torch.tensor(100.0)}
+    assert extractor.total(losses).item() == 7 + 30 + 50
+    assert [
+        JEPAExtractor(IMAGE, spaces.Discrete(2)).total({name: torch.tensor(1.0)}).item()
+        for name in ("dynamics", "reward")
+    ] == [2, 10]
+
+
+@pytest.mark.parametrize("auxiliary", [("reward", "q"), ("random",)])
+def test_losses_change_nothing(auxiliary):
+    """However often losses are computed, the model stays as it is, averaged targets too."""
+    extractor = JEPAExtractor(IMAGE, spaces.Discrete(3), latent_dim=D, auxiliary=auxiliary, target="ema")
+    extractor.update_targets()
+    before = {name: value.clone() for name, value in extractor.state_dict().items()}
+    first, again = (extractor.losses(raw_batch())[0] for _ in range(2))
+    assert all(first[name].item() == again[name].item() for name in first)
+    assert all(torch.equal(value, before[name]) for name, value in extractor.state_dict().items())
+    with torch.no_grad():
+        for parameter in extractor.parameters():
+            parameter.add_(1.0)
+    extractor.update_targets()
+    moved = {
+        name.split(".")[-2] for name, value in extractor.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert "average" in moved
