@@ -7,8 +7,8 @@ import pytest
 from oracles import by_first_appearance, pairwise_classes, random_mdp, signature_refinement, witness_lengths
 
 from jepa_extractor.bisimulation import distinguishing_actions, largest_bisimulation, quotient_mdp
-from jepa_extractor.bisimulation.deterministic import checked_successors, group_values
-from jepa_extractor.bisimulation.partition import bucket, invert, number_by_first_appearance, refine
+from jepa_extractor.bisimulation.inputs import checked_successors, group_values
+from jepa_extractor.bisimulation.refinement import bucket, invert, number_by_first_appearance, refine
 
 CHAIN = np.array([[0, 1], [0, 2], [1, 3], [2, 3]])
 END = np.array([0.0, 0.0, 0.0, 1.0])

@@ -188,7 +188,12 @@ HALF = [[0.5, 0.5], [0.5, 0.5]]
         ([[[1, 0], [np.inf, 1]]], [0, 1], r"row 1 of transitions\[0\] sums to inf"),
         ([HALF, np.eye(3)], [0, 1], r"transitions\[1\] has shape \(3, 3\) for 2 values"),
         ([np.ones((2, 1))], [0, 1], r"transitions\[0\] has shape \(2, 1\)"),
-        (sparse.csr_array(HALF), [0, 1], "transitions is a single matrix: give a list"),
+        (sparse.csr_array(HALF), [0, 1], r"transitions is a csr_array: give a list with one matrix \(2, 2\)"),
+        (None, [0, 1], "transitions is a NoneType: give a list with one matrix"),
+        ({0: {0: [(1.0, 1, 0.0, False)]}}, [0, 1], "transitions is a dict: give a list with one matrix"),
+        ([None, HALF], [0, 1], r"transitions\[0\] is not a matrix of numbers"),
+        ([[[1, 0], [1]]], [0, 1], r"transitions\[0\] is not a matrix of numbers"),
+        ([[1, 0], [0, 1]], [0, 1], r"transitions\[0\] has shape .* a table of successors is for largest_bisimulation"),
         ([], [0, 1], "transitions is empty"),
         ([HALF], [0, np.nan], "values"),
         ([np.ones((0, 0))], [], "values"),
@@ -202,7 +207,15 @@ def test_bad_input_is_named(function, transitions, values, message):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"discount": 1.0}, "discount=1.0"), ({"discount": 0.0}, "discount"), ({"tolerance": 0.0}, "tolerance=0.0")],
+    [
+        ({"discount": 1.0}, "discount=1.0 is not between 0 and 1: give"),
+        ({"discount": 0.0}, "discount=0.0"),
+        ({"discount": None}, "discount=None is not between 0 and 1"),
+        ({"discount": "0.9"}, "discount='0.9'"),
+        ({"discount": True}, "discount=True"),
+        ({"tolerance": 0.0}, "tolerance=0.0"),
+        ({"tolerance": None}, "tolerance=None"),
+    ],
 )
 def test_bad_options_of_the_metric_are_named(options, message):
     """An error that names the argument."""
