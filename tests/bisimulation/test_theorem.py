@@ -56,7 +56,7 @@ def meets_only_bisimilar(classes, bisimulation):
 def test_every_encoder_of_small_mdps():
     """Where both losses are zero, only bisimilar states meet: every partition of the states of random MDPs is tried.
 
-    The largest bisimulation is among the partitions whose losses are zero. Without the auxiliary loss, other states meet too.
+    The largest bisimulation is among those with losses of zero. Without the auxiliary loss, other states meet too.
     """
     rng = np.random.default_rng(0)
     met_without_auxiliary = 0
