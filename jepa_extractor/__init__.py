@@ -6,8 +6,9 @@ dynamics and auxiliary tasks while an algorithm trains its policy. No algorithm 
 Names are imported when they are first used (PEP 562), so that this import costs nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jepa_extractor.lazy import lazy_names
 
 if TYPE_CHECKING:
     from jepa_extractor.audit import AuditCallback as AuditCallback
@@ -39,34 +40,22 @@ if TYPE_CHECKING:
     from jepa_extractor.tasks import RandomTask as RandomTask
     from jepa_extractor.tasks import RewardTask as RewardTask
 
-_ROOMS = {
-    "audit": ("AuditCallback", "audit_encoder", "collapse_audit"),
-    "batch": ("Batch", "Latents", "Step"),
-    "bisimulation": ("EmpiricalBisimulation", "largest_bisimulation"),
-    "heads": ("make_head",),
-    "losses": ("squared_error",),
-    "pretraining": ("LabelAccuracy", "pretrain"),
-    "replay": ("TransitionRing",),
-    "rollouts": ("Episode", "random_episodes"),
-    "sb3.callback": ("JEPACallback",),
-    "sb3.extractor": ("JEPAExtractor", "jepa_policy_kwargs"),
-    "sb3.pretrained": ("load_pretrained",),
-    "sb3.schedules": ("Alternating", "Joint"),
-    "spaces": ("policy_space",),
-    "tasks": ("ActionRewardTask", "AuxiliaryTask", "LabelTask", "QTask", "RandomTask", "RewardTask"),
-}
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
-
-__all__ = sorted(_ROOM_OF)  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _ROOM_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(  # noqa: PLE0604
+    __name__,
+    {
+        "audit": ("AuditCallback", "audit_encoder", "collapse_audit"),
+        "batch": ("Batch", "Latents", "Step"),
+        "bisimulation": ("EmpiricalBisimulation", "largest_bisimulation"),
+        "heads": ("make_head",),
+        "losses": ("squared_error",),
+        "pretraining": ("LabelAccuracy", "pretrain"),
+        "replay": ("TransitionRing",),
+        "rollouts": ("Episode", "random_episodes"),
+        "sb3.callback": ("JEPACallback",),
+        "sb3.extractor": ("JEPAExtractor", "jepa_policy_kwargs"),
+        "sb3.pretrained": ("load_pretrained",),
+        "sb3.schedules": ("Alternating", "Joint"),
+        "spaces": ("policy_space",),
+        "tasks": ("ActionRewardTask", "AuxiliaryTask", "LabelTask", "QTask", "RandomTask", "RewardTask"),
+    },
+)

@@ -1,21 +1,17 @@
-"""One description of transitions: a ``Step`` goes into the ring, a ``Batch`` comes out of it.
-
-An observation is an array, or a dict of arrays where the observation space is a ``Dict``.
-"""
+"""One description of transitions: a ``Step`` goes into the ring, a ``Batch`` comes out of it."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Arrays = NDArray[Any] | dict[str, NDArray[Any]]
+from jepa_extractor.observations import Arrays, each
+
 Tensors = torch.Tensor | dict[str, torch.Tensor]
 Labels = Mapping[str, NDArray[np.floating[Any]]]
-
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,15 +109,3 @@ class Latents(NamedTuple):
     def after(self) -> torch.Tensor:
         """``E(o')`` after each step, (B, k, D)."""
         return self.encoded[:, 1:]
-
-
-def each(function: Callable[..., T], *observations: Any) -> T | dict[str, T]:
-    """Call ``function`` with observations that are arrays, or key by key with those of dicts; return the same form."""
-    if isinstance(observations[0], dict):
-        return {key: function(*(observation[key] for observation in observations)) for key in observations[0]}
-    return function(*observations)
-
-
-def length(observations: Any) -> int:
-    """Return the first dimension of observations (N, ...)."""
-    return len(next(iter(observations.values())) if isinstance(observations, dict) else observations)

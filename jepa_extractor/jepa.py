@@ -7,13 +7,14 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from jepa_extractor.batch import Batch, Latents, Tensors, each
+from jepa_extractor.batch import Batch, Latents, Tensors
 from jepa_extractor.checks import require_choice, require_integer, require_weight
 from jepa_extractor.ema import MovingAverage
 from jepa_extractor.encoders import EncoderName, MakeEncoder, make_encoder
 from jepa_extractor.heads import LatentTransition, SimNorm
 from jepa_extractor.losses import dynamics_loss
 from jepa_extractor.modules import output_shape
+from jepa_extractor.observations import each
 from jepa_extractor.spaces import preprocessed_size
 from jepa_extractor.tasks import AuxiliaryTask, make_tasks
 

@@ -12,8 +12,9 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepa_extractor.batch import Arrays, Batch, Labels, Step, each
+from jepa_extractor.batch import Batch, Labels, Step
 from jepa_extractor.checks import require_integer, require_type
+from jepa_extractor.observations import Arrays, each
 from jepa_extractor.rollouts import Episode
 
 Layout = tuple[tuple[int, ...], np.dtype[Any]]  # shape and dtype of one observation or action

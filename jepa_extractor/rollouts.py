@@ -7,8 +7,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from jepa_extractor.batch import Arrays, each
 from jepa_extractor.checks import require_integer, require_strings, require_type
+from jepa_extractor.observations import Arrays, each
 from jepa_extractor.spaces import as_policies_see
 
 

@@ -12,10 +12,11 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from jepa_extractor.batch import Batch, Latents, each
+from jepa_extractor.batch import Batch, Latents
 from jepa_extractor.checks import require_weight
 from jepa_extractor.heads import QHead, RandomMapHead, make_head
 from jepa_extractor.losses import squared_error
+from jepa_extractor.observations import each
 from jepa_extractor.spaces import preprocessed_size
 
 

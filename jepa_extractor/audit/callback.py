@@ -1,12 +1,8 @@
 """The audit during training."""
 
-from typing import Any
-
-import gymnasium as gym
-from gymnasium.vector import VectorEnv
 from stable_baselines3.common.callbacks import BaseCallback
 
-from jepa_extractor.audit.encoder import Mdp, audit_encoder
+from jepa_extractor.audit.encoder import Envs, Mdp, audit_encoder, check_audit, make_envs
 from jepa_extractor.audit.report import CollapseReport
 from jepa_extractor.checks import require_integer
 
@@ -17,18 +13,22 @@ class AuditCallback(BaseCallback):
     Logged under ``audit/``: the numbers of ``CollapseReport``; the whole of the last is in ``report``.
 
     Args:
-        envs: environments of its own, or the id of one.
+        envs: a vector environment of its own, or the id of an environment. Observations are normalised as in the
+            training, by the ``VecNormalize`` of the model's environment.
         classes_from: key of ``info`` that names the class, or the state of ``mdp``.
         every: environment steps between two audits; the first is at the start.
         mdp: see ``audit_encoder``.
         observations: collected for each audit; always the same ones.
         seed: seed of environments and actions.
         verbose: as in Stable-Baselines3.
+
+    Raises:
+        ValueError: an argument has the wrong type or is out of range.
     """
 
     def __init__(
         self,
-        envs: str | VectorEnv[Any, Any, Any],
+        envs: str | Envs,
         classes_from: str,
         every: int = 10_000,
         mdp: Mdp | None = None,
@@ -38,7 +38,8 @@ class AuditCallback(BaseCallback):
     ) -> None:
         super().__init__(verbose)
         require_integer("every", every, least=1)
-        self.envs = gym.make_vec(envs, num_envs=8, vectorization_mode="sync") if isinstance(envs, str) else envs
+        check_audit(classes_from, mdp, observations, seed)
+        self.envs = make_envs(envs)
         self.classes_from = classes_from
         self.every = every
         self.mdp = mdp

@@ -1,30 +1,22 @@
-"""Did anything collapse that must not? Latents held against the classes that must stay apart.
-
-python -m jepa_extractor.audit model.zip --env CountingEnv-v0
-"""
+"""Latents compared with the classes that must stay apart: which pairs have collapsed."""
 
 import json
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from rich.table import Table
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial.distance import pdist, squareform
-from scipy.stats import spearmanr
-from sklearn.model_selection import train_test_split
 
-from jepa_extractor.diagnostics import kmeans_rand_index, nearest_centroid_accuracy
+if TYPE_CHECKING:
+    from rich.table import Table
 
 LEAST_DISTANCE = 0.01  # between class means, over the root mean square norm of the latents: less is one point
 
 
 @dataclass(frozen=True)
 class CollapseReport:
-    """What became of c classes that must stay apart. See ``collapse_audit``.
+    """Which of c classes that must stay apart did. See ``collapse_audit``.
 
     Attributes:
         classes: name of each class, (c,), in ascending order; every pair below names classes by it.
@@ -56,7 +48,7 @@ class CollapseReport:
     members: NDArray[np.int64]
 
     def numbers(self) -> dict[str, float]:
-        """Return what is a single number, by name."""
+        """Return the measures that are single numbers, by name."""
         numbers = {
             "classes_kept": self.classes_kept,
             "classes_required": self.classes_required,
@@ -77,8 +69,10 @@ class CollapseReport:
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
-    def table(self) -> Table:
+    def table(self) -> "Table":
         """Return a table to be printed with ``rich.print``."""
+        from rich.table import Table
+
         table = Table(title=f"{self.classes_kept} of {self.classes_required} classes kept")
         table.add_column("measure")
         table.add_column("value", justify="right")
@@ -90,7 +84,7 @@ class CollapseReport:
 
 
 def collapse_audit(latents: ArrayLike, classes: ArrayLike, distances: ArrayLike | None = None) -> CollapseReport:
-    """Hold latents against the classes that must stay apart.
+    """Compare latents with the classes that must stay apart.
 
     The margin of two classes is the distance of their means over the sum of their spreads along the line between the
     means (standard deviations of the projections). Other spread does not count: an encoder may keep more than it
@@ -106,6 +100,13 @@ def collapse_audit(latents: ArrayLike, classes: ArrayLike, distances: ArrayLike 
     Raises:
         ValueError: a latent is not finite (the rows are named), the shapes do not match, or a class has too few.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial.distance import pdist, squareform
+    from sklearn.model_selection import train_test_split
+
+    from jepa_extractor.diagnostics import kmeans_rand_index, nearest_centroid_accuracy
+
     points, labels = _checked(latents, classes)
     unique, members = np.unique(labels, return_inverse=True)
     names = unique.tolist()
@@ -169,6 +170,8 @@ def _checked_distances(distances: ArrayLike, count: int) -> NDArray[np.float64]:
 
 
 def _rank_correlation(between: NDArray[np.float64], given: NDArray[np.float64]) -> float:
+    from scipy.stats import spearmanr
+
     upper = np.triu_indices(len(between), k=1)
     if np.ptp(between[upper]) == 0 or np.ptp(given[upper]) == 0:  # all alike: there is no order
         return float("nan")

@@ -5,12 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepa_extractor.bisimulation.kernels import kernel
-from jepa_extractor.bisimulation.partition import Ints, coarsest, meet, number_by_first_appearance
-from jepa_extractor.checks import require_weight
-
-_MOST = np.iinfo(np.int32).max
-_FEW = 1000
+from jepa_extractor.bisimulation.inputs import as_array, checked_mdp, require_index
+from jepa_extractor.bisimulation.jit import kernel
+from jepa_extractor.bisimulation.refinement import Ints, coarsest, number_by_first_appearance
 
 
 def largest_bisimulation(successors: ArrayLike, values: ArrayLike, tolerance: float = 0.0) -> NDArray[np.int64]:
@@ -38,7 +35,7 @@ def largest_bisimulation(successors: ArrayLike, values: ArrayLike, tolerance: fl
         ValueError: an argument has the wrong shape or type, is out of range, empty or NaN, or the MDP is not
             complete. Data in which some actions were never observed is for ``EmpiricalBisimulation``.
     """
-    followers, labels, count = _checked_mdp(successors, values, tolerance)
+    followers, labels, count = checked_mdp(successors, values, tolerance)
     return number_by_first_appearance(coarsest(labels, count, followers))
 
 
@@ -59,7 +56,7 @@ def quotient_mdp(
     Raises:
         ValueError: ``classes`` is not a bisimulation; or an argument is wrong, as for ``largest_bisimulation``.
     """
-    followers, labels, _ = _checked_mdp(successors, values, tolerance)
+    followers, labels, _ = checked_mdp(successors, values, tolerance)
     numbers = _checked_classes(classes, len(labels))
     first = np.empty(numbers.max() + 1, np.int64)
     first[numbers[::-1]] = np.arange(len(numbers))[::-1]  # of what is written twice, the last stays
@@ -103,10 +100,9 @@ def distinguishing_actions(
     Raises:
         ValueError: i or j is not a state; or an argument is wrong, as for ``largest_bisimulation``.
     """
-    followers, labels, _ = _checked_mdp(successors, values, tolerance)
-    for name, state in (("i", i), ("j", j)):
-        if isinstance(state, bool) or not isinstance(state, int | np.integer) or not 0 <= state < len(labels):
-            raise ValueError(f"{name}={state!r} is not a state: give an integer in 0..{len(labels) - 1}")
+    followers, labels, _ = checked_mdp(successors, values, tolerance)
+    require_index("i", i, len(labels), "a state")
+    require_index("j", j, len(labels), "a state")
     pair, came_from, came_by = _search(followers, labels, int(i), int(j))
     if pair < 0:
         return None
@@ -117,88 +113,8 @@ def distinguishing_actions(
     return actions[::-1]
 
 
-def group_values(values: ArrayLike, tolerance: float = 0.0) -> tuple[Ints, int]:
-    """Return which values are the same: a label for each, (n,), numbered by first appearance; and how many there are.
-
-    To be the same must be transitive, so it is meant thus: sorted, the values are cut wherever the gap between
-    neighbours exceeds ``tolerance``, and those between two cuts are the same (single linkage). So 0, 1 and 2 are all
-    the same for a tolerance of 1, and two values no further apart than it are always the same. Of rows of several
-    values, each column is cut by itself, and rows are the same if they are in every column.
-
-    Args:
-        values: floats, integers or booleans, (n,), or (n, m) for m values each. An infinity is the same as itself
-            alone, and 0.0 as -0.0.
-        tolerance: finite, at least 0.
-
-    Raises:
-        ValueError: ``values`` has the wrong shape or type, is empty or NaN, or ``tolerance`` is out of range.
-    """
-    require_weight("tolerance", tolerance)
-    (labels, count), *more = (_cut(column, tolerance) for column in checked_values(values).T)
-    for others, other_count in more:
-        labels, count = meet(labels, count, others, other_count)
-    return number_by_first_appearance(labels).astype(np.int32), count
-
-
-def checked_values(values: ArrayLike) -> NDArray[Any]:
-    """Return ``values`` as an array (n, m), with m = 1 for values (n,).
-
-    Raises:
-        ValueError: the shape or the type is wrong, there are none or too many, or one is NaN.
-    """
-    array = _rectangle("values", values)
-    if array.ndim not in (1, 2):
-        raise ValueError(f"values has shape {array.shape}: give one value, or one row of values, for each state")
-    _check_length("values", array)
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"values has dtype {array.dtype}: give floats, integers or booleans")
-    array = array.reshape(len(array), -1)
-    if (wrong := np.flatnonzero(np.isnan(array).any(axis=1))).size:
-        raise ValueError(f"values is NaN at row {wrong[0]}: give a number, or leave out the states of unknown value")
-    return array
-
-
-def checked_successors(successors: ArrayLike, least: int = 0) -> Ints:
-    """Return ``successors`` as int32, (n, k), each in ``least``..n-1.
-
-    Args:
-        successors: integers (n, k), k at least 1.
-        least: 0; or -1, where that stands for an action that was never observed.
-
-    Raises:
-        ValueError: the shape or the type is wrong, there are none or too many, or one is out of range.
-    """
-    array = _rectangle("successors", successors)
-    if array.ndim != 2:
-        raise ValueError(f"successors has shape {array.shape}: give one row for each state, one column for each action")
-    _check_length("successors", array)
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"successors has dtype {array.dtype}: give integers, the numbers of states")
-    n = len(array)
-    if array.min() < least or array.max() >= n:
-        i, a = np.argwhere((array < least) | (array >= n))[0]
-        mend = f"give the number of a state, in 0..{n - 1}"
-        if array[i, a] == -1:
-            mend += "; where -1 means never observed, use EmpiricalBisimulation, which takes such data"
-        elif least < 0:
-            mend += ", or -1 where the action was never observed"
-        raise ValueError(f"successors[{i}, {a}]={array[i, a]} is out of range: {mend}")
-    return np.require(array, np.int32, ["C", "W"])  # one layout, so that kernels are compiled once
-
-
-def _checked_mdp(successors: ArrayLike, values: ArrayLike, tolerance: float) -> tuple[Ints, Ints, int]:
-    """Return ``checked_successors`` and ``group_values``."""
-    followers = checked_successors(successors)
-    labels, count = group_values(values, tolerance)
-    if len(labels) != len(followers):
-        raise ValueError(
-            f"values has length {len(labels)} and successors {len(followers)}: give one row for each state"
-        )
-    return followers, labels, count
-
-
 def _checked_classes(classes: ArrayLike, n: int) -> NDArray[np.int64]:
-    array = _rectangle("classes", classes)
+    array = as_array("classes", classes)
     if array.shape != (n,) or array.dtype.kind not in "iu":
         raise ValueError(
             f"classes has shape {array.shape} and dtype {array.dtype}: give one integer for each of {n} states"
@@ -209,33 +125,6 @@ def _checked_classes(classes: ArrayLike, n: int) -> NDArray[np.int64]:
     if (unused := np.flatnonzero(np.bincount(array) == 0)).size:
         raise ValueError(f"classes never uses {unused[0]}: number the classes 0, 1, ... without a gap")
     return array.astype(np.int64, copy=False)
-
-
-def _rectangle(name: str, value: ArrayLike) -> NDArray[Any]:
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} is not an array: give rows of equal length") from error
-
-
-def _check_length(name: str, array: NDArray[Any]) -> None:
-    if array.size == 0:
-        raise ValueError(f"{name} is empty, of shape {array.shape}: give at least one state and one column")
-    if len(array) > _MOST:
-        raise ValueError(f"{name} has {len(array):,} rows: there may be at most {_MOST:,} states, what an int32 holds")
-
-
-def _cut(column: NDArray[Any], tolerance: float) -> tuple[Ints, int]:
-    """Return the group of each value, (n,), where sorted values are cut at gaps above ``tolerance``; and how many."""
-    distinct = np.unique(column)
-    few = len(distinct) <= _FEW  # looking up each value in a long table misses the cache at every step
-    ranks = np.searchsorted(distinct, column) if few else np.unique(column, return_inverse=True)[1]
-    if distinct.dtype.kind != "f":
-        distinct = distinct.astype(np.uint64)  # wraps around, so that the gap between any two integers is exact
-    with np.errstate(over="ignore"):
-        cuts = np.diff(distinct) > tolerance
-    groups = np.append(0, np.cumsum(cuts)).astype(np.int32)
-    return groups[ranks], int(groups[-1]) + 1
 
 
 @kernel

@@ -1,22 +1,15 @@
-"""What must stay apart where outcomes are random: the largest probabilistic bisimulation, and a metric that grades it.
-
-States are bisimilar or not; a little noise in the probabilities makes all of them not. The metric says how much.
-"""
+"""What must stay apart where outcomes are random: the largest probabilistic bisimulation."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from jepa_extractor.bisimulation.deterministic import checked_values, group_values
-from jepa_extractor.bisimulation.partition import number_by_first_appearance
-from jepa_extractor.checks import require_positive, require_weight
-
-Floats = NDArray[np.float64]
-
-_ROUNDING = 1e-14  # what sums of probabilities are off by
+from jepa_extractor.bisimulation.inputs import group_values
+from jepa_extractor.bisimulation.refinement import number_by_first_appearance
+from jepa_extractor.checks import require_weight
 
 
 def probabilistic_bisimulation(
@@ -50,67 +43,23 @@ def probabilistic_bisimulation(
     return number_by_first_appearance(_lump(matrices, labels.astype(np.int64), count, probability_tolerance))
 
 
-def bisimulation_metric(
-    transitions: Sequence[Any], values: ArrayLike, discount: float = 0.9, tolerance: float = 1e-6
-) -> Floats:
-    """Return the bisimulation metric of an MDP: how far apart two states are, in the unit of ``values``.
-
-    The only d with ``d(i, j) = (1 - discount) |p(i) - p(j)| + discount * max_a W(P_a(i), P_a(j))``, where p are the
-    values, W the least expected d between next states over all ways to couple the two distributions (Wasserstein-1),
-    and || the Euclidean norm. It is 0 if and only if i and j are bisimilar, and at most the largest difference of
-    values. (Ferns, Panangaden and Precup, "Metrics for finite Markov decision processes", UAI 2004, with the weights
-    1 - discount and discount, and with values of states in the place of rewards of actions.)
-
-    Bisimilar states, as ``probabilistic_bisimulation`` finds them, are one from the start. Then d comes down from
-    above in rounds (strategy improvement, Hoffman and Karp 1966): optimal transport gives the couplings that are
-    best at the present d, and d is brought to the fixed point of these. That takes a handful of rounds; to repeat
-    the equation takes log(tolerance) / log(discount). A round solves up to k n^2 / 2 transport problems by POT (the
-    extra ``metric``): good for a few hundred states with few successors each.
-
-    Args:
-        transitions: one matrix (n, n) for each action, SciPy sparse or dense, each row a probability distribution.
-        values: (n,), or (n, m) for m values each.
-        discount: between 0 and 1: how much what comes later counts. Values that are 1 apart n steps from now, and at
-            no other time, make states ``(1 - discount) * discount ** n`` apart.
-        tolerance: largest error of the result, greater than 0.
-
-    Returns:
-        (n, n), symmetric, with zeros exactly where states are bisimilar.
-
-    Raises:
-        ValueError: an argument is out of range, the shapes do not match, or a row is not a probability distribution.
-        ImportError: POT is not installed, and chance decides where an action leads.
-    """
-    if not 0 < discount < 1:
-        raise ValueError(f"discount={discount!r} is not between 0 and 1")
-    require_positive("tolerance", tolerance)
-    points = checked_values(values).astype(np.float64)
-    for i in np.flatnonzero(np.isinf(points).any(axis=1))[:1]:
-        raise ValueError(f"values is infinite at row {i}: give numbers, whose difference is a distance")
-    classes = probabilistic_bisimulation(transitions, points)
-    first = np.unique(classes, return_index=True)[1]  # a state of each class stands for all
-    lumped = [(sparse.csr_array(matrix)[first] @ _indicator(classes)).toarray() for matrix in transitions]
-    distributions = [rows / rows.sum(axis=1, keepdims=True) for rows in lumped]
-    # hypot: neither huge nor tiny differences are lost, as they would be when squared
-    with np.errstate(over="ignore"):
-        differences = np.hypot.reduce(np.abs(points[first, None] - points[None, first]), axis=2)
-    if not np.isfinite(differences).all():
-        raise ValueError("values differ by more than a float can hold: give smaller numbers")
-    between = _metric(distributions, differences, discount, tolerance)
-    return between[np.ix_(classes, classes)]
-
-
 def _checked_transitions(transitions: Sequence[Any], n: int, tolerance: float) -> list[Any]:
     """Return ``transitions`` as CSR matrices in float64; an error names the action and the row."""
-    if sparse.issparse(transitions):
-        raise ValueError("transitions is a single matrix: give a list with one for each action")
+    if not isinstance(transitions, Sequence | np.ndarray):
+        raise ValueError(
+            f"transitions is a {type(transitions).__name__}: give a list with one matrix ({n}, {n}) for each action"
+        )
     if len(transitions) == 0:
         raise ValueError("transitions is empty: give one matrix for each action")
     checked = []
     for a, given in enumerate(transitions):
-        matrix = sparse.csr_array(given, dtype=np.float64)
+        try:
+            matrix = sparse.csr_array(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"transitions[{a}] is not a matrix of numbers: give ({n}, {n})") from error
         if matrix.shape != (n, n):
-            raise ValueError(f"transitions[{a}] has shape {matrix.shape} for {n} values: give ({n}, {n})")
+            other = "; a table of successors is for largest_bisimulation" if matrix.ndim == 1 else ""
+            raise ValueError(f"transitions[{a}] has shape {matrix.shape} for {n} values: give ({n}, {n}){other}")
         rows = np.repeat(np.arange(n), np.diff(matrix.indptr))
         wrong = np.flatnonzero(~(matrix.data >= 0))
         if len(wrong):
@@ -129,7 +78,7 @@ def _checked_transitions(transitions: Sequence[Any], n: int, tolerance: float) -
     return checked
 
 
-def _indicator(classes: NDArray[np.int64]) -> Any:
+def class_indicator(classes: NDArray[np.int64]) -> Any:
     """Return the matrix (n, number of classes) that is 1 where a state belongs to a class."""
     n = len(classes)
     return sparse.csr_array((np.ones(n), classes, np.arange(n + 1)), shape=(n, int(classes.max()) + 1))
@@ -138,7 +87,7 @@ def _indicator(classes: NDArray[np.int64]) -> Any:
 def _lump(matrices: Sequence[Any], classes: NDArray[np.int64], count: int, tolerance: float) -> NDArray[np.int64]:
     """Split ``classes`` (n,), in 0..count-1, until all states of one have the same probabilities of going to each."""
     while True:
-        indicator = _indicator(classes)
+        indicator = class_indicator(classes)
         finer = classes
         for matrix in matrices:
             finer = _split(finer, matrix @ indicator, tolerance)
@@ -172,77 +121,3 @@ def _split(classes: NDArray[np.int64], probabilities: Any, tolerance: float) -> 
         )
         finer[i] = names.setdefault(signature, len(names))
     return finer
-
-
-class _Transport(NamedTuple):
-    """The mass that must move, from s states to t others, to turn one distribution over n states into another."""
-
-    moves: NDArray[np.int64]  # (s, t), each as source * n + target
-    leaving: Floats  # (s,), sums to 1
-    arriving: Floats  # (t,), sums to 1
-    mass: float
-
-
-def _metric(distributions: Sequence[Floats], differences: Floats, discount: float, tolerance: float) -> Floats:
-    """Return the metric (n, n) of states of which no two are bisimilar; ``differences`` (n, n) are those of values."""
-    n = len(differences)
-    first, second = np.triu_indices(n, 1)
-    problems = [[_transport(rows[i], rows[j]) for i, j in zip(first, second, strict=True)] for rows in distributions]
-    enough = max(tolerance * (1 - discount), _ROUNDING * differences.max())
-
-    def square(distances: Floats) -> Floats:
-        metric = np.zeros((n, n))
-        metric[first, second] = metric[second, first] = distances
-        return metric
-
-    def equation(distances: Floats, couplings: Sequence[Any]) -> Floats:
-        flat = square(distances).ravel()
-        later = np.max([coupling @ flat for coupling in couplings], axis=0)
-        return np.asarray((1 - discount) * differences[first, second] + discount * later)
-
-    # It starts above the fixed point, where the equation, and so each round, can only lower d. Where the equation
-    # moves d by no more than ``enough``, it is within enough * discount / (1 - discount) of the fixed point (Banach).
-    before = np.full(len(first), differences.max())
-    while True:
-        couplings = [_couplings(moves, square(before)) for moves in problems]
-        after = equation(before, couplings)
-        if np.abs(before - after).max(initial=0.0) <= enough:
-            return square(after)
-        while np.abs(before - after).max() > enough / 2:
-            before, after = after, equation(after, couplings)
-        before = after
-
-
-def _optimal_transport() -> Any:
-    try:
-        import ot
-    except ImportError as error:
-        raise ImportError('the metric needs POT: pip install "counting-jepa[metric]"') from error
-    return ot
-
-
-def _transport(p: Floats, q: Floats) -> _Transport:
-    """Return how to turn p (n,) into q (n,). What both have stays where it is, which is best for any metric."""
-    excess = p - q
-    sources, targets = np.flatnonzero(excess > _ROUNDING), np.flatnonzero(excess < -_ROUNDING)
-    if len(sources) == 0 or len(targets) == 0:
-        return _Transport(np.empty((0, 0), np.int64), np.empty(0), np.empty(0), 0.0)
-    leaving, arriving = excess[sources], -excess[targets]
-    moves = sources[:, None] * len(p) + targets
-    return _Transport(moves, leaving / leaving.sum(), arriving / arriving.sum(), float(leaving.sum()))
-
-
-def _couplings(problems: Sequence[_Transport], metric: Floats) -> Any:
-    """Return the best coupling of each of P problems under ``metric`` (n, n), sparse (P, n * n)."""
-    costs = metric.ravel()
-    masses, moved, ends = [np.empty(0)], [np.empty(0, np.int64)], [0]
-    for moves, leaving, arriving, mass in problems:
-        if min(moves.shape) <= 1:
-            flow = np.outer(leaving, arriving)
-        else:
-            flow = _optimal_transport().emd(leaving, arriving, costs[moves], center_dual=False, check_marginals=False)
-        used = flow > 0
-        masses.append(mass * flow[used])
-        moved.append(moves[used])
-        ends.append(ends[-1] + len(moved[-1]))
-    return sparse.csr_array((np.concatenate(masses), np.concatenate(moved), ends), (len(problems), metric.size))

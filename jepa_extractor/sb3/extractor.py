@@ -11,10 +11,11 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from typing_extensions import TypedDict, Unpack
 
-from jepa_extractor.batch import Arrays, Batch, Latents, Tensors, each, length
+from jepa_extractor.batch import Batch, Latents, Tensors
 from jepa_extractor.checks import require_type
 from jepa_extractor.encoders import EncoderName, MakeEncoder
 from jepa_extractor.jepa import JEPA, MakeTransition, NormalizationName, TargetName
+from jepa_extractor.observations import Arrays, each, length
 from jepa_extractor.tasks import AuxiliaryTask
 
 CHUNK = 256  # observations encoded at once where there may be many

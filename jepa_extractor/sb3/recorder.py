@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from jepa_extractor.batch import Arrays, Batch, Step, each
+from jepa_extractor.batch import Batch, Step
+from jepa_extractor.observations import Arrays, each
 from jepa_extractor.replay import TransitionRing
 from jepa_extractor.rollouts import label_numbers
 from jepa_extractor.sb3 import adapter

@@ -1,4 +1,4 @@
-"""Slow and plain: what the fast code must agree with, and random data to try it on."""
+"""Reference implementations by definition, and random data to compare them on."""
 
 from fractions import Fraction
 
@@ -7,9 +7,10 @@ from scipy.optimize import linprog
 
 
 def witness_lengths(successors, values):
-    """How many actions it takes to tell each pair apart, (n, n), -1 for never: the definition, again and again."""
+    """How many actions it takes to tell each pair apart, (n, n), -1 for never: the definition, until it is stable."""
     values = np.asarray(values).reshape(len(successors), -1)
-    apart = (values[:, None] != values[None]).any(axis=2)
+    known = ~np.isnan(values).any(axis=1)
+    apart = (values[:, None] != values[None]).any(axis=2) & known[:, None] & known
     lengths = np.where(apart, 0, -1)
     for length in range(1, len(successors) ** 2 + 1):
         grown = apart.copy()
@@ -23,10 +24,11 @@ def witness_lengths(successors, values):
     return lengths
 
 
-def random_data(rng, single):
+def random_data(rng, single, unknown="none"):
     """Successors (n, k) and values of up to 14 observations; ``single``: at most one observed action of each.
 
-    Successors are arbitrary: circles, loops and shared successors are common.
+    Successors are arbitrary: circles, loops and shared successors are common. ``unknown`` says which values may be
+    NaN: "none", "any", or "first", only those of observations to which no action leads.
     """
     n, k = rng.integers(1, 15), rng.integers(1, 5)
     values = rng.integers(0, rng.integers(1, 4), (n, rng.integers(1, 3))).astype(float)
@@ -35,6 +37,9 @@ def random_data(rng, single):
         successors = np.where(successors >= 0, np.append(np.arange(1, n), -1)[:, None], -1)
     if single:
         successors[np.arange(k) != rng.integers(0, k, n)[:, None]] = -1
+    may_be_unknown = {"none": np.zeros(n, bool), "any": np.ones(n, bool), "first": ~np.isin(np.arange(n), successors)}
+    rows = may_be_unknown[unknown] & (rng.random(n) < 0.5)
+    values[rows, rng.integers(0, values.shape[1], rows.sum())] = np.nan
     return successors, values[:, 0] if values.shape[1] == 1 else values
 
 

@@ -1,4 +1,4 @@
-"""Slow and plain: what the exact largest bisimulation must agree with, and random MDPs to try it on."""
+"""Reference implementations of the largest bisimulation by definition, and random MDPs to compare them on."""
 
 import numpy as np
 

@@ -9,14 +9,16 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from scipy import stats
 
 from jepa_extractor.bisimulation import EmpiricalBisimulation, empirical_data, episode_successors, largest_bisimulation
-from jepa_extractor.bisimulation.pairs import PairTable, WordPairs
+from jepa_extractor.bisimulation.distinguishable_pairs import UNKNOWN, PairTable, WordPairs
 from jepa_extractor.rollouts import Episode, random_episodes
 
+KINDS = [(False, "none"), (True, "none"), (False, "any"), (True, "first")]
 
-def data_sets(count, single):
+
+def data_sets(count, single, unknown="none"):
     """``count`` random data sets from fixed seeds."""
     for seed in range(count):
-        yield random_data(np.random.default_rng(seed), single)
+        yield random_data(np.random.default_rng(seed), single, unknown)
 
 
 def in_episodes(episodes, length):
@@ -35,10 +37,11 @@ def in_episodes(episodes, length):
     return successors.reshape(n, 1), values.reshape(n), expected
 
 
-@pytest.mark.parametrize("single", [False, True], ids=["any data", "at most one action"])
-def test_equals_the_definition_on_random_data(single):
-    """``count_pairs`` "equal to the brute-force count on 2,000 random data sets"; and every pair, with a witness."""
-    for successors, values in data_sets(1_000, single):
+@pytest.mark.parametrize("number", [300, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("single", "unknown"), KINDS)
+def test_equals_the_definition_on_random_data(single, unknown, number):
+    """Every pair, with a shortest witness, and the number of pairs; with and without unknown values."""
+    for successors, values in data_sets(number, single, unknown):
         n = len(successors)
         relation = EmpiricalBisimulation(successors, values)
         lengths = witness_lengths(successors, values)
@@ -50,7 +53,7 @@ def test_equals_the_definition_on_random_data(single):
 
 
 def check_witness(successors, values, i, j, witness, length):
-    """Each action was observed on both ways, values differ at the end, and it could not be shorter."""
+    """Each action was observed on both ways, known values differ at the end, and it could not be shorter."""
     if witness is None:
         assert length == -1
         return
@@ -60,11 +63,12 @@ def check_witness(successors, values, i, j, witness, length):
         i, j = successors[i, action], successors[j, action]
         assert i >= 0
         assert j >= 0
+    assert not np.isnan(values[[i, j]]).any()
     assert np.any(values[i] != values[j])
 
 
 def test_both_ways_agree_on_long_data():
-    """Exact for any data, and for data in episodes: one way checks the other where the definition is slow."""
+    """The table and the words give the same on data that is too long for the definition."""
     rng = np.random.default_rng(0)
     for _ in range(20):
         n, k = int(rng.integers(100, 600)), int(rng.integers(1, 3))
@@ -75,6 +79,7 @@ def test_both_ways_agree_on_long_data():
         successors = np.full((n, k), -1, np.int32)
         successors[np.arange(n), rng.integers(0, k, n)] = following
         labels = (rng.random(n) < rng.choice([0.0, 0.005, 0.1])).astype(np.int32)
+        labels[~np.isin(np.arange(n), following) & (rng.random(n) < rng.choice([0.0, 0.5]))] = UNKNOWN
         table, words = PairTable(successors, labels), WordPairs(successors, labels)
         assert table.count == words.count
         for i, j in rng.integers(0, n, (200, 2)):
@@ -102,11 +107,32 @@ def test_many_observations_in_episodes():
     assert relation.witness(0, 8) is None
 
 
+def with_first_unknown(episodes, length):
+    """``in_episodes`` without the value of each first observation.
+
+    Only this is lost: a first observation, whose value is 0, and a last one, whose value is 1, differ at once alone.
+    """
+    successors, values, expected = in_episodes(episodes, length)
+    values[::length] = np.nan
+    return successors, values, expected - episodes * episodes // 2
+
+
+def test_many_observations_in_episodes_of_unknown_first_value():
+    """Episodes whose first values are unknown are exact beyond 5,000 observations too."""
+    successors, values, expected = with_first_unknown(episodes=10_000, length=4)
+    relation = EmpiricalBisimulation(successors, values)
+    assert relation.count_pairs() == expected
+    assert relation.witness(0, 4) == [0, 0, 0]
+    assert relation.witness(0, 7) is None
+    assert relation.witness(1, 7) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("length", [4, 1_000])
-def test_a_million_observations(length):
-    """``count_pairs`` "on 1,000,000 observations in episodes of 4, and of 1,000"."""
-    successors, values, expected = in_episodes(1_000_000 // length, length)
+@pytest.mark.parametrize("data", [in_episodes, with_first_unknown])
+def test_a_million_observations(data, length):
+    """A million observations in episodes are counted exactly, and drawn."""
+    successors, values, expected = data(1_000_000 // length, length)
     relation = EmpiricalBisimulation(successors, values)
     assert relation.count_pairs() == expected
     pairs = relation.sample_pairs(1_000, seed=0)
@@ -114,7 +140,7 @@ def test_a_million_observations(length):
 
 
 def test_5_000_observations_of_any_kind():
-    """ "Exact for any data of up to 5,000 observations": a walk to and fro, in which all are told apart."""
+    """Any data of up to 5,000 observations is exact: a walk to and fro, in which all are told apart."""
     n = 5_000
     states = np.arange(n)
     successors = np.stack([np.maximum(states - 1, 0), np.minimum(states + 1, n - 1)], axis=1)
@@ -124,7 +150,7 @@ def test_5_000_observations_of_any_kind():
 
 
 def test_unknown_never_tells_apart_and_the_relation_is_not_transitive():
-    """ "'unknown' never tells apart, and the relation need not be transitive"; ``classes`` is the other completion."""
+    """What is unknown never tells apart, the relation need not be transitive; in ``classes`` unknown is an answer."""
     #        0: action 0 -> 3    1: nothing known    2: action 0 -> 4    3, 4: ends with values 1, 2
     relation = EmpiricalBisimulation([[3, -1], [-1, -1], [4, -1], [-1, -1], [-1, -1]], [0, 0, 0, 1, 2])
     assert not relation.distinguishable(0, 1)
@@ -134,6 +160,21 @@ def test_unknown_never_tells_apart_and_the_relation_is_not_transitive():
     assert relation.classes().tolist() == [0, 1, 2, 3, 4]
 
 
+def test_an_unknown_value_never_tells_apart_but_successors_do():
+    """An observation of unknown value is told apart by what follows it alone; one NaN makes a row unknown."""
+    successors = [[3], [3], [4], [-1], [-1]]
+    for values in ([np.nan, 0, 1, 5, 6], [[np.nan, 0], [0, 1], [1, 2], [5, 5], [6, 6]]):
+        relation = EmpiricalBisimulation(successors, values)
+        assert relation.witness(0, 1) is None  # the same follows, and the value of 0 is unknown
+        assert relation.witness(0, 2) == [0]
+        assert relation.witness(1, 2) == []
+        assert relation.witness(0, 3) is None
+        assert relation.classes().tolist() == [0, 1, 2, 3, 4]
+    nothing = EmpiricalBisimulation(successors, [np.nan] * 5)
+    assert nothing.count_pairs() == 0
+    assert nothing.classes().tolist() == [0, 0, 0, 1, 1]
+
+
 def test_no_shared_action_no_difference():
     """Two observations that share no observed action are told apart by their values alone."""
     relation = EmpiricalBisimulation([[2, -1], [-1, 3], [-1, -1], [-1, -1]], [0, 0, 1, 2])
@@ -141,13 +182,15 @@ def test_no_shared_action_no_difference():
     assert relation.count_pairs() == 5
 
 
-@pytest.mark.parametrize("single", [False, True])
-def test_classes_are_those_of_the_completed_mdp(single):
-    """``classes()`` "under the other completion (unknown is a symbol of its own)": one absorbing state more."""
-    for successors, values in data_sets(200, single):
+@pytest.mark.parametrize(("single", "unknown"), KINDS)
+def test_classes_are_those_of_the_completed_mdp(single, unknown):
+    """``classes()`` takes unknown as an answer: one absorbing state more for actions, one value more for values."""
+    for successors, values in data_sets(200, single, unknown):
         n, k = successors.shape
         complete = np.append(np.where(successors < 0, n, successors), np.full((1, k), n), axis=0)
-        rows = np.append(values.reshape(n, -1), np.full((1, values.reshape(n, -1).shape[1]), 99.0), axis=0)
+        rows = values.reshape(n, -1).copy()
+        rows[np.isnan(rows).any(axis=1)] = 77
+        rows = np.append(rows, np.full((1, rows.shape[1]), 99.0), axis=0)
         relation = EmpiricalBisimulation(successors, values)
         classes = relation.classes()
         assert np.array_equal(classes, largest_bisimulation(complete, rows)[:n])
@@ -174,11 +217,11 @@ def test_coverage():
     assert EmpiricalBisimulation([[-1], [-1]], [0, 1]).coverage == 0.0
 
 
-@pytest.mark.parametrize("single", [False, True])
-def test_sampled_pairs_are_uniform(single):
-    """``sample_pairs`` "(uniform over distinguishable pairs)": a chi-square test against all of them."""
+@pytest.mark.parametrize(("single", "unknown"), KINDS)
+def test_sampled_pairs_are_uniform(single, unknown):
+    """``sample_pairs`` draws all distinguishable pairs alike: a chi-square test."""
     tested = 0
-    for seed, (successors, values) in enumerate(data_sets(60, single)):
+    for seed, (successors, values) in enumerate(data_sets(80, single, unknown)):
         relation = EmpiricalBisimulation(successors, values)
         count = relation.count_pairs()
         if count < 10:
@@ -232,9 +275,14 @@ def test_too_many_observations_for_data_not_in_episodes():
     """Above 5,000: an error that names the limit, the observation and the mend."""
     successors = np.full((5_001, 2), -1)
     successors[7] = 0
-    with pytest.raises(ValueError, match=r"5,001 rows, and row 7 has 2 .* up to 5,000 observations\. .* keep one"):
+    with pytest.raises(ValueError, match=r"5,001 rows, .* up to 5,000 observations\. Row 7 has 2 .* keep one"):
         EmpiricalBisimulation(successors, np.zeros(5_001))
     assert EmpiricalBisimulation(successors[:5_000], np.zeros(5_000)).count_pairs() == 0
+    successors[7, 1] = -1
+    values = np.append(np.nan, np.zeros(5_000))
+    with pytest.raises(ValueError, match=r"Row 7 leads to an observation of unknown value: give its value, or set"):
+        EmpiricalBisimulation(successors, values)
+    assert EmpiricalBisimulation(successors[:5_000], values[:5_000]).count_pairs() == 0
 
 
 @pytest.mark.parametrize(
@@ -246,12 +294,15 @@ def test_too_many_observations_for_data_not_in_episodes():
         ([0, 1], [0, 1], r"successors has shape \(2,\)"),
         (np.zeros((0, 2), int), [], "successors is empty"),
         (np.zeros((2, 0), int), [0, 1], "successors is empty"),
-        ([[0], [1]], [0, np.nan], "values is NaN at row 1"),
+        ([[[0.5, 0.5]]], [0, 1], r"shape \(1, 1, 2\): .* there are probabilistic_bisimulation and bisimulation_metric"),
+        (None, [0, 1], r"successors has shape \(\)"),
+        ([[0], [1]], None, r"values has shape \(\)"),
+        ([[0], [1]], [0, None], "values has dtype object"),
         ([[0], [1]], [0, 1, 2], "values has length 3 and successors 2"),
     ],
 )
 def test_bad_input_is_named(successors, values, message):
-    """Out of range, NaN values, shapes that do not match, empty input: an error that names the argument."""
+    """Out of range, shapes and types that do not match, empty input: an error that names the argument."""
     with pytest.raises(ValueError, match=message):
         EmpiricalBisimulation(successors, values)
 
@@ -277,6 +328,8 @@ def test_episode_successors():
     ("actions", "message"),
     [
         ([], "actions is empty"),
+        (None, "actions=None is not a sequence: give the actions of each episode"),
+        ([None], r"actions\[0\] has shape \(\)"),
         ([[0], [0, 2]], r"actions\[1\] contains 2: actions must lie in 0..1"),
         ([[0], [], [-1]], r"actions\[2\] contains -1"),
         ([[0], [[1]]], r"actions\[1\] has shape \(1, 1\)"),
@@ -315,53 +368,69 @@ class LineEnv(gym.Env):
 
 def line_episodes(mode=AutoresetMode.NEXT_STEP):
     envs = SyncVectorEnv([lambda: gym.wrappers.TimeLimit(LineEnv(), 6)] * 3, autoreset_mode=mode)
-    return list(random_episodes(envs, 300, seed=0, label="place"))
+    return list(random_episodes(envs, 300, seed=0, labels=("place",)))
 
 
 def check_line(data):
     """Each observed step goes where the walk goes, and nowhere else."""
     places = data.observations[:, 0]
-    assert np.array_equal(places, data.labels)
+    assert np.array_equal(places, data.labels["place"])
     assert data.successors.shape == (len(places), 2)
     for i, a in np.argwhere(data.successors >= 0):
         assert places[data.successors[i, a]] == np.clip(places[i] + 2 * a - 1, 0, LINE - 1)
     assert ((data.successors >= 0).sum(axis=1) <= 1).all()
-    assert np.array_equal(data.values, places == GOAL)
+    known = ~np.isnan(data.values)
+    assert np.array_equal(data.values[known], places[known] == GOAL)
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 def test_data_of_gymnasium_rollouts(mode):
-    """A helper builds the arrays from Gymnasium rollouts, in every autoreset mode, without each reset's observation."""
+    """All observations of rollouts, in every autoreset mode; the value of each first one is unknown."""
     episodes = line_episodes(mode)
-    steps = sum(len(episode.actions) for episode in episodes)
     data = empirical_data(episodes, num_actions=2)
     check_line(data)
-    assert len(data.observations) == steps
-    assert np.count_nonzero(data.successors >= 0) == steps - len(episodes)
+    assert np.array_equal(data.observations, np.concatenate([episode.observations for episode in episodes]))
+    assert np.count_nonzero(data.successors >= 0) == sum(len(episode.actions) for episode in episodes)
+    begins = np.cumsum([0, *(len(episode.observations) for episode in episodes[:-1])])
+    assert np.array_equal(np.flatnonzero(np.isnan(data.values)), begins)
 
 
-def test_data_with_values_from_info_keeps_first_observations():
-    """``values`` gives p(o) for every observation; those where it is NaN are left out, and what led to them unknown."""
+def test_first_observations_are_told_apart_by_what_follows():
+    """The relation of episodes equals the definition, first observations among them."""
+    episodes = line_episodes()[:30]
+    data = empirical_data(episodes, num_actions=2)
+    relation = EmpiricalBisimulation(data.successors, data.values)
+    lengths = witness_lengths(data.successors, data.values)
+    assert relation.count_pairs() == np.count_nonzero(lengths >= 0) // 2
+    first = np.flatnonzero(np.isnan(data.values))
+    assert (lengths[first] != 0).all()
+    assert (lengths[np.ix_(first, first)] > 0).any()
+    for i in first:
+        for j in range(len(data.values)):
+            check_witness(data.successors, data.values, i, j, relation.witness(i, j), lengths[i, j])
+
+
+def test_data_with_values_from_info():
+    """``values`` gives the value of every observation, NaN where it is unknown: none is left out."""
     episodes = line_episodes()
-    steps = sum(len(episode.actions) for episode in episodes)
-    data = empirical_data(episodes, 2, values=lambda episode: episode.labels == GOAL)
+    data = empirical_data(episodes, 2, values=lambda episode: episode.labels["place"] == GOAL)
     check_line(data)
-    assert len(data.observations) == steps + len(episodes)
-    assert np.count_nonzero(data.successors >= 0) == steps
+    assert not np.isnan(data.values).any()
     gaps = empirical_data(
-        episodes, 2, values=lambda episode: np.where(episode.labels == 2, np.nan, episode.labels == GOAL)
+        episodes,
+        2,
+        values=lambda episode: np.where(episode.labels["place"] == 2, np.nan, episode.labels["place"] == GOAL),
     )
     check_line(gaps)
-    assert 2 not in gaps.labels
-    crossed = np.isin(data.labels[data.successors.max(axis=1)], 2) | np.isin(data.labels, 2)
-    assert np.count_nonzero(gaps.successors >= 0) == np.count_nonzero((data.successors >= 0).any(axis=1) & ~crossed)
+    assert np.array_equal(np.isnan(gaps.values), gaps.labels["place"] == 2)
+    assert np.array_equal(gaps.successors, data.successors)
 
 
 def test_data_tells_apart_only_what_must_stay_apart():
     """What data tells apart, the largest bisimulation of the MDP does; with enough data, each of its classes."""
-    data = empirical_data(line_episodes(), 2, values=lambda episode: episode.labels == GOAL)
+    data = empirical_data(line_episodes(), 2, values=lambda episode: episode.labels["place"] == GOAL)
     relation = EmpiricalBisimulation(data.successors, data.values)
-    places = data.labels.astype(int)
+    places = data.labels["place"].astype(int)
     told = {(places[i], places[j]) for i, j in relation.sample_pairs(20_000, seed=0)}
     told |= {(b, a) for a, b in told}
     assert told == {(a, b) for a in range(LINE) for b in range(LINE) if a != b}
@@ -369,18 +438,22 @@ def test_data_tells_apart_only_what_must_stay_apart():
 
 def test_values_of_several_columns():
     """Values may be (T + 1, m) for each episode."""
-    episode = Episode(np.zeros((3, 1)), np.array([0, 0]), np.zeros(2, np.float32), True, np.zeros(3, np.float32))
+    episode = Episode(np.zeros((3, 1)), np.array([0, 0]), np.zeros(2, np.float32), True, {"place": np.zeros(3)})
     data = empirical_data([episode], 1, values=lambda _: [[0, 1], [0, np.nan], [0, 2]])
-    assert data.values.tolist() == [[0, 1], [0, 2]]
-    assert data.successors.tolist() == [[-1], [-1]]
+    assert np.array_equal(data.values, [[0, 1], [0, np.nan], [0, 2]], equal_nan=True)
+    assert data.successors.tolist() == [[1], [2], [-1]]
 
 
 def test_bad_values_of_episodes_are_named():
     """An error that names the argument."""
-    episode = Episode(np.zeros((3, 1)), np.array([0, 0]), np.zeros(2, np.float32), True, np.zeros(3, np.float32))
+    episode = Episode(np.zeros((3, 1)), np.array([0, 0]), np.zeros(2, np.float32), True, {"place": np.zeros(3)})
     with pytest.raises(ValueError, match=r"values gave shape \(2,\) for the 3 observations of episode 1"):
         empirical_data([episode, episode._replace(terminated=False)], 1, values=lambda e: np.zeros(2 + e.terminated))
     with pytest.raises(ValueError, match="values are NaN at every observation"):
         empirical_data([episode], 1, values=lambda e: np.full(3, np.nan))
+    with pytest.raises(ValueError, match="episodes=None is not a sequence"):
+        empirical_data(None, 1)
+    with pytest.raises(ValueError, match="values=None is not a function: give one that takes an episode"):
+        empirical_data([episode], 1, values=None)
     with pytest.raises(ValueError, match=r"actions\[0\] has shape \(2, 1\)"):
         empirical_data([episode._replace(actions=np.zeros((2, 1)))], 1)

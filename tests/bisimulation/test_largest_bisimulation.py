@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pytest
 from oracles import by_first_appearance, pairwise_classes, random_mdp, signature_refinement, witness_lengths
+from scipy import sparse
 
 from jepa_extractor.bisimulation import distinguishing_actions, largest_bisimulation, quotient_mdp
-from jepa_extractor.bisimulation.deterministic import checked_successors, group_values
-from jepa_extractor.bisimulation.partition import bucket, invert, number_by_first_appearance, refine
+from jepa_extractor.bisimulation.inputs import checked_successors, group_values
+from jepa_extractor.bisimulation.refinement import bucket, invert, number_by_first_appearance, refine
 
 CHAIN = np.array([[0, 1], [0, 2], [1, 3], [2, 3]])
 END = np.array([0.0, 0.0, 0.0, 1.0])
@@ -16,7 +17,7 @@ END = np.array([0.0, 0.0, 0.0, 1.0])
 
 @pytest.mark.parametrize("number", [3_000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_right_on_random_mdps(number):
-    """Issue: "Right on 20,000 random MDPs of up to 60 states and 1 to 4 actions against a naive pairwise oracle"."""
+    """The classes of random MDPs of up to 60 states and 1 to 4 actions are those of the definition."""
     rng = np.random.default_rng(0)
     shapes, fewest, most = set(), 0, 0
     for _ in range(number):
@@ -33,7 +34,7 @@ def test_right_on_random_mdps(number):
 
 
 def test_right_on_long_chains():
-    """Issue: "with long chains": of 2,000 states, all distinct, in any order; and in a circle whose values repeat."""
+    """Chains of 2,000 states, all distinct, in any order; and a circle whose values repeat."""
     n = 2_000
     order = np.random.default_rng(0).permutation(n)
     there = np.empty(n, int)
@@ -46,7 +47,7 @@ def test_right_on_long_chains():
 
 
 def test_hopcroft_and_signature_refinement_agree_with_the_definition():
-    """Issue: "the readable signature refinement stays in the tests as an oracle"; the kernel alone is right too."""
+    """Hopcroft's algorithm alone, and the signature refinement of the tests, give the classes of the definition."""
     rng = np.random.default_rng(1)
     for _ in range(400):
         successors, values = random_mdp(rng)
@@ -58,7 +59,7 @@ def test_hopcroft_and_signature_refinement_agree_with_the_definition():
 
 
 def test_partition_kernels_by_hand():
-    """What others build on: buckets leave out negative labels, and ``invert`` those that lead nowhere."""
+    """``bucket`` leaves out negative labels, and ``invert`` the states that lead nowhere."""
     offsets, order = bucket(np.array([2, -1, 0, 2], np.int32), 3)
     assert offsets.tolist() == [0, 1, 1, 3]
     assert order.tolist() == [2, 0, 3]
@@ -69,7 +70,7 @@ def test_partition_kernels_by_hand():
 
 
 def test_numbered_by_first_appearance():
-    """Issue: "Result numbered by first appearance", as int64."""
+    """Classes are int64, numbered by first appearance."""
     classes = largest_bisimulation([[0], [1], [2], [3], [4]], [7, -5, 7, 9, -5])
     assert classes.tolist() == [0, 1, 0, 2, 1]
     assert classes.dtype == np.int64
@@ -91,13 +92,13 @@ def test_numbered_by_first_appearance():
     ],
 )
 def test_values_of_every_kind(values):
-    """Issue: "Values may be floats, ints, or rows of several values": exact, without rounding."""
+    """Values may be floats, integers, booleans, or rows of several values; they are compared without rounding."""
     stay = np.arange(4)[:, None]
     assert largest_bisimulation(stay, values).tolist() == [0, 0, 1, 0]
 
 
 def test_rows_differ_where_any_column_does():
-    """Issue: "rows of several values": all sixteen rows of four bits are apart, whatever their order."""
+    """All sixteen rows of four bits are apart, whatever their order."""
     rows = np.random.default_rng(0).permutation(list(itertools.product([0, 1], repeat=4)) * 3)
     labels, count = group_values(rows)
     assert count == 16
@@ -106,7 +107,7 @@ def test_rows_differ_where_any_column_does():
 
 
 def test_many_different_values():
-    """Issue: "all-different values": 3,000 floats, each twice, alone, in rows, and joined in groups by a tolerance."""
+    """3,000 different floats, each twice: alone, in rows, and joined in groups by a tolerance."""
     rng = np.random.default_rng(0)
     distinct = np.repeat(rng.permutation(3_000), 2)
     order = rng.permutation(6_000)
@@ -136,7 +137,7 @@ def test_many_different_values():
     ],
 )
 def test_tolerance(values, tolerance, expected):
-    """Issue: "`tolerance=0.0`"; docstring: sorted values are cut where the gap between neighbours exceeds it."""
+    """Sorted values are cut where the gap between neighbours exceeds the tolerance."""
     assert group_values(values, tolerance)[0].tolist() == expected
     assert largest_bisimulation(np.arange(4)[:, None], values, tolerance).tolist() == expected
 
@@ -167,7 +168,7 @@ def test_arguments_are_left_alone():
 
 
 def test_quotient_is_the_smallest_model():
-    """Issue: "Also the quotient MDP": the same values along every path, and no two of its states are bisimilar."""
+    """The quotient has the same values along every path, and no two of its states are bisimilar."""
     rng = np.random.default_rng(2)
     for _ in range(300):
         successors, values = random_mdp(rng)
@@ -204,6 +205,7 @@ def test_quotient_by_a_finer_bisimulation():
         ([0, -1, 1, 2], ["classes[1]=-1"]),
         ([0, 1, 1, 3], ["never uses 2"]),
         ([0, 1, 2], ["shape (3,)", "4 states"]),
+        (None, ["shape ()", "4 states"]),
         ([0.0, 1.0, 2.0, 3.0], ["float64", "integer"]),
     ],
 )
@@ -216,7 +218,7 @@ def test_what_is_no_bisimulation_is_refused(classes, parts):
 
 
 def test_witnesses_are_valid_and_shortest():
-    """Issue: "a shortest action sequence that tells two given states apart (a witness)", for every pair of states."""
+    """For every pair of states, a shortest sequence of actions that tells them apart, or ``None``."""
     rng = np.random.default_rng(3)
     longest = 0
     for _ in range(150):
@@ -249,6 +251,13 @@ HUGE = np.broadcast_to(np.int8(0), (2**31, 1))  # two thousand million rows in o
 @pytest.mark.parametrize(
     ("successors", "values", "parts"),
     [
+        (np.full((2, 2, 2), 0.5), [0, 1], ["successors", "(2, 2, 2)", "probabilistic_bisimulation"]),
+        ([sparse.eye_array(2)] * 2, [0, 1], ["successors", "(2,)", "probabilistic_bisimulation"]),
+        (sparse.eye_array(2), [0, 1], ["successors", "()", "probabilistic_bisimulation"]),
+        (np.full((2, 2), 0.5), [0, 1], ["successors", "float64", "bisimulation_metric"]),
+        (None, [0, 1], ["successors", "()"]),
+        ([[0], [1]], None, ["values", "()"]),
+        ([[0], [1]], [0, None], ["values", "object", "floats"]),
         ([[0], [2]], [0, 1], ["successors[1, 0]=2", "0..1"]),
         ([[0], [-2]], [0, 1], ["successors[1, 0]=-2", "0..1"]),
         ([[0, 1], [1, -1]], [0, 1], ["successors[1, 1]=-1", "EmpiricalBisimulation"]),
@@ -265,7 +274,7 @@ HUGE = np.broadcast_to(np.int8(0), (2**31, 1))  # two thousand million rows in o
         ([[0], [1]], [], ["values", "empty"]),
         ([[0], [1]], np.empty((2, 0)), ["values", "empty", "(2, 0)"]),
         ([[0], [1]], HUGE[:, 0], ["values", "2,147,483,648", "int32"]),
-        ([[0], [1]], [0.0, np.nan], ["values", "NaN", "row 1"]),
+        ([[0], [1]], [0.0, np.nan], ["values", "NaN", "row 1", "EmpiricalBisimulation"]),
         ([[0], [1]], [[0.0, np.nan], [np.nan, 0.0]], ["values", "NaN", "row 0"]),
         ([[0], [1]], 1.0, ["values", "shape ()"]),
         ([[0], [1]], np.zeros((2, 1, 1)), ["values", "(2, 1, 1)"]),
@@ -275,7 +284,7 @@ HUGE = np.broadcast_to(np.int8(0), (2**31, 1))  # two thousand million rows in o
     ],
 )
 def test_bad_input_is_named(successors, values, parts):
-    """Issue, "Bad input": "an error that names the argument", its value and the mend, from every function."""
+    """Every function names the argument, its value and the mend."""
     for function in (
         lambda: largest_bisimulation(successors, values),
         lambda: distinguishing_actions(successors, values, 0, 1),
@@ -294,7 +303,7 @@ def test_bad_tolerance_is_named(tolerance):
         largest_bisimulation(CHAIN, END, tolerance)
 
 
-@pytest.mark.parametrize("state", [4, -1, 1.0, True, "1"])
+@pytest.mark.parametrize("state", [4, -1, 1.0, True, "1", None])
 def test_a_state_that_is_none_is_named(state):
     """Negative numbers do not count from the end."""
     with pytest.raises(ValueError, match=r"^i=.* is not a state: give an integer in 0\.\.3"):

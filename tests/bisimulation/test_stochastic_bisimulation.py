@@ -1,13 +1,14 @@
 """Probabilistic bisimulation and the bisimulation metric, against exact arithmetic and linear programming."""
 
 import sys
+import time
 
 import numpy as np
 import pytest
 from empirical_oracles import cheapest_transport, lumped, random_mdp
 from scipy import sparse
 
-from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, probabilistic_bisimulation
+from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, metric, probabilistic_bisimulation
 
 SPREAD = np.array([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5], [0, 0, 1, 0], [0, 0, 0, 1]])
 
@@ -64,7 +65,7 @@ def test_takes_sparse_and_dense_matrices_and_rows_of_values():
 
 
 def test_sums_are_compared_within_the_tolerance():
-    """ "Total probabilities are the same if no gap between them is larger": rounding never splits, more does."""
+    """Total probabilities are the same if no gap between them exceeds the tolerance: rounding never splits a class."""
     # states 2, 3 and 4 are alike; 0 and 1 reach them with 0.1 + 0.2 and with 0.3, which differ as floats
     rows = np.eye(6)
     rows[0] = [0, 0, 0.1, 0.2, 0, 0.7]
@@ -188,7 +189,12 @@ HALF = [[0.5, 0.5], [0.5, 0.5]]
         ([[[1, 0], [np.inf, 1]]], [0, 1], r"row 1 of transitions\[0\] sums to inf"),
         ([HALF, np.eye(3)], [0, 1], r"transitions\[1\] has shape \(3, 3\) for 2 values"),
         ([np.ones((2, 1))], [0, 1], r"transitions\[0\] has shape \(2, 1\)"),
-        (sparse.csr_array(HALF), [0, 1], "transitions is a single matrix: give a list"),
+        (sparse.csr_array(HALF), [0, 1], r"transitions is a csr_array: give a list with one matrix \(2, 2\)"),
+        (None, [0, 1], "transitions is a NoneType: give a list with one matrix"),
+        ({0: {0: [(1.0, 1, 0.0, False)]}}, [0, 1], "transitions is a dict: give a list with one matrix"),
+        ([None, HALF], [0, 1], r"transitions\[0\] is not a matrix of numbers"),
+        ([[[1, 0], [1]]], [0, 1], r"transitions\[0\] is not a matrix of numbers"),
+        ([[1, 0], [0, 1]], [0, 1], r"transitions\[0\] has shape .* a table of successors is for largest_bisimulation"),
         ([], [0, 1], "transitions is empty"),
         ([HALF], [0, np.nan], "values"),
         ([np.ones((0, 0))], [], "values"),
@@ -202,7 +208,15 @@ def test_bad_input_is_named(function, transitions, values, message):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"discount": 1.0}, "discount=1.0"), ({"discount": 0.0}, "discount"), ({"tolerance": 0.0}, "tolerance=0.0")],
+    [
+        ({"discount": 1.0}, "discount=1.0 is not between 0 and 1: give"),
+        ({"discount": 0.0}, "discount=0.0"),
+        ({"discount": None}, "discount=None is not between 0 and 1"),
+        ({"discount": "0.9"}, "discount='0.9'"),
+        ({"discount": True}, "discount=True"),
+        ({"tolerance": 0.0}, "tolerance=0.0"),
+        ({"tolerance": None}, "tolerance=None"),
+    ],
 )
 def test_bad_options_of_the_metric_are_named(options, message):
     """An error that names the argument."""
@@ -229,9 +243,40 @@ def test_metric_without_pot_where_nothing_is_random(monkeypatch):
     assert bisimulation_metric([np.eye(2)], [0, 1])[0, 1] == pytest.approx(1)
 
 
+def test_metric_of_deterministic_actions_equals_the_transport_of_certain_outcomes(monkeypatch):
+    """A deterministic action alone, or beside random ones, gives what solving its transport problems gives."""
+    rng = np.random.default_rng(4)
+    cases = []
+    for _ in range(30):
+        successors, values = random_deterministic(rng)
+        chance = rng.dirichlet(np.full(len(values), 0.5), len(values))
+        cases += [(deterministic(successors), values), ([*deterministic(successors), chance], values)]
+    fast = [bisimulation_metric(*case, tolerance=1e-10) for case in cases]
+    monkeypatch.setattr(metric, "_is_deterministic", lambda rows: False)
+    for case, found in zip(cases, fast, strict=True):
+        assert found == pytest.approx(bisimulation_metric(*case, tolerance=1e-10), abs=1e-9)
+
+
+def test_metric_of_500_deterministic_states_within_5_seconds(monkeypatch):
+    """As many states as Taxi, moves on a grid that can be refused, and no POT: exact by its equation."""
+    monkeypatch.setitem(sys.modules, "ot", None)
+    rng = np.random.default_rng(5)
+    states = np.arange(500)
+    moves = [np.clip(states + step, 0, 499) for step in (1, -1, 20, -20)]
+    successors = np.stack([np.where(rng.random(500) < 0.2, states, to) for to in [*moves, states, states]], axis=1)
+    successors[rng.integers(0, 500, 40), 4] = rng.integers(0, 500, 40)
+    values = np.where(rng.random((500, 6)) < 0.02, 20.0, -1.0)
+    start = time.process_time()
+    found = bisimulation_metric(deterministic(successors), values)
+    assert time.process_time() - start < 5
+    differences = np.linalg.norm(values[:, None] - values[None], axis=2)
+    following = np.max([found[np.ix_(to, to)] for to in successors.T], axis=0)
+    assert found == pytest.approx(0.1 * differences + 0.9 * following, abs=1e-6)
+
+
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
 def test_metric_of_huge_and_tiny_values(scale):
-    """ "In the unit of values": whatever that is."""
+    """Distances are in the unit of values, however large or small that is."""
     metric = bisimulation_metric([np.eye(2)], [0, scale], tolerance=1e-6 * scale)
     assert metric[0, 1] / scale == pytest.approx(1)
     with pytest.raises(ValueError, match="differ by more than a float can hold"):

@@ -54,8 +54,9 @@ def meets_only_bisimilar(classes, bisimulation):
 
 
 def test_every_encoder_of_small_mdps():
-    """The issue: "no non-bisimilar pair meets" where both losses are zero: checked for every way in which the states
-    of random MDPs can meet. The largest bisimulation is among them; "without the auxiliary" others meet too.
+    """Where both losses are zero, only bisimilar states meet: every partition of the states of random MDPs is tried.
+
+    The largest bisimulation is among those with losses of zero. Without the auxiliary loss, other states meet too.
     """
     rng = np.random.default_rng(0)
     met_without_auxiliary = 0
@@ -87,7 +88,7 @@ def test_trained_encoders():
 
 
 def test_collapse_costs_nothing_without_the_auxiliary():
-    """The issue: "without the auxiliary it can": the encoder in which all states meet has no dynamics loss."""
+    """Without the auxiliary loss, the encoder in which all states meet is perfect: it has no dynamics loss."""
     point = torch.ones(8, 2, 4)
     assert dynamics_loss(point, point).item() == 0.0
 

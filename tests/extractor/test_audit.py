@@ -48,7 +48,7 @@ def test_all_collapsed(noise):
 
 
 def test_what_was_merged_is_named():
-    """The audit names, "of an encoder whose counts 6 to 8 were merged on purpose, exactly those pairs"."""
+    """Of an encoder that merges 6, 7 and 8, exactly these pairs are named."""
     report = collapse_audit(latents_at([0, 1, 2, 3, 4, 5, 6, 6, 6]), CLASSES)
     assert report.collapsed_pairs == [(6, 7), (6, 8), (7, 8)]
     assert report.classes_kept == 7
@@ -96,7 +96,7 @@ def test_names_of_classes_are_kept():
 
 
 def test_names_that_are_objects():
-    """Also those of the vector environment's `info["shape"]`, an array of objects."""
+    """Classes may be an array of objects, such as the vector environment's ``info["shape"]``."""
     report = collapse_audit(np.repeat([[0.0], [5.0]], 3, axis=0), np.repeat(np.array(["a", "b"], object), 3))
     assert report.closest_pair == ("a", "b")
 
@@ -149,6 +149,6 @@ def test_picture(tmp_path):
     ],
 )
 def test_bad_input(latents, classes, distances, message):
-    """The issue: "Latents with NaN: named rows"; every error names the argument."""
+    """Every error names the argument; latents that are not finite are named by their rows."""
     with pytest.raises(ValueError, match=message):
         collapse_audit(latents, classes, distances)

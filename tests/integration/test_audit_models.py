@@ -1,27 +1,52 @@
 """The audit of encoders in the counting environment: by function, by callback, and on the command line."""
 
+import base64
+import io
 import json
+import pickle
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from jepa_extractor.transitions import TransitionRing
+from gymnasium import spaces
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
 import counting_env
-from jepa_extractor import AuditCallback, JEPAExtractor, audit_encoder, jepa_policy_kwargs, pretrain
+from jepa_extractor import (
+    AuditCallback,
+    JEPAExtractor,
+    TransitionRing,
+    audit_encoder,
+    jepa_policy_kwargs,
+    policy_space,
+    pretrain,
+    random_episodes,
+)
 from jepa_extractor.audit.__main__ import load_policy, main
 from jepa_extractor.audit.encoder import exact_classes
-from jepa_extractor.rollouts import policy_space, random_episodes
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    torch.set_num_threads(1)  # small models: more threads only wait for each other
+
 
 COUNTING = {"vectorization_mode": "vector_entry_point"}
+
+
+for name, original in (("Small-v0", "CountingEnv-v0"), ("SmallContinuous-v0", "CountingEnvContinuous-v0")):
+    spec = gym.spec(original)
+    gym.register(name, spec.entry_point, max_episode_steps=4, kwargs={**spec.kwargs, "image_size": 36})
 
 
 class Counter(nn.Module):
@@ -60,10 +85,12 @@ def make_extractor(envs, **kwargs):
     ],
 )
 def test_encoders_whose_collapse_is_known(merge, kept, pairs):
-    """The audit "of an encoder whose counts 6 to 8 were merged on purpose, exactly those pairs"; of an exact counter
-    9 of 9. Its distances and the bisimulation metric order the pairs almost inversely: 0 and 8 are far apart for a
-    counter, but for the reward both are four steps away, so that the metric has them close."""
-    envs = gym.make_vec("CountingEnv-v0", 16, **COUNTING)
+    """Of an exact counter 9 of 9 classes are kept; of one that merges 6, 7 and 8, exactly these pairs collapsed.
+
+    The counter's distances and the bisimulation metric order the pairs almost inversely: 0 and 8 are far apart for a
+    counter, but for the reward both are four steps away, so that the metric has them close.
+    """
+    envs = gym.make_vec("CountingEnv-v0", 16, image_size=36, **COUNTING)
     extractor = make_extractor(envs, latent_dim=3)
     extractor.jepa.encoder = Counter(merge)
     report = audit_encoder(extractor, envs, "count", counting_env.count_mdp())
@@ -78,11 +105,11 @@ def test_encoders_whose_collapse_is_known(merge, kept, pairs):
 
 
 def test_dynamics_alone_keeps_one_of_nine():
-    """The audit "of a dynamics-only encoder" names 1 of 9."""
-    envs = gym.make_vec("CountingEnv-v0", 16, **COUNTING)
-    extractor = make_extractor(envs)
-    transitions = TransitionRing.from_episodes(random_episodes(envs, 2_000, seed=0), seed=0)
-    pretrain(extractor, transitions, updates=100, batch_size=32, dynamics_weight=2.0, auxiliary_weight=0.0)
+    """An encoder trained by latent dynamics alone keeps 1 of 9 classes."""
+    envs = gym.make_vec("CountingEnv-v0", 16, image_size=36, **COUNTING)
+    extractor = make_extractor(envs, auxiliary=())
+    transitions = TransitionRing.from_episodes(random_episodes(envs, 500, seed=0), seed=0)
+    pretrain(extractor, transitions, updates=60, batch_size=32)
     report = audit_encoder(extractor, envs, "count", counting_env.count_mdp())
     assert (report.classes_kept, report.classes_required) == (1, 9)
     assert report.smallest_margin < 1
@@ -90,7 +117,7 @@ def test_dynamics_alone_keeps_one_of_nine():
 
 def make_model(algorithm, **kwargs):
     continuous = algorithm is SAC
-    env = gym.make("CountingEnvContinuous-v0" if continuous else "CountingEnv-v0")
+    env = gym.make("CountingEnvContinuous-v0" if continuous else "CountingEnv-v0", image_size=36)
     policy_kwargs = {"net_arch": [8], **jepa_policy_kwargs(env.action_space, latent_dim=8)}
     options = {"n_steps": 32, "batch_size": 32, "n_epochs": 1} if algorithm is PPO else {"buffer_size": 100}
     return algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, seed=0, device="cpu", **{**options, **kwargs})
@@ -101,7 +128,8 @@ def test_callback_logs_and_changes_nothing(tmp_path):
     plain = make_model(PPO).learn(64)
     audited = make_model(PPO)  # which sets the global seeds anew
     audited.set_logger(configure(str(tmp_path), ["csv"]))
-    callback = AuditCallback("CountingEnv-v0", "count", every=40, mdp=counting_env.count_mdp(), observations=600)
+    envs = gym.make_vec("CountingEnv-v0", 8, image_size=36, **COUNTING)
+    callback = AuditCallback(envs, "count", every=40, mdp=counting_env.count_mdp(), observations=600)
     audited.learn(64, callback=callback, log_interval=1)
     for one, other in zip(plain.policy.parameters(), audited.policy.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -113,28 +141,182 @@ def test_callback_logs_and_changes_nothing(tmp_path):
 
 
 def test_a_policy_without_jepa_can_be_audited():
-    """The issue: "a user can ask of any encoder": Stable-Baselines3's own NatureCNN too."""
+    """Any Stable-Baselines3 policy can be audited, such as one with its own NatureCNN."""
     model = PPO("CnnPolicy", gym.make("CountingEnv-v0"), seed=0, device="cpu")
-    report = audit_encoder(model, "CountingEnv-v0", "count")
+    report = audit_encoder(model, "CountingEnv-v0", "count", observations=600)
     assert report.classes_required == 9
     assert report.latents.shape[1] == 512
 
 
+class Places(gym.Env):
+    """A walk on four places, seen as two numbers of very different scale; ``info["place"]`` is the place."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+    class_mdp = ([[0, 1], [0, 2], [1, 3], [2, 3]], [0, 0, 0, 1])
+
+    def __init__(self, scale=1_000.0):
+        self.scale = scale
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._place, self._steps = int(self.np_random.integers(4)), 0
+        return self._seen(), {"place": self._place, "count": self._place}
+
+    def step(self, action):
+        self._place = int(np.clip(self._place + 2 * action - 1, 0, 3))
+        self._steps += 1
+        return self._seen(), 0.0, False, self._steps == 5, {"place": self._place, "count": self._place}
+
+    def _seen(self):
+        noise = self.np_random.normal(size=2)
+        return np.array([self._place, self.scale * self._place % 2] + 0.1 * noise, np.float32)
+
+
+gym.register("Places-v0", Places)
+
+
+def train_under_vec_normalize():
+    """A model trained under VecNormalize, whose features are the observations that it sees."""
+    torch.manual_seed(0)
+    vec_env = VecNormalize(DummyVecEnv([Places] * 2), clip_obs=1.2)
+    vec_env.seed(0)
+    model = PPO("MlpPolicy", vec_env, n_steps=16, batch_size=32, n_epochs=1, seed=0, device="cpu")
+    return model.learn(64), vec_env
+
+
+def places():
+    return gym.make_vec("Places-v0", 4, vectorization_mode="sync")
+
+
+def raw_observations(count):
+    return np.concatenate([episode.observations for episode in random_episodes(places(), count, seed=0)])
+
+
+def test_a_model_trained_under_vec_normalize_sees_normalized_observations():
+    """The encoder gets what the policy sees, by the statistics of the model's environment, which stay as they are."""
+    model, vec_env = train_under_vec_normalize()
+    before = vec_env.obs_rms.mean.copy(), vec_env.obs_rms.count
+    seen = vec_env.normalize_obs(raw_observations(200))
+    assert np.array_equal(audit_encoder(model, places(), "place", observations=200).latents, seen)
+    # a policy does not know its environment: it can be told
+    given = audit_encoder(model.policy, places(), "place", observations=200, vec_normalize=vec_env)
+    assert np.array_equal(given.latents, seen)
+    plain = audit_encoder(model.policy, places(), "place", observations=200)
+    assert np.array_equal(plain.latents, raw_observations(200))
+    assert np.array_equal(vec_env.obs_rms.mean, before[0])
+    assert vec_env.obs_rms.count == before[1]
+
+
+def test_vec_normalize_without_observations_changes_nothing():
+    """``VecNormalize(norm_obs=False)`` leaves observations alone, and so does the audit."""
+    model = PPO("MlpPolicy", VecNormalize(DummyVecEnv([Places]), norm_obs=False), device="cpu")
+    assert np.array_equal(audit_encoder(model, places(), "place", observations=50).latents, raw_observations(50))
+
+
+def test_the_callback_normalizes_as_the_training_does():
+    """During training, the audit uses the statistics of the moment."""
+    model, vec_env = train_under_vec_normalize()
+    callback = AuditCallback(places(), "place", every=1_000, observations=100)
+    callback.init_callback(model)
+    callback.on_training_start({}, {})
+    callback.on_step()
+    assert np.array_equal(callback.report.latents, vec_env.normalize_obs(raw_observations(100)))
+
+
+def test_a_vec_normalize_of_another_environment_is_named():
+    """Statistics of another shape, or something else, are an error."""
+    model, _ = train_under_vec_normalize()
+    other = VecNormalize(DummyVecEnv([lambda: gym.make("CartPole-v1")]))
+    with pytest.raises(ValueError, match=r"vec_normalize takes observations of shape \(4,\), the encoder \(2,\)"):
+        audit_encoder(model, places(), "place", vec_normalize=other)
+    with pytest.raises(ValueError, match="vec_normalize is a str, not a VecNormalize"):
+        audit_encoder(model, places(), "place", vec_normalize="stats.pkl")
+
+
+def run_main(monkeypatch, *arguments):
+    """Run the command with these arguments."""
+    monkeypatch.setattr(sys, "argv", ["audit", *map(str, arguments)])
+    main()
+
+
+def fail_main(monkeypatch, capsys, *arguments):
+    """Run the command, which must end with status 2, and return its only line of error."""
+    with pytest.raises(SystemExit) as exit_status:
+        run_main(monkeypatch, *arguments)
+    assert exit_status.value.code == 2
+    return capsys.readouterr().err
+
+
 @pytest.mark.parametrize("algorithm", [PPO, DQN, SAC])
 def test_command_line(algorithm, tmp_path, capsys, monkeypatch):
-    """``python -m jepa_extractor.audit model.zip --env CountingEnv-v0`` audits the model of any algorithm."""
+    """The command audits the model of any algorithm, and says where its classes come from."""
+    env_id = "Small-v0" if algorithm is not SAC else "SmallContinuous-v0"
     model = make_model(algorithm)
     model.save(tmp_path / "model")
-    env_id = model.env.envs[0].spec.id
-    arguments = ["audit", str(tmp_path / "model.zip"), "--env", env_id, "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", arguments)
-    main()
+    run_main(monkeypatch, tmp_path / "model.zip", "--env", env_id, "--trust", "--out", tmp_path / "out")
     expected = audit_encoder(model, env_id, "count", counting_env.count_mdp())
     written = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert written["margins"][0][1:] == pytest.approx(expected.margins[0, 1:].tolist())
     assert written["rank_correlation"] == pytest.approx(expected.rank_correlation)
     assert (tmp_path / "out" / "audit.png").exists()
-    assert "of 9 classes kept" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert f"the numbers in info['count'], in the largest bisimulation of {env_id}'s class_mdp" in printed.out
+    assert "of 9 classes kept" in printed.out
+    assert printed.err == ""  # images are seldom normalised by VecNormalize
+
+
+def test_command_line_of_a_key_takes_its_numbers_as_classes(tmp_path, capsys, monkeypatch):
+    """With ``--classes-from``, the environment's ``class_mdp`` is not used."""
+    make_model(PPO).save(tmp_path / "model")
+    common = [tmp_path / "model.zip", "--env", "Small-v0", "--trust", "--out", tmp_path]
+    run_main(monkeypatch, *common, "--classes-from", "count")
+    assert "Classes: the numbers in info['count']\n" in capsys.readouterr().out
+    assert "rank_correlation" not in json.loads((tmp_path / "audit.json").read_text())
+
+
+def test_command_line_under_vec_normalize(tmp_path, capsys, monkeypatch):
+    """``--vec-normalize`` takes the saved statistics; without it, a sentence says what the audit cannot know."""
+    model, vec_env = train_under_vec_normalize()
+    model.save(tmp_path / "model")
+    vec_env.save(tmp_path / "stats.pkl")
+    common = [tmp_path / "model.zip", "--env", "Places-v0", "--trust", "--out", tmp_path]
+    run_main(monkeypatch, *common, "--vec-normalize", tmp_path / "stats.pkl")
+    expected = audit_encoder(model, "Places-v0", "count", Places.class_mdp)
+    assert json.loads((tmp_path / "audit.json").read_text()) == json.loads(expected.to_json())
+    assert capsys.readouterr().err == ""
+    run_main(monkeypatch, *common)
+    assert "does not say whether it was trained under VecNormalize" in capsys.readouterr().err
+    assert json.loads((tmp_path / "audit.json").read_text()) != json.loads(expected.to_json())
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_nothing_is_unpickled_without_trust(tmp_path, capsys, monkeypatch):
+    """A saved model and a saved VecNormalize can hold any code: it does not run without ``--trust``."""
+    ran = tmp_path / "ran"
+    data = json.dumps({"policy_class": {":serialized:": base64.b64encode(pickle.dumps(Payload(ran))).decode()}})
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        archive.writestr("data", data)
+    (tmp_path / "stats.pkl").write_bytes(pickle.dumps(Payload(ran)))
+    make_model(PPO).save(tmp_path / "good")
+    for arguments in (["model.zip"], ["good.zip", "--vec-normalize", tmp_path / "stats.pkl"]):
+        command = [tmp_path / arguments[0], *arguments[1:], "--env", "Small-v0"]
+        message = fail_main(monkeypatch, capsys, *command)
+        assert "was not loaded: loading runs whatever code the file holds" in message
+        assert "add --trust" in message
+        assert not ran.exists()
+        fail_main(monkeypatch, capsys, *command, "--trust")
+        assert ran.exists()
+        ran.unlink()
 
 
 def test_the_loaded_policy_is_the_saved_one(tmp_path):
@@ -149,24 +331,69 @@ def test_the_loaded_policy_is_the_saved_one(tmp_path):
 
 @pytest.mark.slow
 def test_command_line_in_a_process_of_its_own(tmp_path):
-    """The exact command of the issue works without importing the environment by hand."""
-    make_model(PPO).save(tmp_path / "model")
-    command = [sys.executable, "-W", "error", "-m", "jepa_extractor.audit", str(tmp_path / "model.zip")]
+    """The command works without importing the environment by hand."""
+    PPO("CnnPolicy", gym.make("CountingEnv-v0"), device="cpu").save(tmp_path / "model")
+    command = [sys.executable, "-W", "error", "-m", "jepa_extractor.audit", str(tmp_path / "model.zip"), "--trust"]
     done = subprocess.run([*command, "--env", "CountingEnv-v0"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "of 9 classes kept" in done.stdout
 
 
+def archive_with(**files):
+    """Return the bytes of a zip archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+NO_MODELS = {
+    "empty": b"",
+    "text": b"nothing",
+    "archive": archive_with(readme="hello"),
+    "no_json": archive_with(data="{"),
+    "no_policy": archive_with(data="{}"),
+    "lost_class": archive_with(
+        data=json.dumps({"policy_class": {":serialized:": base64.b64encode(b"cno_such_module\nC\n.").decode()}})
+    ),
+    "cut": archive_with(data=json.dumps({"policy_class": {":serialized:": base64.b64encode(b"\x80").decode()}})),
+}
+
+
+@pytest.mark.parametrize("content", NO_MODELS.values(), ids=NO_MODELS.keys())
+def test_a_file_that_is_no_model_is_one_sentence(content, tmp_path, capsys, monkeypatch):
+    """Whatever the file holds, the command ends with a sentence that names it."""
+    (tmp_path / "file.zip").write_bytes(content)
+    message = fail_main(monkeypatch, capsys, tmp_path / "file.zip", "--env", "Small-v0", "--trust")
+    assert "file.zip is no model that Stable-Baselines3 saved" in message
+    assert message.count("\n") == 1
+
+
+def test_a_model_whose_weights_are_another_policys_is_one_sentence(tmp_path, capsys, monkeypatch):
+    """Also where everything can be loaded, and does not fit together."""
+    model = make_model(PPO)
+    model.policy_kwargs = {**model.policy_kwargs, "net_arch": [9]}
+    model.save(tmp_path / "model")
+    message = fail_main(monkeypatch, capsys, tmp_path / "model.zip", "--env", "Small-v0", "--trust")
+    assert "model.zip is no model that Stable-Baselines3 saved" in message
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["nowhere.zip", "--env", "CountingEnv-v0"], "there is no model at nowhere.zip"),
-        (["broken.zip", "--env", "CountingEnv-v0"], "broken.zip is no model"),
+        (["nowhere.zip", "--env", "Small-v0"], "there is no file nowhere.zip"),
+        (["model.zip", "--env", "Small-v0", "--vec-normalize", "nowhere.pkl"], "there is no file nowhere.pkl"),
+        (["model.zip", "--env", "Small-v0", "--vec-normalize", "model.zip"], "model.zip is no saved VecNormalize"),
+        (
+            ["model.zip", "--env", "Small-v0", "--vec-normalize", "dict.pkl"],
+            "dict.pkl holds a dict, not a VecNormalize",
+        ),
         (["model.zip", "--env", "NoSuchEnv-v0"], "NoSuchEnv"),
-        (["model.zip", "--env", "CartPole-v1"], "the encoder takes"),
-        (["model.zip", "--env", "CountingEnv-v0", "--classes-from", "number"], "label='number' is not in info"),
-        (["model.zip", "--env", "CountingEnv-v0", "--classes-from", "shape"], "name a key whose value is a number"),
-        (["model.zip", "--env", "CountingEnv-v0", "--observations", "0"], "observations=0"),
+        (["model.zip", "--env", "CartPole-v1"], "the encoder takes observations of shape (3, 36, 36)"),
+        (["model.zip", "--env", "Small-v0", "--classes-from", "number"], "classes_from='number' names no class"),
+        (["model.zip", "--env", "Small-v0", "--classes-from", "shape"], "name a key whose value is a number"),
+        (["model.zip", "--env", "Small-v0", "--observations", "0"], "observations=0"),
         (["model.zip", "--env", "no_such_module:Env-v0"], "no_such_module"),
     ],
 )
@@ -174,16 +401,64 @@ def test_what_cannot_be_audited_is_one_sentence(change, message, tmp_path, capsy
     """Errors name the argument, its value and the mend, and the exit status is 2."""
     monkeypatch.chdir(tmp_path)
     make_model(PPO).save("model")
-    (tmp_path / "broken.zip").write_bytes(b"nothing")
-    monkeypatch.setattr(sys, "argv", ["audit", *change])
-    with pytest.raises(SystemExit) as exit_status:
-        main()
-    assert exit_status.value.code == 2
-    assert message in capsys.readouterr().err
+    Path("dict.pkl").write_bytes(pickle.dumps({}))
+    assert message in fail_main(monkeypatch, capsys, *change, "--trust")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "ppo.zip"}, "model is a str, not a model, policy or JEPAExtractor: load a saved model first"),
+        ({"model": None}, "model is a NoneType"),
+        ({"envs": gym.make("Places-v0")}, r"envs=<.*Places.*> is no vector environment: give the id"),
+        ({"envs": None}, "envs=None is no vector environment"),
+        ({"classes_from": "typo"}, "classes_from='typo' names no class"),
+        ({"classes_from": None}, "classes_from=None is no string: name the key of info"),
+        ({"classes_from": ["place"]}, r"classes_from=\['place'\] is no string"),
+        ({"mdp": 5}, "mdp=5 is no pair: give successors"),
+        ({"mdp": ([[0]], [0], [0])}, r"mdp=\(\[\[0\]\], \[0\], \[0\]\) is no pair"),
+        ({"mdp": (np.full((2, 4, 4), 0.25), np.arange(4))}, "there are probabilistic_bisimulation"),
+        ({"observations": None}, "observations=None"),
+        ({"seed": -1}, "seed=-1"),
+    ],
+)
+def test_bad_arguments_are_named(change, message):
+    """An error names the argument, its value and the mend."""
+    model = PPO("MlpPolicy", DummyVecEnv([Places]), device="cpu")
+    with pytest.raises(ValueError, match=message):
+        audit_encoder(**{"model": model, "envs": places(), "classes_from": "place", "observations": 100, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"envs": None}, "envs=None is no vector environment"),
+        ({"classes_from": None}, "classes_from=None is no string"),
+        ({"mdp": 5}, "mdp=5 is no pair"),
+        ({"observations": 0}, "observations=0"),
+        ({"seed": None}, "seed=None"),
+        ({"every": 0}, "every=0"),
+    ],
+)
+def test_bad_arguments_of_the_callback_are_named_before_the_training(change, message):
+    """The callback checks what it can when it is made."""
+    with pytest.raises(ValueError, match=message):
+        AuditCallback(**{"envs": places(), "classes_from": "place", **change})
+
+
+def test_environments_that_the_audit_made_are_closed(monkeypatch):
+    """Environments made from an id are closed, those of the caller are not."""
+    closed = []
+    monkeypatch.setattr(Places, "close", closed.append)
+    model = PPO("MlpPolicy", DummyVecEnv([Places]), device="cpu")
+    audit_encoder(model, places(), "place", observations=50)
+    assert closed == []
+    audit_encoder(model, "Places-v0", "place", observations=50)
+    assert len(closed) == 8
 
 
 def test_classes_are_the_numbers_in_info():
-    """ "Key of info, whose number is the class": whole or not, and however large."""
+    """The classes are the numbers in ``info``: whole or not, and however large."""
     numbers = {0: 0.25, 1: 0.5, 2: 2.0**24, 3: 2.0**24 + 1}
 
     class Numbered(gym.Wrapper):
@@ -204,7 +479,7 @@ def test_classes_are_the_numbers_in_info():
 
 def test_a_wrong_mdp_is_named():
     """An MDP that does not fit the environment, and states that were never seen, are named."""
-    envs = gym.make_vec("CountingEnv-v0", 16, **COUNTING)
+    envs = gym.make_vec("CountingEnv-v0", 16, image_size=36, **COUNTING)
     extractor = make_extractor(envs, latent_dim=3)
     with pytest.raises(ValueError, match=r"info\['count'\] reaches from 0 to 8, but mdp has states 0 to 4"):
         audit_encoder(extractor, envs, "count", counting_env.count_mdp(4, 2))

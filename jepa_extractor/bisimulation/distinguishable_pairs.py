@@ -1,14 +1,16 @@
-"""The distinguishable pairs of finite data, in two ways: by words where data comes in episodes, by a table elsewhere.
+"""The distinguishable pairs of finite data, in two ways: by words where data is in episodes, by a table elsewhere.
 
-Both ways know the observations by label: two have the same label if and only if their values are the same.
+Both ways know the observations by label: two have the same label if and only if their values are the same. The label
+of an unknown value is ``UNKNOWN``; it differs from no other.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jepa_extractor.bisimulation.kernels import kernel
-from jepa_extractor.bisimulation.partition import Ints, invert
+from jepa_extractor.bisimulation.jit import kernel
+from jepa_extractor.bisimulation.refinement import Ints, invert
 
+UNKNOWN = -1
 _VALUES_DIFFER = 1
 
 
@@ -19,7 +21,7 @@ class PairTable:
 
     Args:
         successors: int32 (n, k), -1 for none; n^2 must fit an int32.
-        labels: int32 (n,).
+        labels: int32 (n,), at least 0, or ``UNKNOWN``.
     """
 
     def __init__(self, successors: Ints, labels: Ints) -> None:
@@ -51,15 +53,19 @@ class WordPairs:
     """Distinguishable pairs of n observations, each with at most one observed action; O(n log n) and a sort a round.
 
     An observation then begins one word: its value, its action, the next value, the next action, and so on to where
-    no action is observed; for ever, if its successors run in a circle. Two observations are distinguishable if and
-    only if their words first differ at a value. Sorted, words with a common beginning are neighbours, and the pairs
-    that part at one place are a range of words before it times a range behind it.
+    no action is observed; for ever, if its successors run in a circle. Two observations of known value are
+    distinguishable if and only if their words first differ at a value. Sorted, words with a common beginning are
+    neighbours, and the pairs that part at one place are a range of words before it times a range behind it.
+
+    An observation of unknown value, to which no action leads, is compared with all others by the words without their
+    first value. These are sorted a second time, and of the pairs that part at one place those count of which at least
+    one is unknown.
 
     Memory: 8 n bytes a round, for as many rounds as the longest common beginning, in steps, has binary digits.
 
     Args:
         successors: int32 (n, k), -1 for none, at most one in each row that is not.
-        labels: int32 (n,).
+        labels: int32 (n,), at least 0, or ``UNKNOWN`` where no action leads.
     """
 
     def __init__(self, successors: Ints, labels: Ints) -> None:
@@ -68,12 +74,20 @@ class WordPairs:
         self._next = successors.max(axis=1)
         self._labels = labels
         ranks, jumps = _sort_beginnings(self._next, self._actions, labels)
-        self._order = np.argsort(ranks[-1, :-1], kind="stable")
-        begin, end = _partings(_first_differences(self._order, ranks, jumps, labels))
-        self._parting = np.flatnonzero(end)
-        self._begin, self._end = begin[self._parting], end[self._parting]
-        self._pairs_up_to = np.cumsum((self._parting - self._begin) * (self._end - self._parting))
-        self.count = int(self._pairs_up_to[-1]) if len(self._parting) else 0
+        known = np.flatnonzero(labels != UNKNOWN)
+        order = known[np.argsort(ranks[-1, known], kind="stable")]
+        begin, middle, end = _partings(_first_differences(order, ranks, jumps, labels))
+        # A rectangle of pairs: each of elements[begin:end] with each of other elements[begin:end].
+        elements, rectangles = [order], [np.stack([begin, middle, middle, end])]
+        if len(known) < len(labels):
+            of_unknown, more = _pairs_with_unknown(self._actions, ranks, jumps, labels)
+            rectangles += [rectangle + len(order) for rectangle in more]
+            elements += of_unknown
+        self._elements = np.concatenate(elements)
+        self._rectangles = np.concatenate(rectangles, axis=1)
+        begin, end, other_begin, other_end = self._rectangles
+        self._pairs_up_to = np.cumsum((end - begin) * (other_end - other_begin))
+        self.count = int(self._pairs_up_to[-1]) if len(begin) else 0
 
     def witness(self, i: int, j: int) -> list[int] | None:
         """Return the only sequence of actions that may lead to different values, or ``None``."""
@@ -89,9 +103,9 @@ class WordPairs:
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Draw n pairs uniformly, (n, 2), the smaller index first."""
         at = np.searchsorted(self._pairs_up_to, rng.integers(self.count, size=n), side="right")
-        before = rng.integers(self._begin[at], self._parting[at])
-        behind = rng.integers(self._parting[at], self._end[at])
-        return np.sort(self._order[np.stack([before, behind], axis=1)], axis=1)
+        begin, end, other_begin, other_end = self._rectangles[:, at]
+        pairs = np.stack([rng.integers(begin, end), rng.integers(other_begin, other_end)], axis=1)
+        return np.sort(self._elements[pairs], axis=1)
 
 
 @kernel
@@ -105,7 +119,7 @@ def _mark(labels: Ints, offsets: Ints, sources: Ints, why: NDArray[np.unsignedin
     count = 0
     for i in range(n):
         for j in range(i + 1, n):
-            if labels[i] != labels[j]:
+            if labels[i] != labels[j] and labels[i] != UNKNOWN and labels[j] != UNKNOWN:
                 why[i, j] = _VALUES_DIFFER
                 pairs[count] = i * n + j
                 count += 1
@@ -136,7 +150,7 @@ def _sort_beginnings(successors: Ints, actions: Ints, labels: Ints) -> tuple[Int
     """
     n = len(labels)
     jump = np.append(np.where(successors < 0, n, successors), n).astype(np.int32)
-    steps = np.append(labels.astype(np.int64) * (actions.max() + 2) + actions + 2, 0)
+    steps = np.append((labels.astype(np.int64) - UNKNOWN) * (actions.max() + 2) + actions + 2, 0)
     rank = np.unique(steps, return_inverse=True)[1].astype(np.int32)
     ranks, jumps = [rank], [jump]
     while True:
@@ -157,7 +171,7 @@ def _first_differences(order: NDArray[np.int64], ranks: Ints, jumps: Ints, label
     for p in range(1, len(order)):
         i, j = order[p - 1], order[p]
         if ranks[-1, i] == ranks[-1, j]:
-            differences[p] = 2 * len(order) + 1
+            differences[p] = 2 * len(labels) + 1
             continue
         steps = 0
         for level in range(len(ranks) - 2, -1, -1):
@@ -169,11 +183,12 @@ def _first_differences(order: NDArray[np.int64], ranks: Ints, jumps: Ints, label
 
 
 @kernel
-def _partings(differences: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return of each sorted word p which pairs it parts: each of begin[p]..p-1 from each of p..end[p]-1.
+def _partings(differences: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return begin, middle and end of the ranges of sorted words between which pairs first differ at a value.
 
-    Two sorted words first differ at the least of ``differences`` from behind the first to the second. Each pair is
-    given to the leftmost p with that least (a Cartesian tree). ``end[p]`` is 0 if p parts pairs at an action.
+    Each of begin..middle-1 is such a pair with each of middle..end-1. Two sorted words first differ at the least of
+    ``differences`` from behind the first to the second. Each pair is given to the leftmost place with that least (a
+    Cartesian tree).
     """
     n = len(differences)
     begin = np.zeros(n, np.int64)
@@ -192,7 +207,35 @@ def _partings(differences: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArra
     for p in stack[:height]:
         if differences[p] % 2 == 0:
             end[p] = n
-    return begin, end
+    middle = np.flatnonzero(end)
+    return begin[middle], middle, end[middle]
+
+
+def _pairs_with_unknown(
+    actions: Ints, ranks: Ints, jumps: Ints, labels: Ints
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+    """Return the distinguishable pairs of which at least one is unknown, as elements and rectangles of them."""
+    following = jumps[0, :-1]
+    order = np.lexsort((ranks[-1, following], actions))  # by the words without their first value
+    differences = _first_differences(following[order].astype(np.int64), ranks, jumps, np.append(labels, UNKNOWN)) + 2
+    differences[1:][np.diff(actions[order]) != 0] = 1
+    differences[0] = -1
+    begin, middle, end = _partings(differences)
+    unknown = labels[order] == UNKNOWN
+    before = np.append(0, np.cumsum(unknown))  # how many unknown ones there are before each place
+    n, count = len(order), before[-1]
+    return [order, order[unknown], order[~unknown]], [
+        # the unknown before the parting with all behind it, and the known before it with the unknown behind it
+        np.stack([n + before[begin], n + before[middle], middle, end]),
+        np.stack(
+            [
+                n + count + begin - before[begin],
+                n + count + middle - before[middle],
+                n + before[middle],
+                n + before[end],
+            ]
+        ),
+    ]
 
 
 @kernel
@@ -200,7 +243,7 @@ def _steps_apart(successors: Ints, actions: Ints, labels: Ints, i: int, j: int) 
     """Return after how many steps the words of i and j first differ, if at a value; else -1."""
     # as words of an automaton of n + 1 states, they differ within n steps or never (Moore 1956)
     for steps in range(len(labels) + 1):
-        if labels[i] != labels[j]:
+        if labels[i] != labels[j] and labels[i] != UNKNOWN and labels[j] != UNKNOWN:
             return steps
         if actions[i] != actions[j] or actions[i] < 0:
             return -1

@@ -6,7 +6,7 @@ A partition of 0..n-1 is an array of labels, (n,): the number of each element's 
 import numpy as np
 from numpy.typing import NDArray
 
-from jepa_extractor.bisimulation.kernels import kernel
+from jepa_extractor.bisimulation.jit import kernel
 
 Ints = NDArray[np.int32]
 

@@ -1,0 +1,110 @@
+"""Episodes as the arrays that ``EmpiricalBisimulation`` takes."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jepa_extractor.checks import require_integer
+from jepa_extractor.observations import Arrays, each, length
+
+if TYPE_CHECKING:
+    from jepa_extractor.rollouts import Episode
+
+
+class EmpiricalData(NamedTuple):
+    """All observations of some episodes, n in all, one episode after the other."""
+
+    observations: Arrays  # (n, *observation shape), or a dict of such arrays
+    successors: NDArray[np.int64]  # (n, k), -1 where not observed
+    values: NDArray[np.float64]  # (n,) or (n, m), NaN where unknown
+    labels: dict[str, NDArray[np.floating[Any]]]  # (n,) by name, NaN where unknown
+
+
+def episode_successors(actions: Iterable[ArrayLike], num_actions: int) -> NDArray[np.int64]:
+    """Return the successors of episodes, (n, k), with -1 where not observed.
+
+    Args:
+        actions: the actions of each episode, integers (T,) in 0..k-1; T may be 0. An episode of T steps has T + 1
+            observations; they are numbered in order, one episode after the other.
+        num_actions: k.
+
+    Raises:
+        ValueError: there is no episode, or an action is not an integer in 0..k-1.
+    """
+    require_integer("num_actions", num_actions, least=1)
+    if not isinstance(actions, Iterable):
+        raise ValueError(f"actions={actions!r} is not a sequence: give the actions of each episode")
+    taken = [np.asarray(steps) for steps in actions]
+    if not taken:
+        raise ValueError("actions is empty: give the actions of at least one episode")
+    for e, steps in enumerate(taken):
+        if steps.ndim != 1 or (len(steps) and steps.dtype.kind not in "iu"):
+            raise ValueError(
+                f"actions[{e}] has shape {steps.shape} and dtype {steps.dtype}: give one integer for each step; "
+                "continuous actions cannot be counted"
+            )
+    lengths = np.array([len(steps) for steps in taken])
+    flat = np.concatenate(taken).astype(np.int64)
+    wrong = np.flatnonzero((flat < 0) | (flat >= num_actions))
+    if len(wrong):
+        e = int(np.searchsorted(np.cumsum(lengths), wrong[0], side="right"))
+        raise ValueError(f"actions[{e}] contains {flat[wrong[0]]}: actions must lie in 0..{num_actions - 1}")
+    last = np.cumsum(lengths + 1) - 1
+    acted = np.delete(np.arange(last[-1] + 1), last)
+    successors = np.full((last[-1] + 1, num_actions), -1, np.int64)
+    successors[acted, flat] = acted + 1
+    return successors
+
+
+def arrival_rewards(episode: "Episode") -> NDArray[np.float32]:
+    """Return the reward of arriving at each observation of an episode, (T + 1,); NaN at the first: nothing arrived."""
+    return np.concatenate([np.full(1, np.nan, np.float32), episode.rewards])
+
+
+def empirical_data(
+    episodes: Iterable["Episode"], num_actions: int, values: "Callable[[Episode], ArrayLike]" = arrival_rewards
+) -> EmpiricalData:
+    """Return all observations of episodes with their successors and values.
+
+    The value of an observation is by default the reward of arriving there. No step arrives at the first observation
+    of an episode, so that its value is unknown, NaN: ``EmpiricalBisimulation`` tells it apart from others by what
+    follows it alone. Where ``info`` tells the value, the first observation can have one too:
+    ``values=lambda episode: episode.labels["count"] == 4``.
+
+    Args:
+        episodes: such as those of ``random_episodes``, of a Gymnasium vector environment with discrete actions.
+        num_actions: k, the number of actions; they are 0..k-1.
+        values: gives the value of each observation of an episode, (T + 1,) or (T + 1, m), NaN where unknown.
+
+    Raises:
+        ValueError: an action is not an integer in 0..k-1, ``values`` gives the wrong number, or none is known.
+    """
+    if not isinstance(episodes, Iterable):
+        raise ValueError(f"episodes={episodes!r} is not a sequence: give episodes, such as those of random_episodes")
+    if not callable(values):
+        raise ValueError(
+            f"values={values!r} is not a function: give one that takes an episode and returns the value of each of its "
+            "observations"
+        )
+    kept = list(episodes)
+    if not kept:
+        raise ValueError("episodes is empty: give at least one")
+    successors = episode_successors([episode.actions for episode in kept], num_actions)
+    given = [np.asarray(values(episode), np.float64) for episode in kept]
+    for e, (episode, value) in enumerate(zip(kept, given, strict=True)):
+        if len(np.atleast_1d(value)) != length(episode.observations):
+            raise ValueError(
+                f"values gave shape {value.shape} for the {length(episode.observations)} observations of episode {e}: "
+                "give one for each"
+            )
+    data = EmpiricalData(
+        each(lambda *arrays: np.concatenate(arrays), *(episode.observations for episode in kept)),
+        successors,
+        np.concatenate(given),
+        {name: np.concatenate([episode.labels[name] for episode in kept]) for name in kept[0].labels},
+    )
+    if np.isnan(data.values.reshape(len(data.values), -1)).any(axis=1).all():
+        raise ValueError("values are NaN at every observation: nothing could be told apart; give numbers where known")
+    return data
