@@ -9,8 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from counting_env import SHAPES, CountingEnv
-from counting_env.dynamics import reward_at
-from counting_env.rendering import capacity
+from counting_env.kernels import capacity, reward_at
 from jepa_extractor import collapse_audit
 from jepa_extractor.audit.picture import plot_audit
 
