@@ -80,7 +80,10 @@ class CountingEnv(gym.Env[Observation, Action]):
             are: adding puts a new one at a random free place of the episode's ``max_count`` places, removing takes
             the last one away.
         appearance: ``"episode"`` draws one shape and colour for each episode; ``"object"`` one for each object.
-        background: ``"black"``, or ``"noise"``: new uniform noise in every frame.
+        background: ``"black"``; ``"noise"``: new uniform noise in every frame; ``"clutter"``: random rectangles, the
+            same in all frames of an episode; ``"drift"``: a smooth pattern that moves at a constant speed, so that two
+            frames predict the next. In the last two each background pixel has a channel of 0 and none above 128; drawn
+            object colours have all three channels in 30..225.
         terminate_on_target: whether arriving at the target ends the episode.
         render_mode: ``"rgb_array"``: ``render()`` returns the last observation, enlarged; ``"human"``:
             a window shows it after each reset and step (needs pygame); ``None``: neither.

@@ -190,6 +190,24 @@ def _draw_masks() -> NDArray[np.uint64]:
 _MASKS = _draw_masks()
 
 
+BACKGROUNDS = ("black", "noise", "clutter", "drift")
+BLACK, NOISE, CLUTTER, DRIFT = range(4)
+HUES = 768  # hues on a circle, so that neighbours differ by one level of one channel
+
+
+def _draw_rainbow() -> NDArray[np.uint8]:
+    """Return the colour of each hue, uint8 of shape (768, 3): levels 0..128, and always one channel 0.
+
+    The drawn colours of objects have no channel below ``DARKEST``, so that the two never agree.
+    """
+    hue = np.arange(HUES)[:, None] + HUES // 3 * np.array([0, 2, 1])
+    levels: NDArray[np.uint8] = np.clip(np.abs(hue % HUES - HUES // 2) - 128, 0, 128).astype(np.uint8)
+    return levels
+
+
+_RAINBOW = _draw_rainbow()
+
+
 @kernel
 def _paint_objects(
     images: NDArray[np.uint8],
@@ -229,14 +247,24 @@ def _paint_objects(
 
 
 @kernel
-def _erase_objects(images: NDArray[np.uint8], count: int, positions: NDArray[np.int64], i: int) -> None:
-    """Blacken the boxes of ``count`` objects in ``images[i]`` (n, S, S, 3); ``positions`` is (n, m, 2)."""
-    flat = images.reshape(-1)
+def _erase_objects(
+    images: NDArray[np.uint8],
+    count: int,
+    positions: NDArray[np.int64],
+    backdrops: NDArray[np.uint8],
+    on_black: bool,
+    i: int,
+) -> None:
+    """Paint the background into the boxes of ``count`` objects in ``images[i]`` (n, S, S, 3).
+
+    ``positions`` is (n, m, 2). The background is black or ``backdrops[i]`` (n, S, S, 3).
+    """
+    flat, behind = images.reshape(-1), backdrops.reshape(-1)
     for k in range(count):
         at = np.uint64(_corner(images, positions, k, i))
         for _ in range(SIZE):
             for word in (np.uint64(0), _WORD_1, _WORD_2):
-                _store(flat, at + word, np.uint64(0))
+                _store(flat, at + word, np.uint64(0) if on_black else _load(behind, at + word))
             at += np.uint64(3 * images.shape[2])
 
 
@@ -282,6 +310,44 @@ def _paint_noise(images: NDArray[np.uint8], streams: NDArray[np.uint64], i: int)
 
 
 @kernel
+def _paint_clutter(backdrops: NDArray[np.uint8], streams: NDArray[np.uint64], i: int) -> None:
+    """Cover ``backdrops[i]`` (n, S, S, 3) with random rectangles of random hues, S of them on a ground of one hue."""
+    side = backdrops.shape[1]
+    for rectangle in range(side + 1):
+        hue = below(streams, i, HUES)
+        top, left, height, width = 0, 0, side, side
+        if rectangle > 0:
+            top, left = below(streams, i, side), below(streams, i, side)
+            height, width = 3 + below(streams, i, side // 4), 3 + below(streams, i, side // 4)
+        for row in range(top, min(top + height, side)):
+            for column in range(left, min(left + width, side)):
+                for channel in range(3):
+                    backdrops[i, row, column, channel] = _RAINBOW[hue, channel]
+
+
+@kernel
+def _draw_wave(waves: NDArray[np.int64], streams: NDArray[np.uint64], i: int) -> None:
+    """Draw ``waves[i]`` (n, 4): hues for each row, for each column and for each step, and the hue at the corner."""
+    waves[i, 0] = below(streams, i, 25) - 12
+    waves[i, 1] = 4 + below(streams, i, 9)
+    waves[i, 2] = (16 + below(streams, i, 48)) * (2 * below(streams, i, 2) - 1)
+    waves[i, 3] = below(streams, i, HUES)
+
+
+@kernel
+def _paint_wave(images: NDArray[np.uint8], waves: NDArray[np.int64], i: int) -> None:
+    """Fill ``images[i]`` (n, S, S, 3) with a plane wave of hues: ``waves[i]`` (n, 4), as ``_draw_wave`` has it."""
+    for row in range(images.shape[1]):
+        hue = (waves[i, 3] + waves[i, 0] * row) % HUES
+        for column in range(images.shape[2]):
+            for channel in range(3):
+                images[i, row, column, channel] = _RAINBOW[hue, channel]
+            hue += waves[i, 1]
+            if hue >= HUES:
+                hue -= HUES
+
+
+@kernel
 def _copy_image(images: NDArray[np.uint8], copies: NDArray[np.uint8], i: int) -> None:
     """Copy ``images[i]`` to ``copies[i]``, both of shape (n, S, S, 3)."""
     source, target = images.reshape(-1), copies.reshape(-1)
@@ -302,7 +368,7 @@ class Rules(NamedTuple):
     dense: bool
     persist: bool
     per_object: bool
-    noise: bool
+    background: int  # BLACK, NOISE, CLUTTER or DRIFT
     terminate_on_target: bool
 
 
@@ -326,6 +392,8 @@ class Scenes(NamedTuple):
     places: NDArray[np.int64]  # (n, m, 2) where objects stand or may come to stand, when placement persists
     positions: NDArray[np.int64]  # (n, m, 2) row and column of each object, -1 where absent
     images: NDArray[np.uint8]  # (n, S, S, 3) the last observations, of exactly these counts, positions and looks
+    backdrops: NDArray[np.uint8]  # (n, S, S, 3) the picture behind the objects for CLUTTER, otherwise empty
+    waves: NDArray[np.int64]  # (n, 4) the moving pattern behind the objects for DRIFT
 
 
 ABSENT = len(SHAPES)  # shape of an object that is not there, where each object has its own
@@ -343,6 +411,8 @@ def make_scenes(num_envs: int, rules: Rules) -> Scenes:
         places=np.full((num_envs, rules.max_count, 2), -1, np.int64),
         positions=np.full((num_envs, rules.max_count, 2), -1, np.int64),
         images=np.zeros((num_envs, rules.image_size, rules.image_size, 3), np.uint8),
+        backdrops=np.zeros((num_envs if rules.background == CLUTTER else 0, *[rules.image_size] * 2, 3), np.uint8),
+        waves=np.zeros((num_envs, 4), np.int64),
     )
 
 
@@ -366,6 +436,11 @@ def begin(scenes: Scenes, rules: Rules, start: Start, i: int) -> None:
             _clear_look(scenes, i, look)
     if rules.persist:
         scatter(scenes.places, rules.max_count, rules.image_size, scenes.streams, i)
+    if rules.background == CLUTTER:
+        _paint_clutter(scenes.backdrops, scenes.streams, i)
+        _copy_image(scenes.backdrops, scenes.images, i)
+    elif rules.background == DRIFT:
+        _draw_wave(scenes.waves, scenes.streams, i)
     _paint(scenes, rules, before, i)
 
 
@@ -382,6 +457,7 @@ def act(scenes: Scenes, rules: Rules, action: int, i: int) -> float:
             _swap_places(scenes.places, before, before + below(scenes.streams, i, rules.max_count - before), i)
     elif count < before and rules.per_object:
         _clear_look(scenes, i, count)
+    scenes.waves[i, 3] = (scenes.waves[i, 3] + scenes.waves[i, 2]) % HUES
     _paint(scenes, rules, before, i)
     return reward_at(count, rules.target, rules.max_count, rules.dense)
 
@@ -410,11 +486,12 @@ def _clear_look(scenes: Scenes, i: int, look: int) -> None:
 def _paint(scenes: Scenes, rules: Rules, before: int, i: int) -> None:
     """Put the objects of scene ``i`` in their places, all drawn anew unless they persist, and paint the image.
 
-    The image still shows the ``before`` objects of the last scene. On black only those are erased: they are a small
-    part of the image, and filling all of it would take longer than everything else.
+    The image still shows the ``before`` objects of the last scene. Where the background stays, only those are erased:
+    they are a small part of the image, and filling all of it would take longer than everything else.
     """
-    if not rules.noise:
-        _erase_objects(scenes.images, before, scenes.positions, i)
+    on_black = rules.background == BLACK
+    if on_black or rules.background == CLUTTER:
+        _erase_objects(scenes.images, before, scenes.positions, scenes.backdrops, on_black, i)
     count = scenes.counts[i]
     if rules.persist:
         for k in range(count):
@@ -425,9 +502,11 @@ def _paint(scenes: Scenes, rules: Rules, before: int, i: int) -> None:
     for k in range(count, rules.max_count):
         scenes.positions[i, k, 0] = -1
         scenes.positions[i, k, 1] = -1
-    if rules.noise:
+    if rules.background == NOISE:
         _paint_noise(scenes.images, scenes.streams, i)
-    _paint_objects(scenes.images, count, scenes.positions, scenes.shapes, scenes.colors, not rules.noise, i)
+    elif rules.background == DRIFT:
+        _paint_wave(scenes.images, scenes.waves, i)
+    _paint_objects(scenes.images, count, scenes.positions, scenes.shapes, scenes.colors, on_black, i)
 
 
 # Batches.

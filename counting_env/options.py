@@ -7,14 +7,14 @@ import numpy as np
 from gymnasium import spaces
 
 from counting_env.dynamics import check_counts
-from counting_env.kernels import DARKEST, SHAPES, Rules, Start, capacity
+from counting_env.kernels import BACKGROUNDS, DARKEST, SHAPES, Rules, Start, capacity
 
 IMAGE_SIZES = range(32, 257)
 CHOICES = {
     "reward": ("sparse", "dense"),
     "placement": ("resample", "persist"),
     "appearance": ("episode", "object"),
-    "background": ("black", "noise"),
+    "background": BACKGROUNDS,
 }
 
 
@@ -73,7 +73,7 @@ class Options:
             dense=self.reward == "dense",
             persist=self.placement == "persist",
             per_object=self.appearance == "object",
-            noise=self.background == "noise",
+            background=BACKGROUNDS.index(self.background),
             terminate_on_target=bool(self.terminate_on_target),
         )
 

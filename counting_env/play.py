@@ -262,7 +262,7 @@ def _parser() -> argparse.ArgumentParser:
         "reward": "1 at the target and elsewhere 0, or minus the distance to it",
         "placement": "draw all places again at each step, or leave the objects where they are",
         "appearance": "one shape and colour for the episode, or one for each object",
-        "background": "black, or new noise in every frame",
+        "background": "black, new noise in every frame, a picture that stays, or a pattern that moves",
     }
     for name, meaning in (integers | choices).items():
         parser.add_argument(

@@ -35,7 +35,7 @@ ARRAY = np.array(["sparse", "dense"])
         ({"reward": ARRAY}, [f"reward={ARRAY!r}", "sparse", "dense"]),
         ({"placement": "random"}, ["placement='random'", "resample", "persist"]),
         ({"appearance": "step"}, ["appearance='step'", "episode", "object"]),
-        ({"background": 0}, ["background=0", "black", "noise"]),
+        ({"background": 0}, ["background=0", "black", "noise", "clutter", "drift"]),
         ({"render_mode": "ansi"}, ["render_mode='ansi'", "human", "rgb_array", "None"]),
     ],
     ids=str,

@@ -262,6 +262,87 @@ def test_noise_is_fresh_in_every_frame() -> None:
         assert stats.chisquare(values).pvalue > 0.001
 
 
+def rainbow() -> np.ndarray:
+    """Return the colours of the hues of clutter and drift, (768, 3): from red over green and blue back to red."""
+    up, down = np.arange(128), 128 - np.arange(128)
+    full, zero = np.full(128, 128), np.zeros(128, int)
+    sectors = [(full, up, zero), (down, full, zero), (zero, full, up), (zero, down, full), (up, zero, full)]
+    return np.concatenate([np.stack(sector, axis=1) for sector in [*sectors, (full, zero, down)]])
+
+
+@pytest.mark.parametrize("background", ["clutter", "drift"])
+@pytest.mark.parametrize("appearance", ["episode", "object"])
+def test_colour_tells_objects_from_clutter_and_drift(background: str, appearance: str) -> None:
+    """Each background pixel is a hue with a channel of 0; no drawn object colour has one, so the count can be read."""
+    env = CountingEnv(background=background, appearance=appearance)
+    hues = {tuple(color) for color in rainbow().tolist()}
+    image, info = env.reset(seed=0)
+    for _ in range(60):
+        objects = image.min(axis=2) > 0
+        np.testing.assert_array_equal(objects, painted_by_hand(info, 64)[1])
+        assert ndimage.label(objects, EIGHT_NEIGHBOURS)[1] == info["count"]
+        assert {tuple(color) for color in image[~objects].tolist()} <= hues
+        image, info = env.reset()
+
+
+@pytest.mark.parametrize("image_size", [32, 64])
+@pytest.mark.parametrize("placement", ["resample", "persist"])
+def test_clutter_stays_for_an_episode(placement: str, image_size: int) -> None:
+    """Two frames of an episode have the same background wherever neither has an object; two episodes differ."""
+    env = CountingEnv(background="clutter", placement=placement, image_size=image_size, terminate_on_target=False)
+    actions = np.random.default_rng(0)
+    env.reset(seed=0)
+    pictures = []
+    for _ in range(8):
+        image, info = env.reset()
+        picture, objects = env.reset(options={"count": 0})[0], painted_by_hand(info, image_size)[1]
+        assert (image == picture)[~objects].mean() < 0.5  # another episode
+        pictures.append(picture)
+        for _ in range(20):
+            image, *_, info = env.step(int(actions.integers(2)))
+            objects = painted_by_hand(info, image_size)[1]
+            np.testing.assert_array_equal(image[~objects], picture[~objects])
+    assert min((one != other).any(axis=2).mean() for one, other in combinations(pictures, 2)) > 0.5
+    assert min(len(np.unique(picture.reshape(-1, 3), axis=0)) for picture in pictures) > 5
+
+
+def hues_of(images: np.ndarray) -> np.ndarray:
+    """Return the hue of each pixel of ``images`` (..., 3), -1 where it is none."""
+    number_of = {color: hue for hue, color in enumerate(map(tuple, rainbow().tolist()))}
+    return np.array([number_of.get(tuple(color), -1) for color in images.reshape(-1, 3).tolist()]).reshape(
+        images.shape[:-1]
+    )
+
+
+@pytest.mark.parametrize("placement", ["resample", "persist"])
+def test_drift_moves_at_a_constant_speed(placement: str) -> None:
+    """The hue is linear in row, column and step, so two frames predict the next, whatever the objects do."""
+    env = CountingEnv(background="drift", placement=placement, terminate_on_target=False)
+    actions = np.random.default_rng(0)
+    step, row, column = np.mgrid[:5, :64, :64]
+    motions = []
+    for seed in range(12):
+        frames = [env.reset(seed=seed)[0], *(env.step(int(actions.integers(2)))[0] for _ in range(4))]
+        hues = hues_of(np.stack(frames))
+        seen = hues >= 0
+        slopes = []
+        for axis in range(3):  # the most frequent difference of neighbours, in -384..383
+            one, other = (
+                np.take(hues, range(1, hues.shape[axis]), axis),
+                np.take(hues, range(hues.shape[axis] - 1), axis),
+            )
+            differences = (one - other)[(one >= 0) & (other >= 0)] % 768
+            slopes.append((int(np.bincount(differences).argmax()) + 384) % 768 - 384)
+        corner = (hues - slopes[0] * step - slopes[1] * row - slopes[2] * column)[seen] % 768
+        assert len(np.unique(corner)) == 1
+        assert 16 <= abs(slopes[0]) <= 63
+        assert -12 <= slopes[1] <= 12
+        assert 4 <= slopes[2] <= 12
+        motions.append((*slopes, corner[0]))
+    assert len(set(motions)) == 12
+    assert {motion[0] > 0 for motion in motions} == {True, False}
+
+
 @pytest.mark.parametrize(("size", "scale"), [(32, 16), (64, 8), (100, 5), (200, 2), (256, 2)])
 def test_enlarging_repeats_each_pixel(size: int, scale: int) -> None:
     """enlarge repeats each pixel, without blur."""

@@ -29,7 +29,7 @@ def option_sets(draw, **fixed):
         "reward": draw(st.sampled_from(["sparse", "dense"])),
         "placement": draw(st.sampled_from(["resample", "persist"])),
         "appearance": draw(st.sampled_from(["episode", "object"])),
-        "background": draw(st.sampled_from(["black", "noise"])),
+        "background": draw(st.sampled_from(["black", "noise", "clutter", "drift"])),
         "terminate_on_target": draw(st.booleans()),
         "max_episode_steps": draw(st.integers(1, 6)),
     }
@@ -85,7 +85,7 @@ def test_rules(options, seed):
 @searched
 @given(options=option_sets(background="black"), seed=seeds)
 def test_components_equal_count(options, seed):
-    """Components equal count on plain backgrounds; positions lie in the image and boxes do not touch."""
+    """On black, components equal the count; positions lie in the image and boxes do not touch."""
     for _, (observations, *_, info) in play(seed, **options):
         for image, count, positions in zip(observations, info["count"], info["positions"], strict=True):
             assert ndimage.label(image.any(axis=-1), np.ones((3, 3)))[1] == count
