@@ -1,10 +1,10 @@
-"""How fast is the environment, measured against the rate at which its arrays can be filled at all?
+"""How fast is the environment, compared with the rate at which memory can fill its arrays?
 
     python benchmarks/environment.py --seconds 1 --repetitions 10
 
-Prints Markdown tables and writes JSON. Every ratio is taken within one run, between contenders measured in turn,
-so that a busy or a slow machine changes both sides alike. Steps are those of single environments; resets, infos
-and all of the API's own work are inside the measurement. Actions are drawn before.
+Prints Markdown tables and writes JSON. Every ratio compares two contenders that took turns in the same run, so that a
+busy or slow machine changes both alike. Steps are those of single environments; resets, infos and the rest of the
+API's work are measured too. Actions are drawn beforehand.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from results import add_out, at_least, environment_facts, markdown_table, positi
 from counting_env import CountingVectorEnv
 
 SIZES = (1, 8, 64, 256, 1024)
-THREADS = (1, 2, 4)
 CARTPOLE, FILL_64, FILL_1024 = "CartPole-v1, gym.make", "fill, 64", "fill, 1024"
 GOALS = (  # measured, against, at least
     ("batch, 64", FILL_64, 0.25),
@@ -94,9 +93,6 @@ def environments(seed: int) -> dict[str, Contender]:
         contenders[f"fill, {n}"] = fill(n)
         contenders[f"batch, {n}"] = batch(CountingVectorEnv(n, copy=False), seed)
         contenders[f"batch, {n}, copy=True"] = batch(CountingVectorEnv(n), seed)
-        for threads in THREADS[1:]:
-            env = CountingVectorEnv(n, copy=False, threads=threads)
-            contenders[f"batch, {n}, {threads} threads"] = batch(env, seed)
     try:
         from minigrid.wrappers import RGBImgObsWrapper
     except ImportError:

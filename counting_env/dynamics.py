@@ -1,38 +1,13 @@
-"""What a count does, apart from any picture: transition, reward, and the class MDP."""
+"""The MDP over counts, apart from any picture."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from counting_env.kernels import kernel
-
-REMOVE = 0
-ADD = 1
-
-
-@kernel
-def next_count(count: int, action: int, max_count: int) -> int:
-    """Return the count after ``action`` (``REMOVE`` or ``ADD``), clipped to 0..``max_count``."""
-    if action == ADD:
-        return min(count + 1, max_count)
-    return max(count - 1, 0)
-
-
-@kernel
-def reward_at(count: int, target: int, max_count: int, dense: bool) -> float:
-    """Return the reward for arriving at ``count``.
-
-    Sparse: ``1{count = target}``. Dense: 1 at the target and elsewhere minus the distance to it,
-    scaled to [-1, 0), so that arriving sooner is always better than staying away.
-    """
-    if count == target:
-        return 1.0
-    if dense:
-        return -abs(count - target) / max(target, max_count - target)
-    return 0.0
+from counting_env.kernels import ADD, REMOVE, next_count
 
 
 def count_mdp(max_count: int = 8, target: int = 4) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the MDP over counts that underlies every ``CountingEnv``, as two arrays.
+    """Return the MDP over counts that underlies ``CountingEnv``, as two arrays.
 
     Args:
         max_count: largest count, at least 1.
@@ -48,9 +23,9 @@ def count_mdp(max_count: int = 8, target: int = 4) -> tuple[NDArray[np.int64], N
     """
     check_counts(max_count, target)
     max_count = int(max_count)  # a small NumPy integer would overflow
-    counts = np.arange(max_count + 1)
-    successors = np.stack([np.maximum(counts - 1, 0), np.minimum(counts + 1, max_count)], axis=1)
-    return successors, (counts == target).astype(np.float64)
+    counts = range(max_count + 1)
+    successors = np.array([[next_count(count, action, max_count) for action in (REMOVE, ADD)] for count in counts])
+    return successors, (np.array(counts) == target).astype(np.float64)
 
 
 def check_counts(max_count: int, target: int) -> None:

@@ -1,18 +1,17 @@
-"""CountingEnv: a thin Gymnasium shell around one scene."""
+"""CountingEnv: one scene as a Gymnasium environment."""
 
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.error import DependencyNotInstalled, InvalidAction, ResetNeeded
+from gymnasium.error import InvalidAction, ResetNeeded
 from numpy.typing import NDArray
 
-from counting_env.dynamics import ADD, REMOVE, count_mdp
+from counting_env.dynamics import count_mdp
+from counting_env.infos import SHAPE_NAMES
+from counting_env.kernels import ADD, REMOVE, act, begin, make_scenes, make_stream
 from counting_env.options import Options
-from counting_env.rendering import enlarge
-from counting_env.scenes import act, begin, make_scenes
-from counting_env.sprites import SHAPES
-from counting_env.streams import seed_stream
+from counting_env.window import enlarge, show
 
 Observation = NDArray[np.uint8]
 Action = int | np.integer[Any] | NDArray[np.floating[Any]]
@@ -26,9 +25,9 @@ class CountingEnv(gym.Env[Observation, Action]):
     place are distractions that an encoder may forget. The environment follows the counting task of
     "Why and How Auxiliary Tasks Improve JEPA Representations" (arXiv 2509.12249).
 
-    One difference from that paper is deliberate: **no two objects ever touch**. Their 7x7 boxes stay
-    at least one pixel apart, always: where random places do not suffice, the objects are put on a
-    randomly shifted lattice. So the count can be read off the image.
+    One difference from that paper is deliberate: **no two objects ever touch**. Their 7x7 boxes are always at least
+    one pixel apart, so that the image determines the count. Where random places do not suffice, the objects are put on
+    a randomly shifted lattice.
 
     ## Action space
     ``Discrete(2)``: 0 removes an object, 1 adds one; at the ends the count stays. With
@@ -43,9 +42,9 @@ class CountingEnv(gym.Env[Observation, Action]):
     minus the distance to it, scaled to [-1, 0).
 
     ## Start
-    The count is uniform on 0..``max_count``, the target included; a start on the target does not end
-    the episode. Shape and colour (each channel uniform on 30..225) are drawn once an episode. All
-    places are drawn anew at every step, also where the count stays.
+    The count is uniform on 0..``max_count``, the target included; a start on the target does not end the episode.
+    Shape and colour (each channel uniform on 30..225) are drawn once in each episode, all places again at every step,
+    also where the count stays.
     ``reset(options={"count": 3, "shape": "circle", "color": (200, 80, 30)})`` sets the scene; each key
     may be left out.
 
@@ -77,11 +76,14 @@ class CountingEnv(gym.Env[Observation, Action]):
         image_size: height and width of the image in pixels, 32 to 256.
         continuous: whether an action is one number in [-1, 1] instead of 0 or 1.
         reward: ``"sparse"`` or ``"dense"``.
-        placement: ``"resample"`` draws all places anew at each step; ``"persist"`` leaves the objects
-            where they are: an add puts a new one at a random free place of the episode's ``max_count``
-            places, a remove takes the last.
-        appearance: ``"episode"`` draws one shape and colour an episode; ``"object"`` one for each object.
-        background: ``"black"``, or ``"noise"``: fresh uniform noise in every frame.
+        placement: ``"resample"`` draws all places again at each step; ``"persist"`` leaves the objects where they
+            are: adding puts a new one at a random free place of the episode's ``max_count`` places, removing takes
+            the last one away.
+        appearance: ``"episode"`` draws one shape and colour for each episode; ``"object"`` one for each object.
+        background: ``"black"``; ``"noise"``: new uniform noise in every frame; ``"clutter"``: random rectangles, the
+            same in all frames of an episode; ``"drift"``: a smooth pattern that moves at a constant speed, so that two
+            frames predict the next. In the last two each background pixel has a channel of 0 and none above 128; drawn
+            object colours have all three channels in 30..225.
         terminate_on_target: whether arriving at the target ends the episode.
         render_mode: ``"rgb_array"``: ``render()`` returns the last observation, enlarged; ``"human"``:
             a window shows it after each reset and step (needs pygame); ``None``: neither.
@@ -117,7 +119,7 @@ class CountingEnv(gym.Env[Observation, Action]):
         self.action_space = self.options.action_space
         self.render_mode = render_mode
         self._rules = self.options.rules
-        self._scenes = make_scenes(1, self.options)
+        self._scenes = make_scenes(1, self._rules)
         self._seeded = False
         self._running = False
         self._window: Any = None
@@ -130,11 +132,16 @@ class CountingEnv(gym.Env[Observation, Action]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode; ``options`` may set ``count``, ``shape`` and ``color``."""
+        """Begin an episode; ``options`` may set ``count``, ``shape`` and ``color``.
+
+        Raises:
+            ValueError: an option is out of range; nothing has been reset then.
+            gymnasium.error.Error: ``render_mode="human"`` without pygame or a display.
+        """
         start = self.options.parse_start(options)
         super().reset(seed=seed)
         if seed is not None or not self._seeded:
-            self._scenes.streams[0] = seed_stream(self.np_random)
+            self._scenes.streams[0] = make_stream(self.np_random)
             self._seeded = True
         begin(self._scenes, self._rules, start, 0)
         self._running = True
@@ -146,6 +153,7 @@ class CountingEnv(gym.Env[Observation, Action]):
         """Remove or add one object.
 
         Raises:
+            gymnasium.error.Error: ``render_mode="human"`` without pygame or a display.
             gymnasium.error.ResetNeeded: before the first ``reset`` or after termination.
             gymnasium.error.InvalidAction: ``action`` is not in the action space.
         """
@@ -169,7 +177,7 @@ class CountingEnv(gym.Env[Observation, Action]):
         picture = enlarge(self._scenes.images[0])
         if self.render_mode == "rgb_array":
             return picture
-        self._show(picture)
+        self._window = show(picture, self._window, self.metadata["render_fps"])
         return None
 
     def close(self) -> None:
@@ -181,12 +189,12 @@ class CountingEnv(gym.Env[Observation, Action]):
             self._window = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_window": None}  # a window cannot be copied: a copy opens its own
+        return {**self.__dict__, "_window": None}  # a window cannot be copied: a copy opens another
 
     def _direction(self, action: Action) -> int:
         """Return ``REMOVE`` or ``ADD``, or raise ``InvalidAction``."""
         if self.options.continuous:
-            value = np.asarray(action)  # any number type is welcome, as in Gymnasium's Pendulum
+            value = np.asarray(action)  # any number type will do, as in Gymnasium's Pendulum
             if value.shape == (1,) and value.dtype.kind in "fiu" and -1 <= value[0] <= 1:
                 return REMOVE if value[0] < 0 else ADD
         elif isinstance(action, (int, np.integer)):
@@ -198,35 +206,11 @@ class CountingEnv(gym.Env[Observation, Action]):
 
     def _info(self, is_success: bool) -> dict[str, Any]:
         scenes = self._scenes
-        if self._rules.per_object:
-            shape: str | NDArray[np.object_] = _NAMES[scenes.shapes[0]]
-            color = scenes.colors[0].copy()
-        else:
-            shape = SHAPES[scenes.shapes[0, 0]]
-            color = scenes.colors[0, 0].copy()
+        look = slice(None) if self._rules.per_object else 0
         return {
             "count": scenes.counts.item(0),
-            "shape": shape,
-            "color": color,
+            "shape": SHAPE_NAMES[scenes.shapes[0, look]],
+            "color": scenes.colors[0, look].copy(),
             "positions": scenes.positions[0].copy(),
             "is_success": is_success,
         }
-
-    def _show(self, picture: Observation) -> None:
-        try:
-            import pygame
-        except ImportError as error:
-            raise DependencyNotInstalled(
-                'render_mode="human" needs pygame: pip install "counting-jepa[play]"'
-            ) from error
-        if self._window is None or not pygame.display.get_init():  # another environment closed the only window
-            pygame.display.init()
-            self._window = pygame.display.set_mode(picture.shape[1::-1])
-            pygame.display.set_caption("CountingEnv")
-        pygame.surfarray.blit_array(self._window, picture.swapaxes(0, 1))
-        pygame.event.pump()
-        pygame.display.flip()
-        pygame.time.wait(1000 // self.metadata["render_fps"])
-
-
-_NAMES = np.array([*SHAPES, ""], dtype=np.object_)  # objects: Gymnasium's check_env cannot compare string arrays

@@ -1,45 +1,21 @@
-"""The options of the environment: checked once, shared by the single and the batched environment."""
+"""The options of the environment: checked in one place for the single and the vector environment."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from counting_env.dynamics import check_counts
-from counting_env.rendering import capacity
-from counting_env.sprites import DARKEST, SHAPES
+from counting_env.kernels import BACKGROUNDS, DARKEST, SHAPES, Rules, Start, capacity
 
 IMAGE_SIZES = range(32, 257)
 CHOICES = {
     "reward": ("sparse", "dense"),
     "placement": ("resample", "persist"),
     "appearance": ("episode", "object"),
-    "background": ("black", "noise"),
+    "background": BACKGROUNDS,
 }
-
-
-class Rules(NamedTuple):
-    """The options as plain numbers and booleans, in the form the kernels take."""
-
-    target: int
-    max_count: int
-    image_size: int
-    dense: bool
-    persist: bool
-    per_object: bool
-    noise: bool
-    terminate_on_target: bool
-
-
-class Start(NamedTuple):
-    """What ``reset(options=...)`` asks for; -1 leaves the choice to chance."""
-
-    objects: int = -1
-    shape: int = -1
-    red: int = -1
-    green: int = -1
-    blue: int = -1
 
 
 @dataclass(frozen=True)
@@ -47,7 +23,7 @@ class Options:
     """The options of :class:`counting_env.CountingEnv`, whose docstring describes each.
 
     Raises:
-        ValueError: naming the option, its value and what would be right.
+        ValueError: an option is out of range; the message names it, its value and what would be right.
     """
 
     target: int = 4
@@ -75,8 +51,7 @@ class Options:
             if not isinstance(value, str) or value not in choices:
                 raise ValueError(f"{name}={value!r} is unknown: choose one of {', '.join(choices)}")
         for name in ("continuous", "terminate_on_target"):
-            if not isinstance(getattr(self, name), bool | np.bool_):
-                raise ValueError(f"{name}={getattr(self, name)!r} is neither True nor False")
+            check_bool(name, getattr(self, name))
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
@@ -90,7 +65,7 @@ class Options:
 
     @property
     def rules(self) -> Rules:
-        """The options in the form the kernels take."""
+        """The options in the form that the kernels take."""
         return Rules(
             target=int(self.target),
             max_count=int(self.max_count),
@@ -98,7 +73,7 @@ class Options:
             dense=self.reward == "dense",
             persist=self.placement == "persist",
             per_object=self.appearance == "object",
-            noise=self.background == "noise",
+            background=BACKGROUNDS.index(self.background),
             terminate_on_target=bool(self.terminate_on_target),
         )
 
@@ -106,8 +81,10 @@ class Options:
         """Check the ``options`` given to ``reset`` and return them as numbers.
 
         Raises:
-            ValueError: naming the option, its value and what would be right.
+            ValueError: an option is out of range; the message names it, its value and what would be right.
         """
+        if options is not None and not isinstance(options, dict):
+            raise ValueError(f"reset options={options!r} is not a dictionary: give one with count, shape or color")
         options = options or {}
         for name, value in options.items():
             if name not in ("count", "shape", "color"):
@@ -128,6 +105,12 @@ class Options:
             -1 if shape is None else SHAPES.index(shape),
             *((-1, -1, -1) if color is None else (int(channel) for channel in color)),
         )
+
+
+def check_bool(name: str, value: object) -> None:
+    """Raise ``ValueError`` unless ``value``, the argument ``name``, is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}={value!r} is neither True nor False")
 
 
 def _is_integer(value: object) -> bool:

@@ -1,32 +1,27 @@
 """Play CountingEnv by hand in a pygame window: ``python -m counting_env.play``.
 
-Left, Down or ``-`` removes an object; Right, Up, ``+`` or ``=`` adds one; R starts anew; H hides or
-shows the count; Q, Esc or closing the window leaves. ``--help`` lists the options.
+Left, Down or ``-`` removes an object; Right, Up, ``+`` or ``=`` adds one; R starts a new episode; H hides or shows the
+count; Q, Esc or closing the window leaves, as Ctrl-C and SIGTERM do. ``--help`` lists the options.
 """
 
 import argparse
 import contextlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
 
 import counting_env  # noqa: F401  # registers CountingEnv-v0
-from counting_env.dynamics import ADD, REMOVE
+from counting_env.kernels import ADD, REMOVE
 from counting_env.options import CHOICES, IMAGE_SIZES, Options
-from counting_env.rendering import enlarge
+from counting_env.window import enlarge, open_window
 
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # the terminal belongs to the player
-try:
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # no greeting in the player's terminal
+with contextlib.suppress(ImportError):  # open_window() says what is missing
     import pygame
-except ImportError:  # main() says so, in one sentence
-    pygame = None  # type: ignore[assignment]
-
-NO_PYGAME = 'This viewer needs pygame: pip install "counting-jepa[play]"'
-NO_DISPLAY = "This viewer needs a display to open a window on, and found none: run it on a desktop or through ssh -X."
-UNSEEN_DRIVERS = ("offscreen", "dummy", "evdev")  # what SDL falls back to, without a word, where there is no display
 
 # Names as pygame.key.name() gives them; brackets are the keypad.
 ACTION_KEYS = {"left": REMOVE, "down": REMOVE, "-": REMOVE, "[-]": REMOVE}
@@ -35,7 +30,7 @@ ACTION_KEYS |= {"right": ADD, "up": ADD, "+": ADD, "=": ADD, "[+]": ADD}
 # The layout, in pixels.
 MARGIN = 24
 TITLE_HEIGHT = 84
-SIDE = 512  # the picture's place; a picture whose enlargement is smaller stands in its middle
+SIDE = 512  # of the square for the picture; a smaller picture is centred in it
 PANEL = 332  # width of the column beside the picture
 SIZE = (SIDE + PANEL + 3 * MARGIN, TITLE_HEIGHT + SIDE + MARGIN)
 
@@ -59,13 +54,15 @@ class Viewer:
         seed: seed of the first episode; ``None`` for a random one.
 
     Raises:
-        pygame.error: no window can be opened.
+        gymnasium.error.DependencyNotInstalled: pygame is not installed.
+        gymnasium.error.Error: there is no display.
 
     Attributes:
-        observation, info: what the environment returned last.
-        steps: steps made in this episode.
+        observation: what the environment returned last, uint8 (H, W, 3).
+        info: the info that came with it.
+        steps: number of steps in this episode.
         reward: the last reward of this episode, ``None`` before its first step.
-        ended: whether the episode is over; then only a new one goes on.
+        ended: whether the episode is over; the player can then only start a new one.
         succeeded: whether this episode has arrived at the target.
         successes: episodes so far that arrived at the target.
         episodes: episodes begun so far, this one included.
@@ -82,23 +79,24 @@ class Viewer:
         self.episodes = 0
         self.count_shown = True
         self.running = True
-        self.window = _open_window()
+        self.window = open_window(SIZE)
+        pygame.font.init()
         self._fonts: dict[int, pygame.font.Font] = {}
         self._begin(seed)
         self.picture_area = pygame.Rect(0, 0, *enlarge(self.observation, SIDE).shape[:2])
         self.picture_area.center = (MARGIN + SIDE // 2, TITLE_HEIGHT + SIDE // 2)
 
     def run(self) -> None:
-        """Show the window and follow the keys until the player leaves."""
+        """Show the window and handle key presses until the player leaves."""
         self.draw()
         while self.running:
-            # Waking now and then lets Python see Ctrl-C in the terminal.
+            # The timeout lets Python see Ctrl-C in the terminal.
             for event in (pygame.event.wait(200), *pygame.event.get()):
                 self.handle(event)
             self.draw()
 
     def handle(self, event: "pygame.event.Event") -> None:
-        """Do what one pygame event asks for; others are ignored."""
+        """Handle one pygame event: a key press or the closing of the window; ignore all others."""
         if event.type == pygame.QUIT:
             self.running = False
         if event.type != pygame.KEYDOWN:
@@ -136,7 +134,7 @@ class Viewer:
             self.successes += 1
 
     def draw(self) -> None:
-        """Paint the whole window and show it."""
+        """Draw the whole window and show it."""
         target = self.options.target
         self.window.fill(PAGE)
         self._write(f"Arrive at {target} object{'s' * (target != 1)}", MARGIN, 36, 42)
@@ -174,9 +172,9 @@ class Viewer:
     def _draw_message(self, card: "pygame.Rect") -> None:
         if self.ended:
             color, headline = (GOOD, "Success!") if self.succeeded else (BAD, "Out of steps")
-            advice = "Press R to start anew"
+            advice = "Press R for a new episode"
         elif self.succeeded:
-            color, headline, advice = GOOD, "Arrived!", "Go on until the steps run out"
+            color, headline, advice = GOOD, "Arrived!", "The episode goes on"
         else:
             color, headline, advice = LINE, "Your move", "Remove or add an object"
         pygame.draw.rect(self.window, CARD, card, border_radius=10)
@@ -189,7 +187,7 @@ class Viewer:
         rows = {
             "remove": ("Left", "Down", "-"),
             "add": ("Right", "Up", "+"),
-            "start anew": ("R",),
+            "new episode": ("R",),
             f"{'hide' if self.count_shown else 'show'} the count": ("H",),
             "leave": ("Q", "Esc"),
         }
@@ -200,14 +198,14 @@ class Viewer:
             self._write(effect, card.right - 18, middle, 24, color=MUTED, align="right")
 
     def _draw_key(self, key: str, left: int, middle: int) -> int:
-        """Draw ``key`` as it looks on a keyboard and return its right edge."""
+        """Draw the key cap of ``key`` and return its right edge."""
         cap = pygame.Rect(left, middle - 13, max(28, self._font(22).size(key)[0] + 16), 26)
         pygame.draw.rect(self.window, LINE, cap, border_radius=6)
         self._write(key, cap.centerx, middle, 22, align="center")
         return cap.right
 
     def _write(self, text: str, x: int, middle: int, size: int, *, color: Color = INK, align: str = "left") -> None:
-        """Write one line centred on the height ``middle``; ``x`` is its left edge, centre or right edge."""
+        """Write one line of text; ``middle`` is its vertical centre, ``x`` its left edge, centre or right edge."""
         line = self._font(size).render(text, True, color)
         area = line.get_rect(centery=middle)
         setattr(area, {"left": "left", "center": "centerx", "right": "right"}[align], x)
@@ -238,24 +236,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         env = gym.make("CountingEnv-v0", max_episode_steps=max_episode_steps, **options)
     except ValueError as error:
         parser.error(str(error))
-    if pygame is None:
-        print(NO_PYGAME, file=sys.stderr)
-        return 2
-    try:
-        viewer = Viewer(env, max_episode_steps, seed)
-    except pygame.error:
-        print(NO_DISPLAY, file=sys.stderr)
-        return 2
     with contextlib.suppress(KeyboardInterrupt):
-        viewer.run()
-    viewer.close()
+        try:
+            viewer = Viewer(env, max_episode_steps, seed)
+        except gym.error.Error as error:
+            print(error, file=sys.stderr)
+            return 2
+        with contextlib.closing(viewer):
+            viewer.run()
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m counting_env.play",
-        description="Add and remove objects by hand until they are as many as asked.",
+        description="Add and remove objects by hand until the picture shows the target number.",
     )
     sizes = f"{IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}"
     integers = {
@@ -265,9 +260,9 @@ def _parser() -> argparse.ArgumentParser:
     }
     choices = {
         "reward": "1 at the target and elsewhere 0, or minus the distance to it",
-        "placement": "draw all places anew at each step, or leave the objects where they are",
+        "placement": "draw all places again at each step, or leave the objects where they are",
         "appearance": "one shape and colour for the episode, or one for each object",
-        "background": "black, or fresh noise in every frame",
+        "background": "black, new noise in every frame, a picture that stays, or a pattern that moves",
     }
     for name, meaning in (integers | choices).items():
         parser.add_argument(
@@ -282,7 +277,7 @@ def _parser() -> argparse.ArgumentParser:
         "--no-terminate-on-target",
         dest="terminate_on_target",
         action="store_false",
-        help="go on after arriving at the target",
+        help="the episode goes on after arriving at the target",
     )
     parser.add_argument(
         "--max-episode-steps",
@@ -307,30 +302,6 @@ def _at_least(lowest: int) -> Callable[[str], int]:
     return integer
 
 
-def _open_window() -> "pygame.Surface":
-    """Open the window, or raise ``pygame.error`` where nobody could see it."""
-    with _silent_libraries():
-        pygame.display.init()
-    if pygame.display.get_driver() in UNSEEN_DRIVERS and "SDL_VIDEODRIVER" not in os.environ:
-        pygame.display.quit()
-        raise pygame.error("no display")
-    pygame.font.init()
-    pygame.display.set_caption("CountingEnv")
-    return pygame.display.set_mode(SIZE)
-
-
-@contextlib.contextmanager
-def _silent_libraries() -> Iterator[None]:
-    """Discard what C libraries write to stderr meanwhile: each display that SDL tries in vain may complain."""
-    stderr = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM leaves as Ctrl-C does
     sys.exit(main())

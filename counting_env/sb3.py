@@ -1,6 +1,6 @@
 """GymnasiumVecEnv: any Gymnasium vector environment as a Stable-Baselines3 ``VecEnv``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -12,8 +12,6 @@ from gymnasium.wrappers import vector as wrappers
 from numpy.typing import NDArray
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
-
-from counting_env.vector_env import CountingVectorEnv
 
 Mask = NDArray[np.bool_]
 _STATELESS = (
@@ -41,18 +39,19 @@ class GymnasiumVecEnv(VecEnv):
     - ``SAME_STEP`` does just that.
     - ``DISABLED``: the adapter resets what has ended, by ``reset(options={"reset_mask": dones})``.
     - ``NEXT_STEP``, with an environment that can be reset in part: the same. These are Gymnasium's own
-      ``SyncVectorEnv`` and ``AsyncVectorEnv`` (with shared memory), and ``CountingVectorEnv``, bare or under
-      wrappers that transform observations, actions or rewards and remember nothing.
+      ``SyncVectorEnv`` and ``AsyncVectorEnv`` (with shared memory) and every environment whose metadata say
+      ``"partial_reset": True``, as ``CountingVectorEnv``'s do; bare, or under wrappers that transform observations,
+      actions or rewards and have no state.
     - ``NEXT_STEP`` otherwise, for instance ``CartPole-v1`` in ``vector_entry_point`` mode: **each episode is one
-      step longer.** Such an environment spends a step on the reset, for which Stable-Baselines3 chooses an
-      action and stores a transition. No adapter can prevent this, so this one makes the transition true: the
-      episode rests for one step in its last state. The step that ends the episode returns its reward and its
+      step longer.** Such an environment spends a step on the reset, and Stable-Baselines3 chooses an action for that
+      step and stores a transition. No adapter can prevent this, so this one makes the transition a true one: the
+      episode stays in its last state for one more step. The step that ends the episode returns its reward and its
       last observation, but not yet ``done``; the next one, whose action is ignored, returns reward 0, ``done``,
       the last observation as ``terminal_observation``, and the info of the end.
 
-      What it costs: one step in an episode's length teaches nothing new. Returns are exact, lengths are one too
-      high. After termination the value of the last state is learned as 0, which it is. After truncation the
-      extra step bootstraps the last state's value from itself, times gamma: a slight pull towards 0 there.
+      The cost: one transition of each episode teaches nothing new. Returns are exact, lengths are one too high.
+      After termination the value of the last state is learned as 0, which is right. After truncation the extra step
+      bootstraps the value of the last state from itself, times gamma, and so pulls it slightly towards 0.
 
     In the first three cases the transitions are exactly those of ``DummyVecEnv``. For the statistics of episodes put
     ``VecMonitor`` on top: ``gymnasium.wrappers.vector.RecordEpisodeStatistics`` forgets running episodes where
@@ -60,13 +59,13 @@ class GymnasiumVecEnv(VecEnv):
 
     Args:
         vector_env: the environment; closing the adapter closes it.
-        partial_reset: whether ``reset(options={"reset_mask": mask})`` resets only where ``mask`` is true.
-            ``None``: known for the environments named above and for mode DISABLED, otherwise no. An environment
-            that ignores the mask would lose every running episode, so this is never tried out.
+        partial_reset: whether ``reset(options={"reset_mask": mask})`` resets only where ``mask`` is true. ``None``:
+            yes for the environments named above and in mode DISABLED, otherwise no. The adapter never tries it out,
+            since an environment that ignores the mask would lose every running episode.
 
     Raises:
         TypeError: ``vector_env`` is not a Gymnasium vector environment.
-        ValueError: its metadata lack the autoreset mode.
+        ValueError: its metadata lack the autoreset mode, or ``partial_reset`` is not True, False or None.
     """
 
     def __init__(self, vector_env: VectorEnv[Any, Any, Any], partial_reset: bool | None = None) -> None:
@@ -76,17 +75,19 @@ class GymnasiumVecEnv(VecEnv):
         if not isinstance(mode, AutoresetMode):
             raise ValueError(
                 f'metadata["autoreset_mode"]={mode!r} of {vector_env} is not a gymnasium.vector.AutoresetMode: '
-                "without it nobody knows when episodes begin"
+                "it says when episodes begin, so set it"
             )
+        if partial_reset is not None and not isinstance(partial_reset, bool | np.bool_):
+            raise ValueError(f"partial_reset={partial_reset!r} is not True, False or None")
         self.vector_env = vector_env
         self._mode = mode
         if partial_reset is None:
             partial_reset = _can_reset_in_part(vector_env)
         self._partial_reset = mode == AutoresetMode.DISABLED or (mode == AutoresetMode.NEXT_STEP and partial_reset)
-        # Whoever says copy=True returns arrays of its own at each step; nobody else is trusted to.
+        # Only an environment with copy=True promises new arrays at each step.
         self._owned = bool(getattr(vector_env.unwrapped, "copy", False))
         self._actions: NDArray[Any] | None = None
-        self._resting: dict[int, dict[str, Any]] = {}  # sub-environments in the extra step, with the info of their end
+        self._delayed: dict[int, dict[str, Any]] = {}  # sub-environments in the extra step, with the info of their end
         super().__init__(vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space)
 
     def reset(self) -> VecEnvObs:
@@ -99,7 +100,7 @@ class GymnasiumVecEnv(VecEnv):
         )
         self._reset_seeds()
         self._reset_options()
-        self._resting = {}
+        self._delayed = {}
         self.reset_infos = _split_infos(self._own(infos), self.num_envs)
         return self._own(observations)  # type: ignore[no-any-return]
 
@@ -128,7 +129,7 @@ class GymnasiumVecEnv(VecEnv):
             for i in ended:
                 self.reset_infos[i], infos[i] = infos[i], last_infos[i]
                 infos[i]["terminal_observation"] = last_obs[i]
-                if "episode" in self.reset_infos[i]:  # the statistics of a wrapper, which knows of no final_info
+                if "episode" in self.reset_infos[i]:  # RecordEpisodeStatistics does not write into final_info
                     infos[i]["episode"] = self.reset_infos[i].pop("episode")
         elif self._partial_reset and ended:
             for i in ended:
@@ -141,19 +142,19 @@ class GymnasiumVecEnv(VecEnv):
         for info, timeout in zip(infos, timeouts, strict=True):
             info["TimeLimit.truncated"] = timeout
         if self._mode == AutoresetMode.NEXT_STEP and not self._partial_reset:
-            dones = self._rest(observations, ended, infos)
+            dones = self._delay_ends(observations, ended, infos)
         return self._own(observations), rewards, dones, infos
 
-    def _rest(self, observations: VecEnvObs, ended: list[int], infos: list[dict[str, Any]]) -> Mask:
-        """Put off the ends of this step to the next one, report those of the step before, and return the dones."""
+    def _delay_ends(self, observations: VecEnvObs, ended: list[int], infos: list[dict[str, Any]]) -> Mask:
+        """Delay the ends of this step by one step, report those of the step before, and return the dones."""
         dones = np.zeros(self.num_envs, np.bool_)
-        for i, info in self._resting.items():
+        for i, info in self._delayed.items():
             dones[i] = True
             self.reset_infos[i] = {key: value for key, value in infos[i].items() if key != "TimeLimit.truncated"}
             infos[i] = info
-        self._resting = {}
+        self._delayed = {}
         for i in ended:
-            self._resting[i] = {**infos[i], "terminal_observation": deepcopy(_row(observations, i))}
+            self._delayed[i] = {**infos[i], "terminal_observation": deepcopy(_row(observations, i))}
             infos[i] = {"TimeLimit.truncated": False}
         return dones
 
@@ -167,13 +168,20 @@ class GymnasiumVecEnv(VecEnv):
         return [None] * self.num_envs if images is None else list(images)
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Return an attribute of each sub-environment; without such, the vector environment's own, repeated."""
-        env = self.vector_env.unwrapped
-        if isinstance(env, SyncVectorEnv | AsyncVectorEnv):
-            values = env.get_attr(attr_name)
-        else:
-            values = (getattr(_owner(self.vector_env, attr_name), attr_name),) * self.num_envs
-        return [values[i] for i in self._get_indices(indices)]
+        """Return an attribute of each sub-environment; without such, the vector environment's own, repeated.
+
+        Raises:
+            AttributeError: there is no such attribute.
+        """
+        env, chosen = self.vector_env.unwrapped, self._get_indices(indices)
+        if isinstance(env, SyncVectorEnv):
+            return [env.envs[i].get_wrapper_attr(attr_name) for i in chosen]
+        if isinstance(env, AsyncVectorEnv):
+            if not all(_ask(env, chosen, "_call", ("has_wrapper_attr", (attr_name,), {}))):  # a worker would shut down
+                raise AttributeError(f"sub-environments of {self.vector_env} have no attribute {attr_name!r}")
+            return _ask(env, chosen, "_call", ("get_wrapper_attr", (attr_name,), {}))
+        value = getattr(_owner(self.vector_env, attr_name), attr_name)
+        return [value for _ in chosen]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of sub-environments; without such, the vector environment's own, for all ``indices`` only.
@@ -181,12 +189,12 @@ class GymnasiumVecEnv(VecEnv):
         Raises:
             ValueError: ``indices`` are given for an environment whose attributes belong to all.
         """
-        env = self.vector_env.unwrapped
-        if isinstance(env, SyncVectorEnv | AsyncVectorEnv):
-            values = [value] * self.num_envs if indices is None else list(env.get_attr(attr_name))
-            for i in self._get_indices(indices):
-                values[i] = value
-            env.set_attr(attr_name, values)
+        env, chosen = self.vector_env.unwrapped, self._get_indices(indices)
+        if isinstance(env, SyncVectorEnv):
+            for i in chosen:
+                env.envs[i].set_wrapper_attr(attr_name, value)
+        elif isinstance(env, AsyncVectorEnv):
+            _ask(env, chosen, "_setattr", (attr_name, value))
         else:
             self._need_all(indices, attr_name)
             setattr(_owner(self.vector_env, attr_name), attr_name, value)
@@ -196,19 +204,18 @@ class GymnasiumVecEnv(VecEnv):
     ) -> list[Any]:
         """Call a method of each sub-environment and return the results.
 
-        Without sub-environments the vector environment's own method is called once; a tuple, list or array of
-        ``num_envs`` results is handed out one by one, anything else is repeated.
+        Without sub-environments the vector environment's own method is called once; of a tuple, list or array of
+        length ``num_envs`` each gets an entry, anything else is repeated.
 
         Raises:
             ValueError: ``indices`` are given for an environment that can only call all.
         """
-        env = self.vector_env.unwrapped
+        env, chosen = self.vector_env.unwrapped, self._get_indices(indices)
         if isinstance(env, SyncVectorEnv):
-            subs = [env.envs[i] for i in self._get_indices(indices)]
-            return [sub.get_wrapper_attr(method_name)(*method_args, **method_kwargs) for sub in subs]
-        self._need_all(indices, method_name)
+            return [env.envs[i].get_wrapper_attr(method_name)(*method_args, **method_kwargs) for i in chosen]
         if isinstance(env, AsyncVectorEnv):
-            return list(env.call(method_name, *method_args, **method_kwargs))
+            return _ask(env, chosen, "_call", (method_name, method_args, method_kwargs))
+        self._need_all(indices, method_name)
         result = getattr(_owner(self.vector_env, method_name), method_name)(*method_args, **method_kwargs)
         if isinstance(result, tuple | list | np.ndarray) and len(result) == self.num_envs:
             return list(result)
@@ -217,7 +224,7 @@ class GymnasiumVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Say whether each sub-environment has this wrapper; false where there are none, or none within reach."""
+        """Return whether each sub-environment has this wrapper; false where there are none in this process."""
         env = self.vector_env.unwrapped
         if not isinstance(env, SyncVectorEnv):
             return [False for _ in self._get_indices(indices)]
@@ -225,7 +232,9 @@ class GymnasiumVecEnv(VecEnv):
 
     def _need_all(self, indices: VecEnvIndices, name: str) -> None:
         if list(self._get_indices(indices)) != list(range(self.num_envs)):
-            raise ValueError(f"indices={indices!r} with {name!r}: {self.vector_env} has it for all at once, give None")
+            raise ValueError(
+                f"indices={indices!r} with {name!r}: {self.vector_env} has one for all, so give indices=None"
+            )
 
     def _own(self, data: Any) -> Any:
         """Return ``data``, copied if the environment may write into it at the next step."""
@@ -235,12 +244,23 @@ class GymnasiumVecEnv(VecEnv):
 def _can_reset_in_part(vector_env: VectorEnv[Any, Any, Any]) -> bool:
     env = vector_env
     while isinstance(env, VectorWrapper):
-        if not isinstance(env, _STATELESS):  # it may refuse a partial reset, or forget what still runs
+        if not isinstance(env, _STATELESS):  # it may refuse a partial reset, or lose the state of running episodes
             return False
         env = env.env
     if isinstance(env, AsyncVectorEnv):
-        return env.shared_memory  # without it, workers forget to cancel the reset that is due
-    return isinstance(env, SyncVectorEnv | CountingVectorEnv)
+        return env.shared_memory  # without it, the workers reset a second time
+    return isinstance(env, SyncVectorEnv) or env.metadata.get("partial_reset") is True
+
+
+def _ask(env: AsyncVectorEnv, indices: Iterable[int], command: str, data: tuple[Any, ...]) -> list[Any]:
+    """Send ``command`` to the workers of some sub-environments and return their answers; ``env.call`` asks all."""
+    pipes = [env.parent_pipes[i] for i in indices]
+    for pipe in pipes:
+        pipe.send((command, data))
+    answers = [pipe.recv() for pipe in pipes]
+    if not all(success for _, success in answers):
+        raise RuntimeError(f"a worker of {env} has shut down, since {data[0]!r} raised an error there")
+    return [answer for answer, _ in answers]
 
 
 def _owner(env: VectorEnv[Any, Any, Any], name: str) -> VectorEnv[Any, Any, Any]:

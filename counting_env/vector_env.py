@@ -1,8 +1,6 @@
 """CountingVectorEnv: many scenes at once, stepped and painted by one compiled kernel."""
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -13,16 +11,23 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from counting_env.dynamics import ADD, REMOVE
-from counting_env.kernels import kernel
-from counting_env.options import Options, Rules
-from counting_env.rendering import enlarge
-from counting_env.scenes import Scenes, begin_range, make_outcomes, make_scenes, renew_range, step_range
-from counting_env.sprites import SHAPES
-from counting_env.streams import seed_stream
+from counting_env.infos import Array, Mask, VectorInfos, read_only
+from counting_env.kernels import (
+    ADD,
+    REMOVE,
+    begin_where,
+    make_outcomes,
+    make_scenes,
+    make_stream,
+    read_choices,
+    read_numbers,
+    renew_ended,
+    step_all,
+)
+from counting_env.options import Options, check_bool
+from counting_env.window import enlarge
 
 Observations = NDArray[np.uint8]
-Array = NDArray[Any]
 
 NO_LIMIT = np.iinfo(np.int64).max  # steps in an episode without a time limit
 
@@ -41,7 +46,7 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
     Observations are uint8 of shape (``num_envs``, ``image_size``, ``image_size``, 3), actions integers of shape
     (``num_envs``,) or, with ``continuous=True``, float32 of shape (``num_envs``, 1). Rewards are float64,
     terminations and truncations bool, all of shape (``num_envs``,). Each entry of ``info`` has ``num_envs`` in
-    front of the shape that the single environment gives it; the mask ``info["_" + key]`` says for whom it holds.
+    front of the shape that the single environment gives it; the mask ``info["_" + key]`` is true where it holds.
 
     ## When an episode ends
     `Gymnasium's modes <https://gymnasium.farama.org/api/vector/autoreset/>`_, all three:
@@ -50,7 +55,7 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
     - ``SAME_STEP``: the same step begins a new episode; the last observation and info of the old one are in
       ``info["final_obs"]`` (an object array) and ``info["final_info"]``.
     - ``DISABLED``: the user calls ``reset(options={"reset_mask": mask})``, where the bool array ``mask`` says
-      whom to reset. Such a partial reset is possible in the other modes, too.
+      which to reset. Such a partial reset is possible in the other modes, too.
 
     ``reset(options=...)`` takes ``count``, ``shape`` and ``color`` as the single environment does, for all it resets.
 
@@ -58,10 +63,9 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
         num_envs: number of sub-environments, at least 1.
         max_episode_steps: steps after which an episode is truncated, at least 1; ``None``: never.
         autoreset_mode: a ``gymnasium.vector.AutoresetMode`` or its value.
-        copy: whether each step returns arrays of its own. ``False`` returns the same arrays every time, which the
-            next step overwrites: nothing is allocated that grows with ``num_envs``. Observations and infos are
-            then read-only, since they are what the next step starts from.
-        threads: how many threads share the work, at least 1; results do not depend on it.
+        copy: whether each step returns new arrays. ``False`` returns the same arrays every time, which the next step
+            overwrites, and allocates nothing that grows with ``num_envs``. Observations and infos are then read-only,
+            since the next step starts from them.
         render_mode: ``"rgb_array"``: ``render()`` returns a tuple of enlarged images; ``None``: no pictures.
         **options: ``target``, ``max_count``, ``image_size``, ``continuous``, ``reward``, ``placement``,
             ``appearance``, ``background`` and ``terminate_on_target`` as in :class:`counting_env.CountingEnv`.
@@ -74,6 +78,7 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
         "render_modes": ["rgb_array"],
         "render_fps": 4,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
+        "partial_reset": True,  # reset(options={"reset_mask": mask}) works in every mode
     }
 
     def __init__(
@@ -82,22 +87,20 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
         max_episode_steps: int | None = 4,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         copy: bool = True,
-        threads: int = 1,
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
         _check_positive("num_envs", num_envs)
-        _check_positive("threads", threads)
         if max_episode_steps is not None:
             _check_positive("max_episode_steps", max_episode_steps)
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode={render_mode!r} is unknown for a batch: choose rgb_array or None")
+        check_bool("copy", copy)
         self.options = Options(**options)
         self.num_envs = int(num_envs)
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = _parse_mode(autoreset_mode)
-        self.copy = copy
-        self.threads = int(threads)
+        self.copy = bool(copy)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
         self.single_observation_space = self.options.observation_space
@@ -107,7 +110,7 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
 
         self._rules = self.options.rules
         self._limit = NO_LIMIT if max_episode_steps is None else int(max_episode_steps)
-        self._scenes = make_scenes(self.num_envs, self.options)
+        self._scenes = make_scenes(self.num_envs, self._rules)
         self._outcomes = make_outcomes(self.num_envs)
         self._seeded = np.zeros(self.num_envs, np.bool_)
         self._ready = False  # whether each sub-environment has been reset at least once
@@ -115,11 +118,8 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
             np.zeros((self.num_envs, 1), np.float64) if self.options.continuous else np.zeros(self.num_envs, np.int64)
         )
         self._directions = np.zeros(self.num_envs, np.int64)
-        self._partial_infos = InfoArrays(self.num_envs, self._rules)
         keeps_last = self.autoreset_mode == AutoresetMode.SAME_STEP
         self._last_images = np.empty_like(self._scenes.images if keeps_last else self._scenes.images[:0])
-        self._executor: ThreadPoolExecutor | None = None
-        self._executor_process = os.getpid()
         self._make_views()
 
     def reset(  # Gymnasium's own SyncVectorEnv takes lists of seeds, too
@@ -132,14 +132,13 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
             ValueError: ``reset_mask``, ``seed`` or a start option does not fit; nothing has been reset then.
             gymnasium.error.Error: a seed is not an integer of at least 0; nothing has been reset then either.
         """
-        settings = dict(options or {})
-        partial = "reset_mask" in settings
-        whom = _check_mask(settings.pop("reset_mask"), self.num_envs) if partial else np.ones(self.num_envs, np.bool_)
-        start = self.options.parse_start(settings)
-        self._seed(seed, whom)
-        self._run(begin_range, self._scenes, self._rules, start, self._outcomes, whom)
+        mask, start_options = _split_options(options, self.num_envs)
+        start = self.options.parse_start(start_options)
+        chosen = np.ones(self.num_envs, np.bool_) if mask is None else mask
+        self._seed(seed, chosen)
+        begin_where(chosen, self._scenes, self._rules, start, self._outcomes)
         self._ready = bool(self._seeded.all())
-        return self._observe(), self._info(only=whom if partial else None)
+        return self._observe(), self._infos.all() if mask is None else self._infos.where(mask)
 
     def step(self, actions: Array) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
         """Act everywhere; where an episode has ended, do as the autoreset mode says.
@@ -157,16 +156,14 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
                 'call reset(options={"reset_mask": terminations | truncations}) first'
             )
         self._read_actions(actions)
-        self._run(step_range, self._scenes, self._rules, self._limit, self._directions, outcomes)
+        step_all(self._directions, self._scenes, self._rules, self._limit, outcomes)
         endings = {}
         if self.autoreset_mode == AutoresetMode.SAME_STEP and outcomes.over.any():
             endings = self._renew()
-        results = (outcomes.rewards, outcomes.terminations, outcomes.truncations)
+        rewards, terminations, truncations = outcomes.rewards, outcomes.terminations, outcomes.truncations
         if self.copy:
-            rewards, terminations, truncations = (array.copy() for array in results)
-        else:
-            rewards, terminations, truncations = results
-        return self._observe(), rewards, terminations, truncations, {**endings, **self._info()}
+            rewards, terminations, truncations = rewards.copy(), terminations.copy(), truncations.copy()
+        return self._observe(), rewards, terminations, truncations, {**endings, **self._infos.all()}
 
     def render(self) -> tuple[Observations, ...] | None:
         """Return the last observations, each enlarged without blur."""
@@ -177,72 +174,41 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
             raise ResetNeeded("render() before any scene: call reset() first")
         return tuple(enlarge(image) for image in self._scenes.images)
 
-    def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002  # Gymnasium's signature
-        """End the threads."""
-        if self._executor is not None:
-            self._executor.shutdown()
-            self._executor = None
-
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_executor", "_executor_process", "_images", "_names", "_live_info", "_last_rows", "_last_obs"):
+        for name in ("_images", "_infos", "_last_rows", "_last_obs"):
             del state[name]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._executor = None
-        self._executor_process = os.getpid()
         self._make_views()
 
     def _make_views(self) -> None:
-        """Make the views of this environment's own arrays, which a copy of it must not take over."""
-        scenes = self._scenes
-        self._images = _read_only(scenes.images)
-        live = InfoArrays(self.num_envs, self._rules).as_dict()
-        self._names = live["shape"]
-        live |= {
-            "count": scenes.counts,
-            "color": scenes.colors[_looks(self._rules)],
-            "positions": scenes.positions,
-            "is_success": self._outcomes.successes,
-        }
-        self._live_info = {key: _read_only(array) for key, array in live.items()}
+        """Make the views of this environment's arrays; a copy of the environment needs views of its own arrays."""
+        self._images = read_only(self._scenes.images)
+        self._infos = VectorInfos(self._scenes, self._outcomes, self._rules, self.copy)
         self._last_rows = _rows(self._last_images)
         self._last_obs = np.full(self.num_envs, None, object)
 
-    def _run(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Call ``work(*arguments, first, last)`` for ranges that cover all sub-environments, one in each thread."""
-        if self.threads == 1:
-            work(*arguments, 0, self.num_envs)
-            return
-        if self._executor is None or self._executor_process != os.getpid():  # threads do not survive a fork
-            self._executor = ThreadPoolExecutor(self.threads - 1, "CountingVectorEnv")
-            self._executor_process = os.getpid()
-        ends = [self.num_envs * k // self.threads for k in range(self.threads + 1)]
-        others = [self._executor.submit(work, *arguments, ends[k], ends[k + 1]) for k in range(1, self.threads)]
-        work(*arguments, 0, ends[1])
-        for other in others:
-            other.result()
-
-    def _seed(self, seed: int | Sequence[int | None] | None, whom: NDArray[np.bool_]) -> None:
-        """Start the random streams of those in ``whom`` that are given a seed or have none yet."""
+    def _seed(self, seed: int | Sequence[int | None] | None, chosen: Mask) -> None:
+        """Start the random streams of the ``chosen`` (num_envs,) that are given a seed or have no stream yet."""
         if seed is None:
             if not self._ready:
-                for i in np.flatnonzero(whom & ~self._seeded):
-                    self._scenes.streams[i] = seed_stream(self.np_random)
+                for i in np.flatnonzero(chosen & ~self._seeded):
+                    self._scenes.streams[i] = make_stream(self.np_random)
         else:
             seeds = _parse_seeds(seed, self.num_envs)
             streams = self._scenes.streams.copy()
-            for i in np.flatnonzero(whom):
+            for i in np.flatnonzero(chosen):
                 if seeds[i] is not None:
-                    streams[i] = seed_stream(seeding.np_random(seeds[i])[0])
+                    streams[i] = make_stream(seeding.np_random(seeds[i])[0])
                 elif not self._seeded[i]:
-                    streams[i] = seed_stream(self.np_random)
+                    streams[i] = make_stream(self.np_random)
             if isinstance(seed, int | np.integer):
                 super().reset(seed=int(seed))
             self._scenes.streams[:] = streams
-        self._seeded |= whom
+        self._seeded |= chosen
 
     def _read_actions(self, actions: Array) -> None:
         """Translate ``actions`` into ``REMOVE`` and ``ADD``, or raise ``InvalidAction``."""
@@ -253,10 +219,10 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
                 f"{self.single_action_space.dtype}, {self._allowed}"
             )
         np.copyto(self._actions, given, casting="unsafe")
-        read = _read_numbers if self.options.continuous else _read_choices
+        read = read_numbers if self.options.continuous else read_choices
         wrong = read(self._actions, self._outcomes.over, self._directions)
         if wrong >= 0:
-            raise InvalidAction(f"actions[{wrong}]={given[wrong]!r} is wrong: give {self._allowed}")
+            raise InvalidAction(f"actions[{wrong}]={given[wrong]!r} is not in the action space: give {self._allowed}")
 
     @property
     def _allowed(self) -> str:
@@ -267,21 +233,9 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
     def _observe(self) -> Observations:
         return self._scenes.images.copy() if self.copy else self._images
 
-    def _info(self, only: NDArray[np.bool_] | None = None) -> dict[str, Any]:
-        """Return the info of all sub-environments, or of those where ``only`` (``num_envs``,) is true."""
-        if only is None and not self.copy:  # the other arrays are views of the scenes
-            _write_names(self._scenes, self._rules, self._names)
-            return dict(self._live_info)
-        infos = InfoArrays(self.num_envs, self._rules) if self.copy else self._partial_infos
-        infos.fill(self._scenes, self._outcomes.successes)
-        if only is not None:
-            infos.blank_all_but(only)
-        entries = infos.as_dict()
-        return entries if self.copy else {key: _read_only(array) for key, array in entries.items()}
-
     def _renew(self) -> dict[str, Any]:
         """Begin new episodes where one is over; return the last observations and infos of the old ones."""
-        last_info = self._info(only=self._outcomes.over)
+        last_info = self._infos.where(self._outcomes.over)
         if self.copy:
             last_images = np.empty_like(self._last_images)
             rows, last_obs = _rows(last_images), np.full(self.num_envs, None, object)
@@ -289,7 +243,7 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
             last_images, rows, last_obs = self._last_images, self._last_rows, self._last_obs
             last_obs.fill(None)
         np.copyto(last_obs, rows, where=self._outcomes.over)
-        self._run(renew_range, self._scenes, self._rules, self._outcomes, last_images)
+        renew_ended(self._scenes, self._rules, self._outcomes, last_images)
         mask = last_info["_count"]
         return {
             "final_obs": last_obs,
@@ -297,95 +251,6 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
             "final_info": last_info,
             "_final_info": mask.copy() if self.copy else mask,
         }
-
-
-class InfoArrays:
-    """The arrays of an ``info`` dictionary: a value and a mask for each key, filled in place."""
-
-    def __init__(self, num_envs: int, rules: Rules) -> None:
-        n, m = num_envs, rules.max_count
-        looks = (n, m) if rules.per_object else (n,)
-        self._rules = rules
-        self._values: dict[str, Array] = {
-            "count": np.zeros(n, np.int64),
-            "shape": np.empty(looks, object),
-            "color": np.zeros((*looks, 3), np.uint8),
-            "positions": np.zeros((n, m, 2), np.int64),
-            "is_success": np.zeros(n, np.bool_),
-        }
-        self._held = np.ones((len(self._values), n), np.bool_)  # a row for each key
-        self._others = np.zeros(n, np.bool_)
-
-    def fill(self, scenes: Scenes, successes: NDArray[np.bool_]) -> None:
-        """Write the values of all sub-environments."""
-        values = self._values
-        np.copyto(values["count"], scenes.counts)
-        _write_names(scenes, self._rules, values["shape"])
-        np.copyto(values["color"], scenes.colors[_looks(self._rules)])
-        np.copyto(values["positions"], scenes.positions)
-        np.copyto(values["is_success"], successes)
-
-    def blank_all_but(self, whom: NDArray[np.bool_]) -> None:
-        """Mask those for whom ``whom`` (n,) is false, and give them Gymnasium's blanks: 0, or ``None`` for a string."""
-        np.logical_not(whom, out=self._others)
-        for array in self._values.values():
-            nothing = None if array.dtype == object and array.ndim == 1 else array.dtype.type(0)
-            np.copyto(array, nothing, where=self._others.reshape(-1, *[1] * (array.ndim - 1)))  # type: ignore[arg-type]
-        np.copyto(self._held, whom)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return a new dictionary of these arrays."""
-        masks = {f"_{key}": mask for key, mask in zip(self._values, self._held, strict=True)}
-        return {**self._values, **masks}
-
-
-_NAMES = np.array([*SHAPES, ""], dtype=np.object_)
-
-
-def _looks(rules: Rules) -> Any:
-    """Return the index that leaves of (n, l, ...) what an info shows: one look for each object, or for each scene."""
-    return slice(None) if rules.per_object else (slice(None), 0)
-
-
-def _write_names(scenes: Scenes, rules: Rules, names: Array) -> None:
-    """Write the names of all shapes into an object array."""
-    np.take(_NAMES, scenes.shapes[_looks(rules)], out=names, mode="clip")  # other modes make a copy first
-
-
-def _read_only(array: Array) -> Array:
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-@kernel
-def _read_choices(actions: NDArray[np.int64], over: NDArray[np.bool_], directions: NDArray[np.int64]) -> int:
-    """Copy 0 and 1 from ``actions`` (n,) to ``directions`` (n,); return where another number stands, or -1.
-
-    Where ``over`` (n,) is true, the action does not matter, and is not read.
-    """
-    for i in range(actions.size):
-        if over[i]:
-            continue
-        if actions[i] != REMOVE and actions[i] != ADD:
-            return i
-        directions[i] = actions[i]
-    return -1
-
-
-@kernel
-def _read_numbers(actions: NDArray[np.float64], over: NDArray[np.bool_], directions: NDArray[np.int64]) -> int:
-    """Write the signs of ``actions`` (n, 1) to ``directions`` (n,); return where one is outside [-1, 1], or -1.
-
-    Where ``over`` (n,) is true, the action does not matter, and is not read.
-    """
-    for i in range(actions.shape[0]):
-        if over[i]:
-            continue
-        if not -1.0 <= actions[i, 0] <= 1.0:  # so written, it is true for NaN
-            return i
-        directions[i] = REMOVE if actions[i, 0] < 0.0 else ADD
-    return -1
 
 
 def _rows(images: Observations) -> Array:
@@ -418,11 +283,15 @@ def _parse_mode(mode: AutoresetMode | str) -> AutoresetMode:
         raise ValueError(f"autoreset_mode={mode!r} is unknown: choose one of {choices}") from None
 
 
-def _check_mask(mask: object, num_envs: int) -> NDArray[np.bool_]:
+def _split_options(options: dict[str, Any] | None, num_envs: int) -> tuple[Mask | None, dict[str, Any] | None]:
+    """Return ``reset_mask`` and the other options of a reset."""
+    if not isinstance(options, dict) or "reset_mask" not in options:
+        return None, options
+    mask = options["reset_mask"]
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
         raise TypeError(f"reset option reset_mask={mask!r} is not a numpy array of bool, of shape ({num_envs},)")
     if mask.shape != (num_envs,):
         raise ValueError(f"reset option reset_mask has shape {mask.shape}: give ({num_envs},)")
     if not mask.any():
         raise ValueError("reset option reset_mask is false everywhere: name at least one environment to reset")
-    return mask
+    return mask, {key: value for key, value in options.items() if key != "reset_mask"}

@@ -9,8 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from counting_env import SHAPES, CountingEnv
-from counting_env.dynamics import reward_at
-from counting_env.rendering import capacity
+from counting_env.kernels import capacity, reward_at
 from jepa_extractor import collapse_audit
 from jepa_extractor.audit.picture import plot_audit
 
@@ -26,6 +25,8 @@ EPISODES: list[tuple[str, dict[str, Any], dict[str, Any], list[Any]]] = [
     ("object", {"appearance": "object"}, {"count": 2}, [ADD, REMOVE, ADD, ADD]),
     ("hard", gym.spec("CountingEnvHard-v0").kwargs, {"count": 14, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
     ("noise", {"background": "noise"}, {"count": 2, "shape": "square"}, [ADD, REMOVE, ADD, ADD]),
+    ("clutter", {"background": "clutter"}, {"count": 2, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
+    ("drift", {"background": "drift"}, {"count": 2, "shape": "triangle"}, [ADD, REMOVE, ADD, ADD]),
     ("target", {"target": 0}, {"count": 2, "shape": "stroke"}, [REMOVE, ADD, REMOVE, REMOVE]),
     ("no_end", {"terminate_on_target": False}, {"count": 3, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
 ]

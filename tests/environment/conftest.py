@@ -10,13 +10,17 @@ import pytest
 
 VARIANTS = [
     {"placement": placement, "appearance": appearance, "background": background}
-    for placement, appearance, background in product(("resample", "persist"), ("episode", "object"), ("black", "noise"))
+    for placement, appearance, background in [
+        *product(("resample", "persist"), ("episode", "object"), ("black", "noise")),
+        *product(("persist",), ("object",), ("clutter", "drift")),
+        *product(("resample",), ("episode",), ("clutter", "drift")),
+    ]
 ]
 
 
 @pytest.fixture(params=VARIANTS, ids=lambda variant: "-".join(variant.values()))
 def variant(request: pytest.FixtureRequest) -> dict[str, str]:
-    """The options of one way to draw a scene; a test that asks for it runs for each of the eight."""
+    """The options of one way to draw a scene; a test that asks for it runs for each of them."""
     return request.param
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from counting_env import count_mdp
-from counting_env.dynamics import ADD, REMOVE, next_count, reward_at
+from counting_env.kernels import ADD, REMOVE, next_count, reward_at
 
 
 def test_actions_move_the_count_by_one_and_stop_at_the_ends() -> None:
-    """PAPER.md: "Two actions, remove and add", "also where the count is clipped at 0 or 8"."""
+    """Removing and adding change the count by one, clipped at 0 and 8."""
     assert [next_count(count, REMOVE, 8) for count in range(9)] == [0, 0, 1, 2, 3, 4, 5, 6, 7]
     assert [next_count(count, ADD, 8) for count in range(9)] == [1, 2, 3, 4, 5, 6, 7, 8, 8]
 
@@ -26,18 +26,18 @@ def test_actions_move_the_count_by_one_and_stop_at_the_ends() -> None:
     ],
 )
 def test_dense_reward_is_the_scaled_distance(target: int, max_count: int, rewards: list[float]) -> None:
-    """CountingEnv: "1 at the target and elsewhere minus the distance to it, scaled to [-1, 0)"."""
+    """The dense reward is 1 at the target and elsewhere minus the distance to it, scaled to [-1, 0)."""
     assert [reward_at(count, target, max_count, True) for count in range(max_count + 1)] == rewards
 
 
 def test_sparse_reward_is_one_at_the_target_only() -> None:
-    """PAPER.md: "Reward 1 on arriving at count 4 [...]; otherwise 0"."""
+    """The sparse reward is 1 for arriving at the target, otherwise 0."""
     assert [reward_at(count, 4, 8, False) for count in range(9)] == [0, 0, 0, 0, 1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("max_count", "target"), [(8, 4), (8, 0), (1, 1), (64, 40)])
 def test_count_mdp_is_the_dynamics_as_two_arrays(max_count: int, target: int) -> None:
-    """DESIGN.md: "count_mdp(max_count=8, target=4)  # -> successors (n, 2) int, values (n,) float"."""
+    """count_mdp returns int64 successors (n, 2) and float64 values (n,) that agree with the kernels."""
     successors, values = count_mdp(max_count, target)
     assert successors.dtype == np.int64
     assert values.dtype == np.float64
@@ -47,13 +47,13 @@ def test_count_mdp_is_the_dynamics_as_two_arrays(max_count: int, target: int) ->
 
 
 def test_count_mdp_defaults_to_the_paper() -> None:
-    """PAPER.md: 0 to 8 objects, ``p = 1{count = 4}``."""
+    """The defaults are the paper's: 0 to 8 objects, reward at 4."""
     for default, asked in zip(count_mdp(), count_mdp(8, 4), strict=True):
         np.testing.assert_array_equal(default, asked)
 
 
 def test_a_random_policy_succeeds_exactly_one_time_in_three() -> None:
-    """PAPER.md: "A uniformly random one succeeds about one time in three": 48 of 9 x 2^4 equally likely cases."""
+    """A uniformly random policy succeeds in 48 of 9 x 2^4 equally likely cases."""
     successors, values = count_mdp()
     arrived = 0
     for start, actions in product(range(9), product((REMOVE, ADD), repeat=4)):
@@ -77,6 +77,6 @@ def test_a_random_policy_succeeds_exactly_one_time_in_three() -> None:
     ],
 )
 def test_counts_out_of_range_are_refused(max_count: int, target: int, message: str) -> None:
-    """Issue 2, bad input: "target outside 0..max_count" names the option, the value and what would be right."""
+    """Counts out of range raise an error that names the argument, its value and what would be right."""
     with pytest.raises(ValueError, match=message):
         count_mdp(max_count, target)

@@ -23,7 +23,7 @@ RENDER_MODES = (None, "rgb_array", "human")
 
 
 def test_both_ids_are_registered_with_their_time_limit() -> None:
-    """Issue 2: "The 4-step limit is the registration's `max_episode_steps`"."""
+    """Both ids are registered with max_episode_steps=4."""
     for name in IDS:
         spec = gym.spec(name)
         assert spec.max_episode_steps == 4
@@ -31,7 +31,7 @@ def test_both_ids_are_registered_with_their_time_limit() -> None:
 
 
 def test_the_hard_variant() -> None:
-    """Issue 7: "register it as `CountingEnvHard-v0`": one can always succeed, and luck rarely does."""
+    """In the hard variant a perfect policy always succeeds, and a random one in 19% of the episodes."""
     env = gym.make("CountingEnvHard-v0")
     assert env.spec is not None
     assert env.spec.max_episode_steps == 16
@@ -54,7 +54,7 @@ def test_the_hard_variant() -> None:
 
 
 def test_spaces() -> None:
-    """Issue 2: "Observations are `Box(0, 255, (64, 64, 3), uint8)`"; DESIGN.md: `Discrete(2)`, `Box(-1, 1, (1,))`."""
+    """Observations are Box(0, 255, (64, 64, 3), uint8); actions Discrete(2) or Box(-1, 1, (1,), float32)."""
     discrete, continuous = (gym.make(name) for name in IDS)
     for env in (discrete, continuous):
         assert env.observation_space == spaces.Box(0, 255, (64, 64, 3), np.uint8)
@@ -66,7 +66,7 @@ def test_spaces() -> None:
 @pytest.mark.parametrize("render_mode", RENDER_MODES)
 @pytest.mark.parametrize("name", IDS)
 def test_gymnasium_check_env(screen, name: str, render_mode: str | None) -> None:
-    """Issue 2: "Gymnasium's `check_env` (rendering included) [...] with warnings turned into errors"."""
+    """Gymnasium's check_env, rendering included, passes without a warning."""
     env = gym.make(name, render_mode=render_mode)
     check_env(env.unwrapped)
     env.close()
@@ -75,7 +75,7 @@ def test_gymnasium_check_env(screen, name: str, render_mode: str | None) -> None
 @pytest.mark.parametrize("render_mode", RENDER_MODES)
 @pytest.mark.parametrize("name", IDS)
 def test_stable_baselines3_check_env(screen, name: str, render_mode: str | None) -> None:
-    """Issue 2: "SB3's `check_env` pass with warnings turned into errors, for every id and render mode"."""
+    """Stable-Baselines3's check_env passes without a warning."""
     checker = pytest.importorskip("stable_baselines3.common.env_checker")
     env = gym.make(name, render_mode=render_mode)
     checker.check_env(env, warn=True, skip_render_check=False)
@@ -93,7 +93,7 @@ def test_check_env_passes_for_every_variant(screen, variant: dict) -> None:
 
 @pytest.mark.parametrize("name", IDS)
 def test_the_same_seed_gives_the_same_bytes(name: str, variant: dict, rollout) -> None:
-    """Issue 2: "Two environments with the same seed give byte-identical trajectories"."""
+    """Two environments with the same seed give byte-identical trajectories."""
     one, other = (gym.make(name, **variant) for _ in range(2))
     first = rollout(one, 60, seed=7)
     assert rollout(other, 60, seed=7) == first
@@ -102,20 +102,20 @@ def test_the_same_seed_gives_the_same_bytes(name: str, variant: dict, rollout) -
 
 
 def test_continuous_actions_lead_through_the_same_scenes(rollout) -> None:
-    """DESIGN.md: "Box(-1, 1, (1,)): the sign decides"; nothing else differs."""
+    """Continuous actions lead through the same scenes as discrete ones: only the action space differs."""
     assert rollout(gym.make(IDS[0]), 60, seed=3) == rollout(gym.make(IDS[1]), 60, seed=3)
 
 
 @pytest.mark.parametrize(("number", "count"), [(-1.0, 2), (-1e-6, 2), (0.0, 4), (1e-6, 4), (1.0, 4)])
 def test_the_sign_of_a_continuous_action_decides(number: float, count: int) -> None:
-    """CountingEnv: "a negative number removes, any other adds"."""
+    """A negative number removes, any other adds."""
     env = CountingEnv(continuous=True)
     env.reset(seed=0, options={"count": 3})
     assert env.step(np.array([number], np.float32))[4]["count"] == count
 
 
 def test_the_global_random_state_plays_no_part(rollout) -> None:
-    """DESIGN.md: "Randomness only from `self.np_random`"."""
+    """The environment neither reads nor changes NumPy's global random state."""
     np.random.seed(0)  # noqa: NPY002
     state = np.random.get_state()[1].tobytes()  # noqa: NPY002
     first = rollout(CountingEnv(), 40, seed=1)
@@ -135,7 +135,7 @@ def test_episodes_differ_without_a_seed() -> None:
 
 @pytest.mark.parametrize("name", IDS)
 def test_a_pickled_environment_continues_identically(name: str, variant: dict, rollout) -> None:
-    """Issue 2: "pickling one in mid-episode continues identically"; so does a deep copy."""
+    """An environment pickled or deep-copied in mid-episode continues identically."""
     env = gym.make(name, **variant)
     env.reset(seed=5, options={"count": 8})
     env.step(env.action_space.sample())
@@ -176,8 +176,8 @@ def test_returned_arrays_are_the_callers_own() -> None:
 # Start
 
 
-def test_info_holds_what_the_issue_lists(variant: dict) -> None:
-    """Issue 2: "`info` holds `count`, `shape`, `color`, `positions` and `is_success`"."""
+def test_the_keys_and_types_of_info(variant: dict) -> None:
+    """info holds count, shape, color, positions and is_success, with the documented types and shapes."""
     env = CountingEnv(**variant)
     for _, info in (env.reset(seed=0), (None, env.step(1)[4])):
         assert list(info) == ["count", "shape", "color", "positions", "is_success"]
@@ -192,7 +192,7 @@ def test_info_holds_what_the_issue_lists(variant: dict) -> None:
 
 
 def test_reset_options_set_the_scene() -> None:
-    """Issue 2: "`reset(options={"count": …, "shape": …, "color": …})` sets the scene"; each may be left out."""
+    """reset(options=...) sets count, shape and colour; each may be left out."""
     env = CountingEnv()
     env.reset(seed=0)
     for count in range(9):
@@ -220,7 +220,7 @@ def test_reset_options_hold_for_all_objects_of_the_start() -> None:
 
 
 def test_starts_are_uniform() -> None:
-    """PAPER.md: "Start count uniform on 0..8", "each colour channel is uniform on 30..225", centres on 3..60."""
+    """Start counts are uniform on 0..8, shapes on four, colour channels on 30..225, centres on 3..60."""
     env = CountingEnv()
     env.reset(seed=0)
     infos = [env.reset()[1] for _ in range(20_000)]
@@ -240,7 +240,7 @@ def test_starts_are_uniform() -> None:
 
 @pytest.mark.parametrize("target", [0, 4, 8])
 def test_a_start_on_the_target_does_not_end_the_episode(target: int) -> None:
-    """PAPER.md: "the target included; a start on the target does not end the episode"."""
+    """Starts may be at the target, and do not end the episode there."""
     env = CountingEnv(target=target)
     _, info = env.reset(seed=0, options={"count": target})
     assert not info["is_success"]
@@ -264,7 +264,7 @@ def test_staying_on_the_target_at_an_end_is_an_arrival() -> None:
 
 @pytest.mark.parametrize("name", IDS)
 def test_the_time_limit_cuts_off_exactly_at_step_four(name: str) -> None:
-    """PAPER.md: "The episode is cut off after 4 steps."""
+    """The episode is truncated after exactly four steps."""
     env = gym.make(name)
     env.reset(seed=0, options={"count": 0})
     remove = 0 if name == IDS[0] else np.array([-1.0], np.float32)
@@ -274,7 +274,7 @@ def test_the_time_limit_cuts_off_exactly_at_step_four(name: str) -> None:
 
 
 def test_the_dynamics_are_count_mdp() -> None:
-    """DESIGN.md: `count_mdp` is the class MDP of the environment: successors and values agree at every count."""
+    """At every count, the environment's transitions and rewards are those of count_mdp."""
     for options in ({}, {"max_count": 12, "target": 1}, {"max_count": 3, "target": 3, "image_size": 32}):
         successors, values = count_mdp(options.get("max_count", 8), options.get("target", 4))
         env = CountingEnv(**options)
@@ -291,7 +291,7 @@ def test_the_dynamics_are_count_mdp() -> None:
 
 
 def test_dense_reward_on_the_way() -> None:
-    """CountingEnv: "1 at the target and elsewhere minus the distance to it, scaled to [-1, 0)"."""
+    """The dense reward at each count on the way is minus the scaled distance to the target."""
     env = CountingEnv(reward="dense", terminate_on_target=False)
     env.reset(seed=0, options={"count": 0})
     rewards = [env.step(action)[1] for action in (0, 1, 1, 1, 1, 1, 1, 1, 1, 1)]
@@ -299,7 +299,7 @@ def test_dense_reward_on_the_way() -> None:
 
 
 def test_without_termination_the_episode_goes_on() -> None:
-    """DESIGN.md: `terminate_on_target=False`: arriving rewards, and only the time limit ends the episode."""
+    """With terminate_on_target=False arriving gives the reward, and only the time limit ends the episode."""
     env = gym.make("CountingEnv-v0", terminate_on_target=False)
     env.reset(seed=0, options={"count": 3})
     outcomes = [env.step(action) for action in (1, 0, 1, 1)]
@@ -311,7 +311,7 @@ def test_without_termination_the_episode_goes_on() -> None:
 
 @pytest.mark.parametrize(("target", "max_count", "image_size"), [(0, 1, 32), (3, 5, 32), (20, 30, 64), (9, 9, 256)])
 def test_other_sizes(target: int, max_count: int, image_size: int) -> None:
-    """DESIGN.md: `CountingEnv(target=4, max_count=8, image_size=64, …)` holds for other numbers too."""
+    """Other image sizes, largest counts and targets work in the same way."""
     env = gym.make(
         "CountingEnv-v0", target=target, max_count=max_count, image_size=image_size, max_episode_steps=max_count + 1
     )
@@ -332,7 +332,7 @@ def test_other_sizes(target: int, max_count: int, image_size: int) -> None:
 
 
 def test_a_perfect_policy_always_succeeds() -> None:
-    """PAPER.md: "A perfect policy always succeeds", within the 4 steps."""
+    """A perfect policy always succeeds within the four steps."""
     env = gym.make("CountingEnv-v0")
     _, info = env.reset(seed=0)
     for _ in range(500):
@@ -344,7 +344,7 @@ def test_a_perfect_policy_always_succeeds() -> None:
 
 
 def test_a_random_policy_succeeds_as_often_as_computed() -> None:
-    """PAPER.md: "A uniformly random one succeeds about one time in three": exactly 1/3, by dynamic programming."""
+    """A uniformly random policy succeeds in exactly 1/3 of the episodes, by dynamic programming."""
     successors, values = count_mdp()
     chance = [Fraction(0)] * 9  # of succeeding within the steps left, by count
     for _ in range(4):
@@ -389,6 +389,6 @@ def test_infos_have_fixed_shapes_in_a_vector(appearance: str) -> None:
 
 
 def test_public_names() -> None:
-    """DESIGN.md, public face: `counting_env.CountingEnv`, `counting_env.count_mdp`, `counting_env.SHAPES`."""
+    """The package exports CountingEnv, CountingVectorEnv, count_mdp and SHAPES."""
     assert {"CountingEnv", "count_mdp", "SHAPES"} <= set(counting_env.__all__)
     assert SHAPES == ("circle", "square", "triangle", "stroke")

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import counting_env
 
 
@@ -24,7 +26,7 @@ def python(code: str, **options) -> str:
 
 
 def test_importing_loads_no_heavy_package() -> None:
-    """DESIGN.md: "`import counting_env` never loads torch, pygame or matplotlib"; nor Stable-Baselines3."""
+    """import counting_env loads neither torch, pygame, matplotlib nor Stable-Baselines3."""
     code = """
 import sys
 import counting_env, gymnasium
@@ -32,13 +34,14 @@ env = gymnasium.make("CountingEnv-v0", render_mode="rgb_array")
 env.reset(seed=0)
 env.step(1)
 env.render()
-print(*sorted({"torch", "pygame", "matplotlib", "stable_baselines3", "jepa_extractor"} & set(sys.modules)))
+heavy = {"torch", "pygame", "matplotlib", "stable_baselines3", "jepa_extractor"}
+print(*sorted(heavy & set(sys.modules)))
 """
     assert python(code) == ""
 
 
 def test_missing_pygame_is_named_with_its_cure() -> None:
-    """DESIGN.md: "errors that name the mend": render mode "human" without pygame."""
+    """Render mode "human" without pygame raises an error that says what to install."""
     code = """
 import sys
 sys.modules["pygame"] = None
@@ -49,40 +52,57 @@ try:
 except gymnasium.error.DependencyNotInstalled as error:
     print(error)
 """
-    assert python(code) == 'render_mode="human" needs pygame: pip install "counting-jepa[play]"'
+    assert python(code) == 'A window needs pygame: pip install "counting-jepa[play]"'
 
 
-def test_it_works_where_no_machine_code_can_be_cached(tmp_path: Path) -> None:
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy of the package in a folder of its own, without machine code."""
+    folder = tmp_path / "counting_env"
+    shutil.copytree(Path(counting_env.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def test_it_works_where_no_machine_code_can_be_cached(package: Path, tmp_path: Path) -> None:
     """A read-only installation with a read-only home and an unwritable `NUMBA_CACHE_DIR`: compiled in each process.
 
     Paths under a regular file can be written by nobody, not even by root.
     """
-    package = tmp_path / "counting_env"
-    shutil.copytree(Path(counting_env.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     (package / "__pycache__").touch()
     (tmp_path / "file").touch()
     nowhere = str(tmp_path / "file" / "folder")
     code = """
 import counting_env
-from counting_env.dynamics import next_count
-print(counting_env.__file__, next_count(3, 1, 8), type(next_count._cache).__name__)
+from counting_env.kernels import next_count
+print(counting_env.__file__, next_count(3, 1, 8))
 """
     places = dict.fromkeys(("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), nowhere)
     said = python(code, cwd=tmp_path, env={**os.environ, **places, "PYTHONPATH": str(tmp_path)})
-    assert said == f"{package / '__init__.py'} 4 NullCache"
+    assert said == f"{package / '__init__.py'} 4"
+    assert not list(tmp_path.rglob("*.nb?"))
 
 
-def test_cached_machine_code_follows_every_file_of_the_package(tmp_path: Path) -> None:
-    """A kernel holds the kernels that it takes from other files: a change there reaches it in the next process."""
-    package = tmp_path / "counting_env"
-    shutil.copytree(Path(counting_env.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    inner = "from counting_env.kernels import kernel\n@kernel\ndef inner():\n    return {}\n"
-    outer = "from counting_env.kernels import kernel\nfrom counting_env.inner import inner\n"
-    (package / "inner.py").write_text(inner.format(1))
-    (package / "outer.py").write_text(outer + "@kernel\ndef outer():\n    return inner()\n")
-    code = "from counting_env.outer import outer; print(outer(), *outer.stats.cache_hits.values())"
+@pytest.mark.slow
+def test_cached_machine_code_follows_the_kernels(package: Path, tmp_path: Path) -> None:
+    """Machine code is taken from the cache until kernels.py changes, then compiled again."""
+    code = """
+from counting_env.kernels import next_count
+print(next_count(3, 1, 8), *next_count.stats.cache_hits.values())
+"""
     options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(tmp_path)}}
-    assert python(code, **options) == "1"
-    assert python(code, **options) == "1 1"  # taken from the cache
-    (package / "inner.py").write_text(inner.format(22))
-    assert python(code, **options) == "22"
+    assert python(code, **options) == "4"
+    assert python(code, **options) == "4 1"
+    kernels = package / "kernels.py"
+    kernels.write_text(kernels.read_text().replace("min(count + 1, max_count)", "min(count + 10, max_count)"))
+    assert python(code, **options) == "8"
+
+
+def test_kernels_depend_on_no_other_file() -> None:
+    """kernels.py holds all compiled code and imports nothing from the package: Numba's cache knows no other file."""
+    for path in Path(counting_env.__file__).parent.glob("*.py"):
+        text = path.read_text()
+        if path.name == "kernels.py":
+            assert "counting_env" not in text
+        else:
+            assert "numba" not in text
+            assert "@kernel" not in text

@@ -1,6 +1,7 @@
 """The viewer, played through real key events on SDL's dummy driver, and read off its window's pixels."""
 
 import copy
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from counting_env import CountingEnv, play
-from counting_env.rendering import enlarge
+from counting_env.window import NO_DISPLAY, enlarge
 
 pytest.importorskip("pygame")
 
@@ -106,7 +107,7 @@ def picture(screen, viewer: play.Viewer) -> np.ndarray:
 
 @pytest.mark.parametrize("key", ["LEFT", "DOWN", "MINUS", "KP_MINUS"])
 def test_keys_that_remove(start, press, key: str) -> None:
-    """Issue 2: "arrow keys (or + and -) remove and add"."""
+    """The left and down arrows and both minus keys remove an object."""
     viewer = start(target=0)
     press(viewer, key, key)
     assert viewer.info["count"] == 5
@@ -114,14 +115,14 @@ def test_keys_that_remove(start, press, key: str) -> None:
 
 @pytest.mark.parametrize("key", ["RIGHT", "UP", "PLUS", "EQUALS", "KP_PLUS"])
 def test_keys_that_add(start, press, key: str) -> None:
-    """Issue 2: "arrow keys (or + and -) remove and add"; "=" is "+" without Shift."""
+    """The right and up arrows and both plus keys add an object; "=" is "+" without Shift."""
     viewer = start()
     press(viewer, key)
     assert viewer.info["count"] == 8
 
 
 def test_the_window_shows_the_picture_and_the_numbers(start, press, shows, screen) -> None:
-    """Issue 2: "the keys are listed in the window, beside steps left, last reward and successes so far"."""
+    """The window shows the picture, the keys, steps left, last reward and successes so far."""
     viewer = start()
     twin = copy.deepcopy(viewer.env)
     press(viewer)
@@ -130,7 +131,7 @@ def test_the_window_shows_the_picture_and_the_numbers(start, press, shows, scree
         assert shows(text), text
     for text in ("Left", "Down", "-", "Right", "Up", "+", "R", "H", "Q", "Esc"):
         assert shows(text), text
-    for text in ("remove", "add", "start anew", "hide the count", "leave"):
+    for text in ("remove", "add", "new episode", "hide the count", "leave"):
         assert shows(text), text
     assert not shows("3 of 4")
 
@@ -144,11 +145,11 @@ def test_the_window_shows_the_picture_and_the_numbers(start, press, shows, scree
 
 
 def test_success_is_celebrated_counted_and_needs_a_new_start(start, press, shows, screen) -> None:
-    """Issue 2: "successes so far"; after the end, keys do nothing until R "starts anew"."""
+    """A success is shown and counted; then no key but R has an effect."""
     viewer = start()
     press(viewer, "LEFT", "LEFT", "LEFT")  # 7 to 4
     assert (viewer.info["count"], viewer.reward, viewer.successes) == (4, 1.0, 1)
-    for text in ("Success!", "Press R to start anew", "1.00", "1 of 4"):
+    for text in ("Success!", "Press R for a new episode", "1.00", "1 of 4"):
         assert shows(text), text
     before = pixels(screen).copy()
     press(viewer, "LEFT", "RIGHT", "UP", "MINUS")
@@ -161,12 +162,12 @@ def test_success_is_celebrated_counted_and_needs_a_new_start(start, press, shows
 
 
 def test_running_out_of_steps(start, press, shows, screen) -> None:
-    """Issue 2: "steps left": the fourth step without arriving ends the episode, and the window says so."""
+    """The fourth step without arriving ends the episode, and the window shows it."""
     viewer = start()
     press(viewer, *["RIGHT"] * 4)
     assert viewer.ended
     assert viewer.successes == 0
-    for text in ("Out of steps", "Press R to start anew", "0 of 4", "8"):
+    for text in ("Out of steps", "Press R for a new episode", "0 of 4", "8"):
         assert shows(text), text
     before = pixels(screen).copy()
     press(viewer, "LEFT")
@@ -174,7 +175,7 @@ def test_running_out_of_steps(start, press, shows, screen) -> None:
 
 
 def test_h_hides_and_shows_the_count(start, press, shows, screen) -> None:
-    """Issue 2: "H hides or shows the count"; the rest of the window stays."""
+    """H hides or shows the count and changes nothing else."""
     viewer = start()
     press(viewer)
     shown = pixels(screen).copy()
@@ -206,7 +207,7 @@ def test_without_termination_an_episode_succeeds_once(start, press, shows) -> No
 
 @pytest.mark.parametrize("key", ["q", "ESCAPE", None])
 def test_leaving(screen, key: str | None) -> None:
-    """Issue 2: "Q or Esc leaves"; so does closing the window: exit status 0, and nothing stays open."""
+    """Q, Esc and closing the window leave with exit status 0, and nothing stays open."""
     screen.display.init()
     if key:
         screen.event.post(screen.event.Event(screen.KEYDOWN, key=getattr(screen, f"K_{key}")))
@@ -227,6 +228,31 @@ def test_leaving_by_ctrl_c(screen, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not screen.display.get_init()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM cannot be handled there")
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_leaving_by_a_signal(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """SIGTERM and SIGINT leave with exit status 0 and print nothing."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    code = """
+import os, runpy, sys
+os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
+import pygame
+wait = pygame.event.wait
+def first_wait(milliseconds):
+    print("open", flush=True)
+    pygame.event.wait = wait
+    return wait(milliseconds)
+pygame.event.wait = first_wait
+sys.argv = ["play"]
+runpy.run_module("counting_env.play", run_name="__main__", alter_sys=True)
+"""
+    viewer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert viewer.stdout.readline() == "open\n"
+    viewer.send_signal(number)
+    assert viewer.communicate(timeout=60) == ("", "")
+    assert viewer.returncode == 0
+
+
 @pytest.mark.parametrize("image_size", [32, 64, 100, 150, 171, 256])
 def test_every_image_size_has_room(start, press, screen, image_size: int) -> None:
     """The picture is the environment's own enlargement, whole and unblurred, beside the panel."""
@@ -237,7 +263,7 @@ def test_every_image_size_has_room(start, press, screen, image_size: int) -> Non
 
 
 def test_the_command_line_takes_the_environments_options(screen, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 2: "It takes the environment's options on its command line."""
+    """The command line takes the environment's options."""
     opened = []
 
     def note(viewer: play.Viewer) -> None:
@@ -270,7 +296,7 @@ def test_the_command_line_takes_the_environments_options(screen, monkeypatch: py
     ],
 )
 def test_a_bad_command_line(capsys: pytest.CaptureFixture[str], line: str, message: str) -> None:
-    """Issue 2, bad input: the message names the option, the value and what would be right; exit status 2."""
+    """A bad command line ends with status 2 and a message that names the option and what would be right."""
     with pytest.raises(SystemExit) as leaving:
         play.main(line.split())
     assert leaving.value.code == 2
@@ -278,9 +304,17 @@ def test_a_bad_command_line(capsys: pytest.CaptureFixture[str], line: str, messa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems find their display without an environment variable")
-@pytest.mark.parametrize("display", [{}, {"DISPLAY": ":987"}, {"SDL_VIDEODRIVER": "x11"}], ids=str)
+@pytest.mark.parametrize(
+    "display",
+    [
+        {},
+        pytest.param({"DISPLAY": ":987"}, marks=pytest.mark.slow),
+        pytest.param({"SDL_VIDEODRIVER": "x11"}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_without_a_display(monkeypatch: pytest.MonkeyPatch, display: dict[str, str]) -> None:
-    """Issue 2: "Without a display: one clear sentence, exit status 2."""
+    """Without a display the viewer prints one sentence and ends with status 2; render_mode="human" raises it."""
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
     for name, value in display.items():
@@ -288,13 +322,15 @@ def test_without_a_display(monkeypatch: pytest.MonkeyPatch, display: dict[str, s
     done = subprocess.run(
         [sys.executable, "-m", "counting_env.play"], capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == play.NO_DISPLAY + "\n"
-    assert "display" in done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", NO_DISPLAY + "\n")
+    env = CountingEnv(render_mode="human")
+    with pytest.raises(gym.error.Error) as error:
+        env.reset(seed=0)
+    assert str(error.value) == NO_DISPLAY
 
 
 def test_without_pygame() -> None:
-    """Without pygame: one sentence that names the cure, exit status 2."""
+    """Without pygame the viewer prints what to install, and ends with status 2."""
     code = """
 import runpy, sys
 sys.modules["pygame"] = None

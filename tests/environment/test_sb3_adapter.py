@@ -67,15 +67,23 @@ def dummy(env_id, num_envs, **options):
     "options", [{}, {"continuous": True, "reward": "dense", "terminate_on_target": False}, {"appearance": "object"}]
 )
 def test_counting_env(options, mode, copies):
-    """Tested on this environment in every autoreset mode, against DummyVecEnv step by step."""
+    """Over CountingVectorEnv each step is that of DummyVecEnv, in every autoreset mode."""
     ours = GymnasiumVecEnv(CountingVectorEnv(4, autoreset_mode=mode, copy=copies, **options))
     assert_steps_equal(ours, dummy("CountingEnv-v0", 4, **options), 30)
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
-@pytest.mark.parametrize("vectorization", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("vectorization", "mode"),
+    [
+        *(("sync", mode) for mode in MODES),
+        ("async", AutoresetMode.NEXT_STEP),
+        pytest.param("async", AutoresetMode.SAME_STEP, marks=pytest.mark.slow),
+        pytest.param("async", AutoresetMode.DISABLED, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_cartpole(vectorization, mode):
-    """Tested on Gymnasium's own CartPole-v1 in sync mode, against DummyVecEnv step by step."""
+    """Over CartPole-v1 in sync and async mode each step is that of DummyVecEnv."""
     kwargs = {} if vectorization == "sync" else {"context": "spawn"}
     vector_env = gym.make_vec(
         "CartPole-v1",
@@ -91,15 +99,15 @@ def test_cartpole(vectorization, mode):
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_wrappers_that_keep_nothing(mode):
-    """Under wrappers without a memory the transitions are still exactly those of DummyVecEnv."""
+    """Under wrappers without a state the transitions are still exactly those of DummyVecEnv."""
     vector_env = CountingVectorEnv(3, autoreset_mode=mode)
     ours = GymnasiumVecEnv(TransformReward(vector_env, lambda rewards: 2 * rewards))
     theirs = DummyVecEnv([lambda: gym.wrappers.TransformReward(gym.make("CountingEnv-v0"), lambda r: 2 * r)] * 3)
     assert_steps_equal(ours, theirs, 30)
 
 
-def test_a_wrapper_with_a_memory_is_not_reset_in_part():
-    """A partial reset would be refused (NormalizeObservation) or forget what runs: each episode rests for a step."""
+def test_a_wrapper_with_a_state_is_not_reset_in_part():
+    """Under a wrapper that cannot be reset in part, each episode takes one step more, and its statistics are right."""
     for make in (NormalizeObservation, RecordEpisodeStatistics):
         env = GymnasiumVecEnv(make(gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="sync")))
         env.seed(0)
@@ -117,7 +125,7 @@ def test_a_wrapper_with_a_memory_is_not_reset_in_part():
 
 
 def test_statistics_of_a_wrapper_reach_the_end_of_the_episode():
-    """In mode SAME_STEP the statistics belong to the episode that ended, and stand in the info of its end."""
+    """In mode SAME_STEP the statistics of the episode that ended are in the info of its end."""
     env = GymnasiumVecEnv(RecordEpisodeStatistics(CountingVectorEnv(3, autoreset_mode=AutoresetMode.SAME_STEP)))
     env.reset()
     length, ends = np.zeros(3, int), 0
@@ -132,7 +140,7 @@ def test_statistics_of_a_wrapper_reach_the_end_of_the_episode():
 
 @pytest.mark.parametrize("limit", [12, 500])
 def test_cartpole_in_vector_entry_point_mode(limit):
-    """Tested on CartPole-v1 in vector_entry_point mode: DummyVecEnv's steps, plus one of rest at each end."""
+    """CartPole-v1 in vector_entry_point mode gives the steps of single environments, and one more at each end."""
     vector_env = gym.make_vec(
         "CartPole-v1", num_envs=3, vectorization_mode="vector_entry_point", max_episode_steps=limit
     )
@@ -142,7 +150,7 @@ def test_cartpole_in_vector_entry_point_mode(limit):
     twins = [gym.make("CartPole-v1", max_episode_steps=limit) for _ in range(3)]
 
     def restart(i):
-        """Begin the twin's episode where the vector environment began its own, whose random stream is another."""
+        """Begin the twin's episode in the state in which the vector environment began its own."""
         twins[i].reset()
         twins[i].unwrapped.state = vector_env.unwrapped.state[:, i].copy()
 
@@ -177,7 +185,7 @@ def test_cartpole_in_vector_entry_point_mode(limit):
     ours.close()
 
 
-def test_rest_carries_the_info_of_the_end():
+def test_the_extra_step_carries_the_info_of_the_end():
     """The extra step reports the info of the episode's end, and the new episode's in reset_infos."""
     vector_env = CountingVectorEnv(2, max_episode_steps=2, terminate_on_target=False)
     ours = GymnasiumVecEnv(vector_env, partial_reset=False)
@@ -271,6 +279,32 @@ def test_attributes_and_methods_of_sub_environments():
     assert not env.has_attr("weight")
 
 
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_attributes_as_over_dummy_vec_env(asynchronous):
+    """A missing attribute is missing, a new one can be set in some sub-environments, and all go on stepping."""
+    kwargs = {"context": "spawn"} if asynchronous else {}
+    vector_env = gym.make_vec(
+        "CartPole-v1", num_envs=3, vectorization_mode="async" if asynchronous else "sync", vector_kwargs=kwargs
+    )
+    ours, theirs = GymnasiumVecEnv(vector_env), dummy("CartPole-v1", 3)
+    for env in (ours, theirs):
+        env.seed(0)
+        env.reset()
+        assert not env.has_attr("missing")
+        with pytest.raises(AttributeError, match="missing"):
+            env.get_attr("missing")
+        env.set_attr("wind", 3.0, indices=[0, 2])
+        assert env.get_attr("wind", indices=0) == [3.0]
+        env.set_attr("wind", 4.0, indices=1)
+        assert env.get_attr("wind") == [3.0, 4.0, 3.0]
+        assert env.has_attr("reset")
+        env.set_attr("wind", [1, 2, 3])
+        assert env.get_attr("wind") == [[1, 2, 3]] * 3
+    actions = np.zeros(3, int)
+    assert_equal(ours.step(actions), theirs.step(actions))
+    ours.close()
+
+
 def test_attributes_and_methods_of_a_native_batch():
     """A native batch has attributes for all at once, also under wrappers."""
 
@@ -279,14 +313,14 @@ def test_attributes_and_methods_of_a_native_batch():
             return np.eye(3, dtype=bool)
 
     env = GymnasiumVecEnv(Wrapped(CountingVectorEnv(3)))
-    assert env.get_attr("threads", indices=[0, 2]) == [1, 1]
-    env.set_attr("threads", 2)
-    assert env.get_attr("threads") == [2] * 3
+    assert env.get_attr("max_episode_steps", indices=[0, 2]) == [4, 4]
+    env.set_attr("max_episode_steps", 2)
+    assert env.get_attr("max_episode_steps") == [2] * 3
     assert_equal(env.env_method("masks"), list(np.eye(3, dtype=bool)))
     with pytest.raises(ValueError, match=r"indices=\[0\]"):
         env.env_method("masks", indices=[0])
     with pytest.raises(ValueError, match="indices=1"):
-        env.set_attr("threads", 3, indices=1)
+        env.set_attr("max_episode_steps", 3, indices=1)
     assert env.env_is_wrapped(gym.wrappers.TimeLimit) == [False] * 3
 
 
@@ -314,7 +348,7 @@ class DictObservation(gym.Env):
 @pytest.mark.parametrize("copies", [True, False])
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_dict_observations_and_nested_infos(mode, copies):
-    """Wraps any Gymnasium VectorEnv: also those with dictionaries for observations and in infos."""
+    """Dictionaries, as observations and nested in infos, come through as over DummyVecEnv."""
     ours = GymnasiumVecEnv(SyncVectorEnv([DictObservation] * 2, copy=copies, autoreset_mode=mode))
     assert_steps_equal(ours, DummyVecEnv([DictObservation] * 2), 10)
 
@@ -330,7 +364,7 @@ def one_thread():
 @pytest.mark.parametrize("algorithm", [PPO, DQN])
 @pytest.mark.usefixtures("one_thread")
 def test_training(algorithm):
-    """Images in the layout SB3 expects: its CnnPolicy learns and is evaluated, the same as on DummyVecEnv."""
+    """Training with a CnnPolicy ends with the same weights as on DummyVecEnv."""
     settings = {"n_steps": 8, "batch_size": 16, "n_epochs": 1} if algorithm is PPO else {"buffer_size": 64}
     if algorithm is DQN:
         settings |= {"learning_starts": 8, "train_freq": 4, "batch_size": 8}
@@ -356,6 +390,8 @@ def test_bad_input():
     nameless.metadata = {}
     with pytest.raises(ValueError, match="autoreset_mode"):
         GymnasiumVecEnv(nameless)
+    with pytest.raises(ValueError, match="partial_reset='no'"):
+        GymnasiumVecEnv(CountingVectorEnv(2), partial_reset="no")
     with pytest.raises(RuntimeError, match="step_async"):
         GymnasiumVecEnv(CountingVectorEnv(2)).step_wait()
 
@@ -378,9 +414,9 @@ def _make_single():
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+@pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_subproc_vec_env(start_method):
-    """Safe in SubprocVecEnv with fork and spawn: the same observations as in one process."""
+    """The single environment gives the same observations in SubprocVecEnv, forked and spawned, as in one process."""
     envs = SubprocVecEnv([_make_single] * 2, start_method=start_method), DummyVecEnv([_make_single] * 2)
     for env in envs:
         env.seed(0)

@@ -11,7 +11,7 @@ REMOVE, ADD = 0, 1
 
 
 def test_record_episode_statistics():
-    """The issue: "`RecordEpisodeStatistics` ... on the environment tested": return and length of an episode."""
+    """RecordEpisodeStatistics reports the return and the length of an episode."""
     env = RecordEpisodeStatistics(gym.make("CountingEnv-v0"))
     env.reset(seed=0, options={"count": 2})
     env.step(ADD)
@@ -36,7 +36,7 @@ def test_record_episode_statistics_of_many():
 
 
 def test_frame_stack():
-    """The issue: "`FrameStackObservation`": the last images, oldest first; the reset image fills the stack."""
+    """FrameStackObservation gives the last images, oldest first; the reset image fills the stack."""
     env = FrameStackObservation(gym.make("CountingEnv-v0"), stack_size=3)
     plain = gym.make("CountingEnv-v0")
     stacked, _ = env.reset(seed=0, options={"count": 7})
@@ -48,7 +48,7 @@ def test_frame_stack():
 
 
 def test_transform_observation():
-    """The issue: "`TransformObservation`": a grey image, half as large, of the space that is said."""
+    """TransformObservation gives a grey image of half the size, in the space that it announces."""
     space = gym.spaces.Box(0, 255, (32, 32), np.uint8)
     env = TransformObservation(gym.make("CountingEnv-v0"), lambda image: image.max(axis=-1)[::2, ::2], space)
     observation, _ = env.reset(seed=0)
