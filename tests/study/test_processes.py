@@ -5,21 +5,21 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import torch
 from studies import mishap, notes, slow_walk, square, walks
 from study import run_study
+from threadpoolctl import threadpool_info, threadpool_limits
 
 SCRIPT = str(Path(__file__).with_name("studies.py"))
 SEEDS = range(12)
 
 
 def threads_of_a_run(configuration, seed, folder):
-    import torch
-    from threadpoolctl import threadpool_info
-
     return {"torch": torch.get_num_threads(), "pools": sorted({pool["num_threads"] for pool in threadpool_info()})}
 
 
@@ -58,8 +58,13 @@ def test_results_equal_a_plain_loop(tmp_path):
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_has_one_thread(tmp_path, monkeypatch, workers):
     """Two runs share two cores, and results do not depend on how many threads a machine would take."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    study = run_study(threads_of_a_run, {"run": {}}, [0], tmp_path, workers)
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(variable, "2")  # other processes begin with two
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with threadpool_limits(2):
+        study = run_study(threads_of_a_run, {"run": {}}, [0], tmp_path, workers)
+    torch.set_num_threads(threads)
     assert study.results["run"][0] == {"torch": 1, "pools": [1]}
 
 
@@ -129,6 +134,22 @@ def test_killed_at_random_moments_it_goes_on(tmp_path, kill):
         process.communicate(timeout=300)  # ends when the last process that could print has ended
         assert process.returncode != 0
     assert_same_in_the_end(tmp_path)
+
+
+@pytest.mark.slow
+def test_processes_end_with_a_study_that_is_interrupted(tmp_path):
+    """Ctrl-C in a notebook, whose own process goes on, ends the runs at work."""
+
+    def interrupt():
+        wait_for(lambda: notes(tmp_path, "processes"))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+        run_study(slow_walk, {"walk": {"pause": 60}}, [0, 1], tmp_path, workers=2)
+    process = int(next(iter(notes(tmp_path, "processes").values()))[0].split("/")[1])
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
 
 
 @pytest.mark.slow
