@@ -18,7 +18,8 @@ from learning.run import RANDOM_STEPS, run
 from learning.summary import tables
 from results import add_out, at_least, environment_facts, write_json
 
-from jepa_extractor.study import add_executor_arguments, chosen_executor, require_room, run_study
+sys.path.append(str(Path(__file__).parents[1] / "examples"))  # examples are no package
+from study import add_study_arguments, run_study
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,8 +34,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--steps", type=at_least(1), help="environment steps at most (default: the task's own budget)")
     parser.add_argument("--runs", type=Path, default=Path("runs/sample_efficiency"), help="folder of the runs")
-    parser.add_argument("--threads", type=at_least(1), default=1, help="torch threads of each run (default: 1)")
-    add_executor_arguments(parser)
+    add_study_arguments(parser)
     add_out(parser)
     arguments = parser.parse_args()
     pretrained = any(COMPETITORS[name].pretrained for name in arguments.competitors)
@@ -52,7 +52,6 @@ def main() -> None:
             "algorithm": algorithm,
             "competitor": competitor,
             "steps": arguments.steps or TASKS[task].budgets[algorithm],
-            "threads": arguments.threads,
         }
         for task in arguments.tasks
         for algorithm in arguments.algorithms
@@ -62,8 +61,7 @@ def main() -> None:
     try:
         for task in {configuration["task"] for configuration in configurations.values()}:
             TASKS[task].require_installed()
-        require_room(Path(arguments.out).parent)
-        study = run_study(run, configurations, arguments.seeds, arguments.runs, chosen_executor(arguments))
+        study = run_study(run, configurations, arguments.seeds, arguments.runs, arguments.workers, arguments.ray)
     except (ValueError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         raise SystemExit(f"\n{error}") from error
     results: dict[str, dict[str, dict[str, dict[int, dict[str, Any]]]]] = {}
@@ -73,7 +71,7 @@ def main() -> None:
             results.setdefault(task, {}).setdefault(algorithm, {})[competitor] = by_seed
     if results:
         print(tables(results))
-        facts = {**environment_facts(), "workers": arguments.workers, "torch_threads": arguments.threads}
+        facts = {**environment_facts(), "workers": arguments.workers, "torch_threads": 1}
         write_json(Path(arguments.out), {**facts, "results": results})
         draw_curves(results, Path(arguments.out).with_suffix(".png"))
     for (name, seed), error in study.failures.items():

@@ -21,9 +21,9 @@ from paper.conditions import CONDITIONS, PAPER
 from paper.figure import draw_figure
 from paper.run import run
 from paper.summary import markdown, summarise
+from study import add_study_arguments, run_study
 
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.study import add_executor_arguments, chosen_executor, run_study
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -39,8 +39,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--latent-dim", type=int, default=64, help="numbers in a latent (default: 64)")
     parser.add_argument("--target", type=int, default=4, help="rewarded count (default: 4)")
     parser.add_argument("--max-count", type=int, default=8, help="largest count (default: 8)")
-    add_executor_arguments(parser)
-    parser.add_argument("--threads", type=int, default=1, help="torch threads of each run (default: 1)")
+    add_study_arguments(parser)
     parser.add_argument("--out", type=Path, default=Path("runs/paper"), help="output folder (default: runs/paper)")
     arguments = parser.parse_args()
     if arguments.conditions == ["all"]:
@@ -48,8 +47,8 @@ def parse_arguments() -> argparse.Namespace:
     for name in arguments.conditions:
         if name not in CONDITIONS:
             parser.error(f"--conditions {name} is unknown: choose among {names}, or all")
-    if min(arguments.updates, arguments.threads, arguments.workers, arguments.latent_dim) < 1:
-        parser.error("--updates, --latent-dim, --workers and --threads take integers of at least 1")
+    if min(arguments.updates, arguments.workers, arguments.latent_dim) < 1:
+        parser.error("--updates, --latent-dim and --workers take integers of at least 1")
     if not 0 <= arguments.target <= arguments.max_count:
         parser.error(f"--target {arguments.target} cannot be reached: give one in 0..{arguments.max_count}")
     return arguments
@@ -58,14 +57,11 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the study, then write its table and figure."""
     arguments = parse_arguments()
-    shared = {
-        name: getattr(arguments, name)
-        for name in ("encoder", "updates", "target", "max_count", "latent_dim", "threads")
-    }
+    shared = {name: getattr(arguments, name) for name in ("encoder", "updates", "target", "max_count", "latent_dim")}
     configurations = {condition: {"condition": condition, **shared} for condition in arguments.conditions}
     start = time.perf_counter()
     try:
-        study = run_study(run, configurations, arguments.seeds, arguments.out, chosen_executor(arguments))
+        study = run_study(run, configurations, arguments.seeds, arguments.out, arguments.workers, arguments.ray)
     except (ValueError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         raise SystemExit(f"\n{error}") from error
     seconds = time.perf_counter() - start

@@ -1,12 +1,10 @@
 """One run of the comparison: train until the policy succeeds, and note how it went."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
@@ -25,18 +23,15 @@ RANDOM_STEPS = 4_000  # environment steps that pretraining sees; they count
 PRETRAIN_UPDATES = 300
 
 
-def run(
-    configuration: dict[str, Any], seed: int, folder: Path, report: Callable[[int, int, str], None]
-) -> dict[str, Any]:
+def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
     """Train one competitor until it succeeds in 95% of unseen episodes, or its budget is spent, and save the model.
 
     Returns:
         ``"curve"``: rows of environment steps, seconds of training and success rate, one for each evaluation;
         ``"steps"`` and ``"seconds"`` of the first with enough success, ``None`` where there was none; and the
-        ``"budget"`` in steps. The seconds are those of the processor, on one thread the wall time of an idle machine,
-        without the evaluations. Pretraining counts.
+        ``"budget"`` in steps. The seconds are those of the processor, on a study's one thread the wall time of an idle
+        machine, without the evaluations. Pretraining counts.
     """
-    torch.set_num_threads(configuration["threads"])
     task, name = TASKS[configuration["task"]], configuration["algorithm"]
     algorithm, competitor = ALGORITHMS[name], COMPETITORS[configuration["competitor"]]
     env = task.make(name)
@@ -53,11 +48,10 @@ def run(
     )
     spent = 0
     if competitor.pretrained:
-        report(0, configuration["steps"], "pretraining")
         load_pretrained(model, _pretrained(task, name, seed), freeze=competitor.frozen)
         spent = RANDOM_STEPS
     steps = configuration["steps"] - spent
-    evaluation = Evaluation(task.make(name, num_envs=50, **task.evaluation), seed, spent, start, report, steps)
+    evaluation = Evaluation(task.make(name, num_envs=50, **task.evaluation), seed, spent, start)
     callbacks: list[BaseCallback] = [evaluation]
     if competitor.callback is not None:
         callbacks.append(JEPACallback(seed=seed, **competitor.callback))
@@ -75,23 +69,13 @@ def run(
 class Evaluation(BaseCallback):
     """Evaluates on unseen seeds, the same each time, and ends the training once that succeeds."""
 
-    def __init__(
-        self,
-        env: VecEnv,
-        seed: int,
-        spent: int,
-        start: float,
-        report: Callable[[int, int, str], None],
-        total: int,
-    ) -> None:
+    def __init__(self, env: VecEnv, seed: int, spent: int, start: float) -> None:
         super().__init__()
         self.curve: list[tuple[int, float, float]] = []
         self._env = env
         self._seed = UNSEEN_SEED + seed
         self._spent = spent
         self._start = start
-        self._report = report
-        self._total = total
         self._evaluating = 0.0  # seconds
         self._next = EVALUATE_EVERY
 
@@ -122,7 +106,6 @@ class Evaluation(BaseCallback):
         self._evaluating += time.process_time() - before
         seconds = time.process_time() - self._start - self._evaluating
         self.curve.append((self._spent + self.num_timesteps, round(seconds, 2), success))
-        self._report(self.num_timesteps, self._total, f"success {success:.3f}")
 
 
 def _pretrained(task: Task, algorithm: str, seed: int) -> JEPAExtractor:

@@ -1,6 +1,5 @@
 """One run of the study: train one encoder under one condition from one seed, and measure it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,13 +9,11 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances_argmin
-from threadpoolctl import threadpool_limits
 
 import counting_env  # noqa: F401  # registers CountingEnv-v0
 from jepa_extractor import JEPAExtractor, pretrain
 from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.diagnostics import effective_rank, kmeans_rand_index, latent_std, nearest_centroid_accuracy
-from jepa_extractor.pretrain import Record
 from jepa_extractor.rollouts import Episode, policy_space, random_episodes
 from jepa_extractor.transitions import TransitionRing
 from paper import measures
@@ -32,28 +29,21 @@ DECODER_SHARE = 0.4  # updates of the decoder, for each update of the encoder
 DISCOUNT = 0.9  # of the Q task
 FIT_SEED, TEST_SEED, WALK_SEED = 2_000_000, 3_000_000, 4_000_000  # far above those of training
 
-Report = Callable[[int, int, str], None]
 
-
-def run(configuration: dict[str, Any], seed: int, folder: Path, report: Report) -> dict[str, float]:
+def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, float]:
     """Train and measure; a pure function of ``configuration`` and ``seed`` that goes on where ``folder`` stopped.
 
     Args:
-        configuration: ``condition``, ``encoder``, ``updates``, ``target``, ``max_count``, ``latent_dim``, ``threads``.
+        configuration: ``condition``, ``encoder``, ``updates``, ``target``, ``max_count``, ``latent_dim``.
         seed: seed of data, networks and batches.
         folder: where checkpoints and ``pictures.npz`` go.
-        report: called with updates done, updates in all, and what is going on.
     """
-    torch.set_num_threads(configuration["threads"])
-    threadpool_limits(configuration["threads"])  # NumPy's and SciPy's too, whose last digits depend on it
-    extractor, seen = train(configuration, seed, folder, report)
-    report(1, 1, "measuring")
+    extractor, seen = train(configuration, seed, folder)
     fit, test = (make_scenes(configuration["max_count"], offset + seed) for offset in (FIT_SEED, TEST_SEED))
     latents, held_out = extractor.encode(fit.images), extractor.encode(test.images)
     result = {**_losses(configuration, extractor, seed), **_geometry(latents, fit, held_out, test)}
     result |= _probes(latents, fit, held_out, test)
     decoder_updates = max(1, round(DECODER_SHARE * configuration["updates"]))
-    report(0, decoder_updates, "decoder")
     frames, frame_latents = (
         np.concatenate([episode.observations for episode in seen.pixels]),
         np.concatenate(seen.latents),
@@ -84,11 +74,10 @@ class Seen(NamedTuple):
     latents: list[NDArray[np.float32]]  # of each episode, (T + 1, D)
 
 
-def train(configuration: dict[str, Any], seed: int, folder: Path, report: Report) -> tuple[JEPAExtractor, Seen]:
+def train(configuration: dict[str, Any], seed: int, folder: Path) -> tuple[JEPAExtractor, Seen]:
     """Train the encoder stage by stage, then its heads."""
     condition = CONDITIONS[configuration["condition"]]
     envs = _environments(configuration)
-    report(0, 1, "collecting")
     episodes = list(random_episodes(envs, TRANSITIONS, seed, label="count"))
     transitions = TransitionRing.from_episodes(episodes, seed)
     torch.manual_seed(seed)
@@ -110,13 +99,12 @@ def train(configuration: dict[str, Any], seed: int, folder: Path, report: Report
             auxiliary_weight=stage.auxiliary_weight,
             discount=DISCOUNT,
             checkpoint=folder / f"stage{number}.pt",
-            on_check=_reporter(report, updates, f"encoder, stage {number + 1} of {len(condition.stages)}"),
         )
     ends = np.cumsum([len(episode.observations) for episode in episodes])[:-1]
     parts = [episodes[start : start + 500] for start in range(0, len(episodes), 500)]
     encoded = [extractor.encode(np.concatenate([episode.observations for episode in part])) for part in parts]
     seen = Seen(episodes, np.split(np.concatenate(encoded), ends))
-    fit_heads(extractor, condition.auxiliary, seen, configuration, seed, folder, report)
+    fit_heads(extractor, condition.auxiliary, seen, configuration, seed, folder)
     return extractor, seen
 
 
@@ -127,7 +115,6 @@ def fit_heads(
     configuration: dict[str, Any],
     seed: int,
     folder: Path,
-    report: Report,
 ) -> None:
     """Train the latent transition and the head on the latents of the encoder, which stays as it is.
 
@@ -156,7 +143,6 @@ def fit_heads(
         auxiliary_weight=1.0,
         discount=DISCOUNT,
         checkpoint=folder / "heads.pt",
-        on_check=_reporter(report, updates, "heads"),
     )
 
 
@@ -167,10 +153,6 @@ def _environments(configuration: dict[str, Any]) -> gym.vector.VectorEnv[Any, An
     return gym.make_vec(
         "CountingEnv-v0", 64, vectorization_mode="vector_entry_point", target=target, max_count=max_count
     )
-
-
-def _reporter(report: Report, updates: int, what: str) -> Callable[[Record], None]:
-    return lambda record: report(int(record["update"]), updates, what)
 
 
 def _losses(configuration: dict[str, Any], extractor: JEPAExtractor, seed: int) -> dict[str, float]:

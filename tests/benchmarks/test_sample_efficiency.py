@@ -85,8 +85,8 @@ def short(monkeypatch):
 )
 def test_every_competitor_runs(algorithm, competitor, short, tmp_path):
     """Every competitor and algorithm is trained, evaluated at the end, and saved; pretraining counts as steps."""
-    configuration = {"task": "default", "algorithm": algorithm, "competitor": competitor, "steps": 128, "threads": 1}
-    result = run.run(configuration, 0, tmp_path, lambda *_: None)
+    configuration = {"task": "default", "algorithm": algorithm, "competitor": competitor, "steps": 128}
+    result = run.run(configuration, 0, tmp_path)
     steps, seconds, success = result["curve"][-1]
     spent = 40 if COMPETITORS[competitor].pretrained else 0
     rollout = NUM_ENVS * COMPETITORS[competitor].settings.get("PPO", {}).get("n_steps", 16)
@@ -99,8 +99,8 @@ def test_every_competitor_runs(algorithm, competitor, short, tmp_path):
 @pytest.mark.slow
 def test_same_seed_same_curve(short, tmp_path):
     """ "Every run is a pure function of (configuration, seed)": all but the seconds are the same."""
-    configuration = {"task": "default", "algorithm": "DQN", "competitor": "joint", "steps": 256, "threads": 1}
-    curves = [run.run(configuration, 3, tmp_path, lambda *_: None)["curve"] for _ in range(2)]
+    configuration = {"task": "default", "algorithm": "DQN", "competitor": "joint", "steps": 256}
+    curves = [run.run(configuration, 3, tmp_path)["curve"] for _ in range(2)]
     (steps, _, successes), (again, _, successes_again) = (zip(*curve, strict=True) for curve in curves)
     assert (steps, successes) == (again, successes_again)
 

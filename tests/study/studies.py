@@ -1,4 +1,4 @@
-"""What the studies of the tests run; worker processes import it from here, and as a script it is a study to kill."""
+"""What the studies of the tests run; as a script it is a study to kill."""
 
 import argparse
 import json
@@ -8,14 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from jepa_extractor.study import add_executor_arguments, chosen_executor, execute, run_study
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))  # for the script: examples are no package
 
-
-def in_process(function, runs):
-    """Execute runs right here, for what does not depend on where they are executed."""
-    for run in runs:
-        yield run, execute(function, run)
-        yield None
+from study import add_study_arguments, run_study
 
 
 def note(path, text):
@@ -29,14 +24,13 @@ def notes(out, name):
     return {str(path.parent.relative_to(out)): path.read_text().split() for path in sorted(out.rglob(name))}
 
 
-def square(configuration, seed, folder, report):
+def square(configuration, seed, folder):
     """Return a number that depends on both; note each execution in the folder."""
     note(folder / "executions", "x")
-    report(1, 2, "halfway")
     return {"value": configuration["number"] ** 2 + seed}
 
 
-def mishap(configuration, seed, folder, report):
+def mishap(configuration, seed, folder):
     """Do what the configuration says."""
     match configuration["kind"]:
         case "error":
@@ -48,17 +42,23 @@ def mishap(configuration, seed, folder, report):
         case "not a dict":
             return None
         case "full disk":
-            (folder / ".result.unfinished.json").symlink_to("/dev/full")
+            (folder / ".result.json.unfinished").symlink_to("/dev/full")
         case "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         case "dies once":
             if not (folder / "died").exists():
                 (folder / "died").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-    return square({"number": 3}, seed, folder, report)
+        case "meets":  # three others, at work at the same time
+            deadline = time.monotonic() + 60
+            while len(list(folder.parents[1].glob("meets*/seed0/begun"))) < 4:
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the others are not at work")
+                time.sleep(0.02)
+    return square({"number": 3}, seed, folder)
 
 
-def slow_walk(configuration, seed, folder, report):
+def slow_walk(configuration, seed, folder):
     """Count to ten, a step at a time, going on where the folder stopped; note each process that began it."""
     note(folder / "processes", f"{os.getppid()}/{os.getpid()}")
     if (folder / "result.json").exists():
@@ -71,7 +71,6 @@ def slow_walk(configuration, seed, folder, report):
         unfinished = folder / "state.unfinished"
         unfinished.write_text(json.dumps(state))
         os.replace(unfinished, path)
-        report(state["step"], 10, "walking")
     return {"total": state["total"]}
 
 
@@ -84,16 +83,21 @@ def main():
     """Walk: the study that the tests kill."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores Ctrl-C for its background jobs
     parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out")
     parser.add_argument("seeds", type=int)
-    add_executor_arguments(parser)
+    add_study_arguments(parser)
     arguments = parser.parse_args()
     try:
         study = run_study(
-            slow_walk, {"walk": {"pause": 0.05}}, range(arguments.seeds), arguments.out, chosen_executor(arguments)
+            slow_walk,
+            {"walk": {"pause": 0.05}},
+            range(arguments.seeds),
+            arguments.out,
+            arguments.workers,
+            arguments.ray,
         )
     except KeyboardInterrupt as interrupt:
-        sys.exit(str(interrupt))
+        sys.exit(f"\n{interrupt}")
     assert study.results == walks(range(arguments.seeds)), study
 
 

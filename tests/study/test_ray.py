@@ -11,9 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from studies import notes, walks
-
-from jepa_extractor.study import Run, on_ray
+from studies import mishap, notes, walks
+from study import run_study
 
 ray = pytest.importorskip("ray")
 # Ray leaves sockets and log files of the nodes it starts to the garbage collector.
@@ -66,8 +65,7 @@ def wait_for(condition):
 
 
 def test_a_node_dies_in_the_midst(cluster, tmp_path):
-    """ "A Ray cluster of two nodes on one machine, 64 runs, one node killed in the middle, every result there at the
-    end and none twice"."""
+    """64 runs on two nodes, one of which is killed in the middle: every result is there at the end, and none twice."""
     doomed = next(iter(cluster.worker_nodes))
     (raylet,) = [info.process.pid for info in doomed.all_processes["raylet"]]
     study = start(cluster, tmp_path)
@@ -94,7 +92,7 @@ def test_a_node_dies_in_the_midst(cluster, tmp_path):
 
 
 def test_a_study_killed_on_a_cluster_goes_on(cluster, tmp_path):
-    """A killed study resumes, on a cluster that goes on too: "every result there at the end and none twice"."""
+    """A killed study resumes, on a cluster that goes on too: every result is there at the end, and none twice."""
     study = start(cluster, tmp_path)
     wait_for(lambda: len(list(tmp_path.rglob("result.json"))) > 16)
     study.kill()
@@ -104,9 +102,27 @@ def test_a_study_killed_on_a_cluster_goes_on(cluster, tmp_path):
     assert notes(tmp_path, "again") == {}
 
 
+def test_a_run_that_dies_and_one_that_fails(cluster, tmp_path):
+    """On Ray too, a run whose process dies is begun again, a few times at most, and the others go on."""
+    kinds = {kind: {"kind": kind} for kind in ("dies", "dies once", "error", "good")}
+    study = run_study(mishap, kinds, [0, 1], tmp_path, ray=cluster.address)
+    assert set(study.failures) == {(name, seed) for name in ("dies", "error") for seed in (0, 1)}
+    assert "its process died 3 times, perhaps for lack of memory" in study.failures["dies", 0]
+    assert study.failures["error", 1] == "RuntimeError: this run is meant to fail"
+    assert study.results["dies once"] == study.results["good"] == {0: {"value": 9}, 1: {"value": 10}}
+    assert list(notes(tmp_path, "executions").values()) == [["x"]] * 4
+
+
+def test_no_run_waits_for_another_while_a_processor_is_free(cluster, tmp_path):
+    """Four processors work on four runs at once, even if those are every fourth of all."""
+    kinds = {f"meets{k}" if k % 4 == 0 else f"good{k}": {"kind": "good" if k % 4 else "meets"} for k in range(16)}
+    study = run_study(mishap, kinds, [0], tmp_path, ray=cluster.address)
+    assert study.failures == {}
+
+
 def test_no_cluster(tmp_path, monkeypatch):
     """A clear sentence where there is no cluster at the address."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     with pytest.raises(ConnectionError, match="there is no Ray cluster at 'auto': start one with ray start --head"):
-        next(on_ray("auto")(print, [Run("run", {}, 0, tmp_path)]))
+        run_study(mishap, {"run": {"kind": "good"}}, [0], tmp_path, ray="auto")
