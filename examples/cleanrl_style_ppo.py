@@ -10,9 +10,7 @@ from torch import nn
 from torch.distributions import Categorical
 
 import counting_env  # noqa: F401  # registers CountingEnv-v0
-from jepa_extractor import JEPAExtractor
-from jepa_extractor.rollouts import policy_space
-from jepa_extractor.transitions import TransitionRing
+from jepa_extractor import JEPAExtractor, Step, TransitionRing, policy_space
 
 GAMMA, LAMBDA, CLIP, EPOCHS, BATCH, EPISODES = 0.99, 0.95, 0.2, 4, 256, 1000
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -25,7 +23,8 @@ torch.manual_seed(args.seed)
 # In this mode each step is a transition. In NEXT_STEP, the default, the one after an end only resets: mask it out.
 kind = {"vectorization_mode": "vector_entry_point", "autoreset_mode": AutoresetMode.SAME_STEP}
 envs = gym.make_vec("CountingEnv-v0", args.num_envs, **kind)
-encoder = JEPAExtractor(policy_space(envs.single_observation_space), envs.single_action_space)
+space, actions = policy_space(envs.single_observation_space), envs.single_action_space
+encoder = JEPAExtractor(space, actions)
 head = nn.Sequential(nn.Linear(encoder.features_dim, 64), nn.Tanh(), nn.Linear(64, 3))  # two logits and a value
 optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=1e-3)
 
@@ -37,9 +36,8 @@ def judge(images):
 
 
 images = envs.reset(seed=args.seed)[0].transpose(0, 3, 1, 2)
-unlabelled = np.full(args.num_envs, np.nan, np.float32)
-ring = TransitionRing(images, (), np.dtype(np.int64), capacity=20_000, seed=args.seed)
-ring.begin(images, unlabelled)
+ring = TransitionRing(space, actions, args.num_envs, capacity=20_000, seed=args.seed)
+ring.begin(images)
 length = max(1, min(1024, args.steps) // args.num_envs)  # of a rollout
 for _ in range(0, args.steps, length * args.num_envs):
     rows = []
@@ -52,7 +50,7 @@ for _ in range(0, args.steps, length * args.num_envs):
             arrived = restarted.copy()
             if ended.any():
                 arrived[ended] = np.stack(info["final_obs"][ended]).transpose(0, 3, 1, 2)
-            ring.add(actions.numpy(), rewards, terminated, arrived, unlabelled, ended, restarted, unlabelled)
+            ring.add(Step(actions.numpy(), rewards, terminated, ended, arrived, restarted))
             rows.append([*map(torch.as_tensor, (images, actions, policy.log_prob(actions), values, rewards, ~ended))])
             images = restarted
         advantages, advantage, following = [], 0, judge(images)[1]
@@ -69,7 +67,7 @@ for _ in range(0, args.steps, length * args.num_envs):
         critic_loss = nn.functional.mse_loss(values, returns[chosen])
         jepa, _ = encoder.losses(ring.sample(64))
         optimizer.zero_grad()
-        (actor_loss + 0.5 * critic_loss + 2 * jepa["dynamics"] + 10 * jepa["reward"]).backward()
+        (actor_loss + 0.5 * critic_loss + encoder.total(jepa)).backward()
         nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 0.5)
         optimizer.step()
 tests = gym.make_vec("CountingEnv-v0", EPISODES, **kind)

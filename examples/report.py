@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.model_selection import train_test_split
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
-from jepa_extractor.checkpoint import save_model
+from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy
 from jepa_extractor.plots import plot_latents
 
@@ -52,13 +52,15 @@ def train_and_report(model: BaseAlgorithm, callback: BaseCallback | None, argume
     """Train ``model``, save it, evaluate it on fresh episodes, and picture what its encoder learned."""
     path = arguments.out / "model.zip"
     start = time.perf_counter()
+    progress = ProgressBarCallback()
     try:
-        model.learn(arguments.steps, callback=callback, progress_bar=True)
+        model.learn(arguments.steps, callback=[progress] if callback is None else [callback, progress])
     except KeyboardInterrupt:
-        save_model(model, path)
+        progress.on_training_end()  # left open, the bar would print a traceback at exit
+        replace_file(path, model.save)
         raise SystemExit(f"\nInterrupted after {model.num_timesteps} steps: the model so far is in {path}") from None
     seconds = time.perf_counter() - start
-    save_model(model, path)
+    replace_file(path, model.save)
 
     assert model.env is not None
     env_id = model.env.get_attr("spec")[0].id

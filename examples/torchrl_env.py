@@ -15,7 +15,7 @@ from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
 import counting_env  # noqa: F401  # registers CountingEnv-v0
-from jepa_extractor import JEPAExtractor
+from jepa_extractor import Batch, JEPAExtractor
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 parser.add_argument("--steps", type=int, default=30_720, help="environment steps to train for")
@@ -66,11 +66,10 @@ for rollout in Collector(env, policy, frames_per_batch=1024, total_frames=args.s
     for batch in (steps[chosen] for _ in range(4) for chosen in torch.randperm(len(steps)).split(256)):
         few, losses = batch[:64], ppo(batch)
         observations = torch.stack([few["pixels"], few["next", "pixels"]], dim=1)
-        actions, unlabelled = few["action"].float().unsqueeze(1), torch.full((64, 2), torch.nan)
         rewards, terminated = few["next", "reward"], few["next", "terminated"]
-        jepa, _ = encoder.jepa.losses(observations, actions, rewards, terminated, unlabelled, mask=None)
+        jepa, _ = encoder.jepa.losses(Batch(observations, few["action"].float().unsqueeze(1), rewards, terminated))
         optimizer.zero_grad()
-        (losses["loss_objective"] + 0.5 * losses["loss_critic"] + 2 * jepa["dynamics"] + 10 * jepa["reward"]).backward()
+        (losses["loss_objective"] + 0.5 * losses["loss_critic"] + encoder.total(jepa)).backward()
         nn.utils.clip_grad_norm_(agent.parameters(), 0.5)
         optimizer.step()
 with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):

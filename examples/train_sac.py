@@ -1,5 +1,6 @@
 """Train SAC on CountingEnvContinuous-v0 through a JEPA encoder, then test the policy and picture its latents."""
 
+import interrupts  # noqa: F401  # first, as the other imports take seconds
 from report import parse_arguments, train_and_report
 from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
@@ -29,5 +30,5 @@ model = SAC(
 )
 callback = None
 if not arguments.no_jepa:
-    callback = JEPACallback(batch_size=64, label="count", checkpoint_dir=arguments.out, seed=arguments.seed)
+    callback = JEPACallback(probe="count", checkpoint_dir=arguments.out, seed=arguments.seed)
 train_and_report(model, callback, arguments)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from jepa_extractor.tasks import RandomTask as RandomTask
     from jepa_extractor.tasks import RewardTask as RewardTask
 
-__getattr__, __dir__, __all__ = lazy_names(  # noqa: PLE0604
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "audit": ("AuditCallback", "audit_encoder", "collapse_audit"),

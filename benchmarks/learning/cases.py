@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import counting_env  # noqa: F401  # registers the environments
 from counting_env.sb3 import GymnasiumVecEnv
+from jepa_extractor import Alternating
 
 NUM_ENVS = 8
 
@@ -104,23 +105,18 @@ THIRTEENFOLD = {
     "DQN": {"gradient_steps": 13},
     "SAC": {"gradient_steps": 13},
 }
-AUXILIARY_BATCH = {"batch_size": 64}
 COMPETITORS = {
     "nature": Competitor("NatureCNN", extractor=None, callback=None),
     "plain": Competitor("our encoder, no auxiliary", callback=None),
     "more_updates": Competitor("our encoder, no auxiliary, 13 times the updates", callback=None, settings=THIRTEENFOLD),
-    "joint": Competitor("joint, reward", callback=AUXILIARY_BATCH),
-    "uniform": Competitor("joint, reward, uniform batches", callback={**AUXILIARY_BATCH, "rewarded_fraction": 0.0}),
-    "joint_q": Competitor("joint, reward and Q", {"auxiliary": ("reward", "q")}, AUXILIARY_BATCH),
-    "alternating": Competitor("alternating, reward", callback={**AUXILIARY_BATCH, "mode": "alternating"}),
-    "replay": Competitor(
-        "alternating, replay ratio 4", callback={**AUXILIARY_BATCH, "mode": "alternating", "replay_ratio": 4}
-    ),
-    "replay12": Competitor(
-        "alternating, replay ratio 12", callback={**AUXILIARY_BATCH, "mode": "alternating", "replay_ratio": 12}
-    ),
-    "detach": Competitor("joint, detached target", {"target": "detach"}, AUXILIARY_BATCH),
-    "ema": Competitor("joint, slow target", {"target": "ema"}, AUXILIARY_BATCH),
+    "joint": Competitor("joint, reward"),
+    "uniform": Competitor("joint, reward, uniform batches", callback={"rewarded_fraction": 0.0}),
+    "joint_q": Competitor("joint, reward and Q", {"auxiliary": ("reward", "q")}),
+    "alternating": Competitor("alternating, reward", callback={"schedule": Alternating()}),
+    "replay": Competitor("alternating, replay ratio 4", callback={"schedule": Alternating(replay_ratio=4)}),
+    "replay12": Competitor("alternating, replay ratio 12", callback={"schedule": Alternating(replay_ratio=12)}),
+    "detach": Competitor("joint, detached target", {"target": "detach"}),
+    "ema": Competitor("joint, slow target", {"target": "ema"}),
     "fine_tuned": Competitor("pretrained, fine-tuned", callback=None, pretrained=True),
     "frozen": Competitor("pretrained, frozen", callback=None, pretrained=True, frozen=True),
 }

@@ -9,10 +9,17 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
-from jepa_extractor import JEPACallback, JEPAExtractor, jepa_policy_kwargs, load_pretrained, pretrain
-from jepa_extractor.checkpoint import save_model
-from jepa_extractor.rollouts import policy_space, random_episodes
-from jepa_extractor.transitions import TransitionRing
+from jepa_extractor import (
+    JEPACallback,
+    JEPAExtractor,
+    TransitionRing,
+    jepa_policy_kwargs,
+    load_pretrained,
+    policy_space,
+    pretrain,
+    random_episodes,
+)
+from jepa_extractor.checkpoint import replace_file
 from learning.cases import ALGORITHMS, COMPETITORS, NUM_ENVS, TASKS, Task
 
 SUCCESS = 0.95
@@ -56,7 +63,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     if competitor.callback is not None:
         callbacks.append(JEPACallback(seed=seed, **competitor.callback))
     model.learn(steps, callback=callbacks)
-    save_model(model, folder / "model.zip")
+    replace_file(folder / "model.zip", model.save)
     last_steps, last_seconds, _ = evaluation.curve[-1]
     return {
         "budget": configuration["steps"],

@@ -17,7 +17,7 @@ class Condition:
     """One way to train an encoder."""
 
     title: str
-    auxiliary: str = "reward"
+    auxiliary: str = "reward"  # the name of a task, or "label" for the count
     target: str = "online"  # of the latent transition: online, detach or ema
     other_reward: bool = False  # whether another count is rewarded
     stages: tuple[Stage, ...] = (Stage(1.0, dynamics_weight=2.0, auxiliary_weight=10.0),)

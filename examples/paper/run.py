@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances_argmin
 
 import counting_env  # noqa: F401  # registers CountingEnv-v0
-from jepa_extractor import JEPAExtractor, pretrain
+from jepa_extractor import Episode, JEPAExtractor, LabelTask, TransitionRing, policy_space, pretrain, random_episodes
 from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.diagnostics import effective_rank, kmeans_rand_index, latent_std, nearest_centroid_accuracy
-from jepa_extractor.rollouts import Episode, policy_space, random_episodes
-from jepa_extractor.transitions import TransitionRing
+from jepa_extractor.tasks import AuxiliaryTask, make_tasks
 from paper import measures
 from paper.conditions import CONDITIONS
 from paper.decoder import read_images, reconstruct, train_decoder
@@ -78,7 +77,7 @@ def train(configuration: dict[str, Any], seed: int, folder: Path) -> tuple[JEPAE
     """Train the encoder stage by stage, then its heads."""
     condition = CONDITIONS[configuration["condition"]]
     envs = _environments(configuration)
-    episodes = list(random_episodes(envs, TRANSITIONS, seed, label="count"))
+    episodes = list(random_episodes(envs, TRANSITIONS, seed, labels=("count",)))
     transitions = TransitionRing.from_episodes(episodes, seed)
     torch.manual_seed(seed)
     extractor = JEPAExtractor(
@@ -86,17 +85,16 @@ def train(configuration: dict[str, Any], seed: int, folder: Path) -> tuple[JEPAE
         envs.single_action_space,
         latent_dim=configuration["latent_dim"],
         encoder=configuration["encoder"],
-        auxiliary=(condition.auxiliary,),
+        auxiliary=(make_task(condition.auxiliary),),
         target=condition.target,
     )
     for number, stage in enumerate(condition.stages):
-        updates = max(1, round(stage.share * configuration["updates"]))
+        extractor.jepa.dynamics_weight = stage.dynamics_weight
+        extractor.jepa.tasks[0].weight = stage.auxiliary_weight
         pretrain(
             extractor,
             transitions,
-            updates,
-            dynamics_weight=stage.dynamics_weight,
-            auxiliary_weight=stage.auxiliary_weight,
+            max(1, round(stage.share * configuration["updates"])),
             discount=DISCOUNT,
             checkpoint=folder / f"stage{number}.pt",
         )
@@ -106,6 +104,11 @@ def train(configuration: dict[str, Any], seed: int, folder: Path) -> tuple[JEPAE
     seen = Seen(episodes, np.split(np.concatenate(encoded), ends))
     fit_heads(extractor, condition.auxiliary, seen, configuration, seed, folder)
     return extractor, seen
+
+
+def make_task(name: str) -> AuxiliaryTask:
+    """Return the auxiliary task ``name``; ``"label"`` is that of the count."""
+    return LabelTask("count") if name == "label" else make_tasks((name,))[0]
 
 
 def fit_heads(
@@ -121,13 +124,16 @@ def fit_heads(
     So every condition is measured with a transition and a head that do what they can, those too whose training had no
     use for one of them. (The random map is one of pixels: its head has been trained already.)
     """
+    task = make_task(auxiliary)
+    task.weight = 1.0
     episodes = [episode._replace(observations=z) for episode, z in zip(*seen, strict=True)]
     heads = JEPAExtractor(
         spaces.Box(-np.inf, np.inf, seen.latents[0].shape[1:]),
         extractor.action_space,
         latent_dim=configuration["latent_dim"],
         encoder="identity",
-        auxiliary=() if auxiliary == "random" else (auxiliary,),
+        auxiliary=() if auxiliary == "random" else (task,),
+        dynamics_weight=1.0,
         horizon=HEAD_HORIZON,
     )
     heads.jepa.transition = extractor.jepa.transition
@@ -139,8 +145,6 @@ def fit_heads(
         TransitionRing.from_episodes(episodes, seed),
         updates,
         batch_size=HEAD_BATCH,
-        dynamics_weight=1.0,
-        auxiliary_weight=1.0,
         discount=DISCOUNT,
         checkpoint=folder / "heads.pt",
     )
@@ -157,13 +161,13 @@ def _environments(configuration: dict[str, Any]) -> gym.vector.VectorEnv[Any, An
 
 def _losses(configuration: dict[str, Any], extractor: JEPAExtractor, seed: int) -> dict[str, float]:
     """Return both losses on held-out transitions, the dynamics loss also over the variance of the latents."""
-    episodes = random_episodes(_environments(configuration), HELD_OUT, TEST_SEED + seed, label="count")
+    episodes = random_episodes(_environments(configuration), HELD_OUT, TEST_SEED + seed, labels=("count",))
     held_out = TransitionRing.from_episodes(episodes, seed=0)
     with torch.no_grad():
-        losses, latents = extractor.losses(held_out.newest(HELD_OUT), discount=DISCOUNT)
+        losses, latents = extractor.losses(held_out.newest(HELD_OUT).replace(discount=DISCOUNT))
     dynamics = losses.pop("dynamics").item()
     (auxiliary,) = losses.values()
-    variance = latents.flatten(0, 1).var(dim=0).mean().item()
+    variance = latents.encoded.flatten(0, 1).var(dim=0).mean().item()
     return {
         "dynamics_loss": dynamics,
         "relative_dynamics_loss": dynamics / (variance + 1e-12),

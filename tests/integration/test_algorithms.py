@@ -120,7 +120,7 @@ def test_replay_ratio(name):
 
 def test_trpo_takes_alternating_only():
     """TRPO takes alternating only and says so."""
-    with pytest.raises(ValueError, match=r"TRPO.*alternating"):
+    with pytest.raises(ValueError, match=r"TRPO.*Alternating"):
         make_model("TRPO").learn(32, callback=JEPACallback(batch_size=8))
 
 

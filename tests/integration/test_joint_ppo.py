@@ -83,7 +83,7 @@ def test_encoder_and_every_head_move(make_ppo):
     """After learn, the encoder and every head have moved."""
     model = make_ppo()
     before = parameters(model)
-    model.learn(256, callback=JEPACallback())
+    model.learn(256, callback=JEPACallback(batch_size=16))
     after = parameters(model)
     moved = {
         name for name in after if name.startswith("features_extractor.jepa") and (after[name] != before[name]).any()
@@ -118,10 +118,10 @@ def test_step_norm_is_at_most_the_sum_of_both_clips(make_ppo, monkeypatch):
 def test_two_trainings_leave_one_hook(make_ppo):
     """After two learn calls there is exactly one hook, also with a callback of their own each."""
     model = make_ppo()
-    callback = JEPACallback()
+    callback = JEPACallback(batch_size=16)
     model.learn(256, callback=callback)
     model.learn(256, callback=callback)
-    model.learn(256, callback=JEPACallback())
+    model.learn(256, callback=JEPACallback(batch_size=16))
     assert len(model.policy.optimizer._optimizer_step_pre_hooks) == 1
     assert callback.updates == 2 * 16
 
@@ -130,11 +130,11 @@ def test_two_trainings_leave_one_hook(make_ppo):
 def test_an_exception_and_a_new_training_leave_one_hook(make_ppo, error):
     """After an exception followed by a new learn, there is exactly one hook, and it acts once a step."""
     model = make_ppo()
-    interrupted = JEPACallback()
+    interrupted = JEPACallback(batch_size=16)
     with pytest.raises(error):
         model.learn(1024, callback=[interrupted, Interrupt(error, at=400)])
     before = interrupted.updates
-    fresh = JEPACallback()
+    fresh = JEPACallback(batch_size=16)
     model.learn(256, callback=fresh)
     assert len(model.policy.optimizer._optimizer_step_pre_hooks) == 1
     assert (interrupted.updates, fresh.updates) == (before, 16)
@@ -143,7 +143,7 @@ def test_an_exception_and_a_new_training_leave_one_hook(make_ppo, error):
 def test_a_hook_rests_outside_its_own_training(make_ppo):
     """A learn without the callback, after one with it or after an interrupted one, trains without auxiliary."""
     model = make_ppo()
-    callback = JEPACallback()
+    callback = JEPACallback(batch_size=16)
     with pytest.raises(KeyboardInterrupt):
         model.learn(1024, callback=[callback, Interrupt(KeyboardInterrupt, at=400)])
     before = callback.updates
@@ -154,7 +154,7 @@ def test_a_hook_rests_outside_its_own_training(make_ppo):
 def test_models_are_freed(make_ppo):
     """The register of hooks keeps no model alive."""
     model = make_ppo()
-    model.learn(256, callback=JEPACallback())
+    model.learn(256, callback=JEPACallback(batch_size=16))
     optimizer = model.policy.optimizer
     alive = weakref.ref(optimizer)
     del model, optimizer
@@ -165,7 +165,7 @@ def test_models_are_freed(make_ppo):
 def test_save_and_load_with_plain_stable_baselines3(make_ppo, tmp_path):
     """Save and load with plain model.save and PPO.load: heads and optimizer state included."""
     model = make_ppo()
-    model.learn(256, callback=JEPACallback())
+    model.learn(256, callback=JEPACallback(batch_size=16))
     model.save(tmp_path / "model")
     loaded = PPO.load(tmp_path / "model", env=model.env, device="cpu")
     assert largest_difference(parameters(model), parameters(loaded)) == 0.0
@@ -177,7 +177,7 @@ def test_save_and_load_with_plain_stable_baselines3(make_ppo, tmp_path):
             assert torch.equal(value, restored["state"][key][name])
     observation = model.env.reset()
     assert np.array_equal(*(m.predict(observation, deterministic=True)[0] for m in (model, loaded)))
-    loaded.learn(256, callback=JEPACallback())  # and it goes on
+    loaded.learn(256, callback=JEPACallback(batch_size=16))  # and it goes on
 
 
 def test_logs(make_ppo):
@@ -192,7 +192,7 @@ def test_logs(make_ppo):
         def _on_rollout_end(self):
             seen.update(self.logger.name_to_value)
 
-    callback = JEPACallback(probe="count")
+    callback = JEPACallback(probe="count", batch_size=16)
     model.learn(3 * 256, callback=[callback, Watch()])
     names = ("dynamics_loss", "reward_loss", "grad_norm", "grad_norm_clipped", "latent_std", "effective_rank")
     names += ("probe_accuracy", "policy_grad_norm", "policy_grad_norm_clipped", "gradient_angle")
@@ -211,7 +211,7 @@ def test_gradients_are_measured_at_every_eighth_update(make_ppo, monkeypatch):
     """The algorithm's gradient is measured at every eighth update: of every second step too, over short trainings."""
     seen = []
     monkeypatch.setattr(Monitor, "add_policy_norms", lambda *_: seen.append(1))
-    model, callback = make_ppo(n_steps=16, n_epochs=1), JEPACallback(Joint(every=2))
+    model, callback = make_ppo(n_steps=16, n_epochs=1), JEPACallback(Joint(every=2), batch_size=16)
     for _ in range(33):
         model.learn(64, callback=callback, reset_num_timesteps=False)
     assert callback.updates == 16
@@ -249,31 +249,31 @@ def test_a_label_that_is_no_number(make_ppo, value):
 def test_two_callbacks(make_ppo):
     """Of two callbacks for the same encoder one would do nothing, so they are refused."""
     with pytest.raises(ValueError, match="two JEPACallbacks"):
-        make_ppo().learn(64, callback=[JEPACallback(), JEPACallback()])
+        make_ppo().learn(64, callback=[JEPACallback(batch_size=16), JEPACallback(batch_size=16)])
 
 
 def test_a_callback_that_is_called_now_and_then(make_ppo):
     """A callback that misses steps would record transitions that never were, so it stops the training."""
     with pytest.raises(RuntimeError, match=r"called at step 0, and then at 8.*learn\(\) itself"):
-        make_ppo().learn(64, callback=EveryNTimesteps(8, JEPACallback()))
+        make_ppo().learn(64, callback=EveryNTimesteps(8, JEPACallback(batch_size=16)))
 
 
 def test_another_action_space(make_ppo):
     """An extractor built for another action space is refused before training."""
     model = make_ppo(policy_kwargs=jepa_policy_kwargs(gym.spaces.Discrete(9), latent_dim=16))
     with pytest.raises(ValueError, match=r"action_space=Discrete\(9\).*the model acts in Discrete\(2\)"):
-        model.learn(64, callback=JEPACallback())
+        model.learn(64, callback=JEPACallback(batch_size=16))
 
 
 def test_unknown_label(make_ppo):
     """A probe that info does not hold is an error that names it."""
     with pytest.raises(ValueError, match="probe='weight' is not in info"):
-        make_ppo().learn(512, callback=JEPACallback(probe="weight"))
+        make_ppo().learn(512, callback=JEPACallback(probe="weight", batch_size=16))
 
 
 def test_skipped_steps(make_ppo):
     """every=4 adds the gradient at every fourth optimizer step."""
-    callback = JEPACallback(Joint(every=4))
+    callback = JEPACallback(Joint(every=4), batch_size=16)
     make_ppo().learn(512, callback=callback)
     assert callback.updates == 32 // 4
 
@@ -281,7 +281,7 @@ def test_skipped_steps(make_ppo):
 def test_global_random_streams_are_not_touched(make_ppo):
     """The auxiliary draws from a generator of its own."""
     model = make_ppo()
-    callback = JEPACallback()
+    callback = JEPACallback(batch_size=16)
     model.learn(256, callback=callback)
     torch_state, numpy_state = torch.get_rng_state(), copy.deepcopy(np.random.get_state())  # noqa: NPY002
     callback.before_step(model.policy.optimizer, torch.ones(()))
@@ -291,7 +291,7 @@ def test_global_random_streams_are_not_touched(make_ppo):
 
 def test_same_seed_same_training(make_ppo):
     """Same seed, same bytes."""
-    first, second = (make_ppo(seed=3).learn(512, callback=JEPACallback(seed=5)) for _ in range(2))
+    first, second = (make_ppo(seed=3).learn(512, callback=JEPACallback(seed=5, batch_size=16)) for _ in range(2))
     assert largest_difference(parameters(first), parameters(second)) == 0.0
 
 
@@ -299,7 +299,7 @@ def test_same_seed_same_training(make_ppo):
 def test_non_finite_loss_stops_training(make_ppo, tmp_path, given_folder):
     """A non-finite auxiliary loss stops training with the loss's name and leaves the last good model saved."""
     model = make_ppo()
-    callback = JEPACallback(checkpoint_dir=tmp_path / "good" if given_folder else None)
+    callback = JEPACallback(batch_size=16, checkpoint_dir=tmp_path / "good" if given_folder else None)
 
     class Poison(BaseCallback):
         def _on_step(self):
@@ -319,7 +319,7 @@ def test_non_finite_loss_stops_training(make_ppo, tmp_path, given_folder):
 def test_a_non_finite_loss_is_told_on_a_full_disk_too(make_ppo, tmp_path, monkeypatch):
     """Where the last good model cannot be saved either, the error is still the loss's."""
     model = make_ppo()
-    callback = JEPACallback(checkpoint_dir=tmp_path)
+    callback = JEPACallback(batch_size=16, checkpoint_dir=tmp_path)
 
     class Poison(BaseCallback):
         def _on_step(self):
@@ -331,7 +331,7 @@ def test_a_non_finite_loss_is_told_on_a_full_disk_too(make_ppo, tmp_path, monkey
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(FloatingPointError, match="reward_loss is nan"):
+    with pytest.raises(FloatingPointError, match="reward_loss is nan"), pytest.warns(UserWarning, match="No space left"):
         model.learn(256, callback=[callback, Poison()])
     assert (tmp_path / "last_good.zip").exists()
 
@@ -359,7 +359,7 @@ def test_a_full_disk_does_not_end_a_training(make_ppo, tmp_path, monkeypatch):
 def test_last_good_model_survives_broken_parameters(make_ppo, tmp_path):
     """Where the parameters themselves are no longer finite, the model saved before them stays."""
     model = make_ppo()
-    callback = JEPACallback(checkpoint_dir=tmp_path)
+    callback = JEPACallback(batch_size=16, checkpoint_dir=tmp_path)
 
     class Break(BaseCallback):
         def _on_step(self):
@@ -443,5 +443,5 @@ def test_a_policy_without_the_extractor(make_ppo):
     """A callback on a policy without the extractor is an error at once that names the mend."""
     model = make_ppo(policy_kwargs={})
     with pytest.raises(ValueError, match="jepa_policy_kwargs"):
-        model.learn(256, callback=JEPACallback())
+        model.learn(256, callback=JEPACallback(batch_size=16))
     assert model.num_timesteps == 0

@@ -77,7 +77,7 @@ def test_from_memory_and_fine_tuned_with_the_callback():
     model = make_model(PPO)
     load_pretrained(model, extractor)
     assert all(encoders_equal(model, extractor))
-    callback = JEPACallback()
+    callback = JEPACallback(batch_size=16)
     model.learn(32, callback=callback)
     assert callback.updates > 0
     assert not any(encoders_equal(model, extractor))
@@ -88,7 +88,7 @@ def test_the_callback_refuses_a_frozen_extractor():
     model = make_model(PPO)
     load_pretrained(model, pretrained("CountingEnv-v0"), freeze=True)
     with pytest.raises(ValueError, match="frozen"):
-        model.learn(32, callback=JEPACallback())
+        model.learn(32, callback=JEPACallback(batch_size=16))
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
