@@ -70,7 +70,8 @@ def audit_encoder(
         seen = policy_space(vector_env.single_observation_space)
         if seen.shape is None or own.shape != seen.shape:
             raise ValueError(
-                f"envs show observations {describe(seen)}, the encoder takes observations {describe(own)}: wrap them alike"
+                f"envs show observations {describe(seen)}, the encoder takes observations {describe(own)}: give "
+                "environments with the wrappers of the training"
             )
         raw, labels = collect(vector_env, classes_from, observations, seed)
     shown = raw if vec_normalize is None else normalized(raw, vec_normalize)
