@@ -16,7 +16,6 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecNormalize
 
 from jepa_extractor.audit.report import CollapseReport, collapse_audit
-from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, quotient_mdp
 from jepa_extractor.checks import require_integer
 from jepa_extractor.extractor import CHUNK, JEPAExtractor
 from jepa_extractor.rollouts import policy_space, random_episodes
@@ -178,6 +177,8 @@ def normalized(observations: NDArray[np.generic], vec_normalize: VecNormalize) -
 def exact_classes(successors: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the class of each state, (n,), and the bisimulation metric of the c classes, (c, c)."""
     from scipy.sparse import csr_array
+
+    from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, quotient_mdp
 
     classes = largest_bisimulation(successors, values)
     followers, class_values = quotient_mdp(successors, values, classes)
