@@ -16,7 +16,6 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecNormalize
 
 from jepa_extractor.audit.report import CollapseReport, collapse_audit
-from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, quotient_mdp
 from jepa_extractor.checks import require_integer
 from jepa_extractor.modules import training_mode_kept
 from jepa_extractor.rollouts import random_episodes
@@ -71,7 +70,8 @@ def audit_encoder(
         seen = policy_space(vector_env.single_observation_space)
         if seen.shape is None or own.shape != seen.shape:
             raise ValueError(
-                f"envs show observations {describe(seen)}, the encoder takes those {describe(own)}: wrap them alike"
+                f"envs show observations {describe(seen)}, the encoder takes observations {describe(own)}: give "
+                "environments with the wrappers of the training"
             )
         raw, labels = collect(vector_env, classes_from, observations, seed)
     shown = raw if vec_normalize is None else normalized(raw, vec_normalize)
@@ -178,6 +178,8 @@ def normalized(observations: NDArray[np.generic], vec_normalize: VecNormalize) -
 def exact_classes(successors: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the class of each state, (n,), and the bisimulation metric of the c classes, (c, c)."""
     from scipy.sparse import csr_array
+
+    from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, quotient_mdp
 
     classes = largest_bisimulation(successors, values)
     followers, class_values = quotient_mdp(successors, values, classes)

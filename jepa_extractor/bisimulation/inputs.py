@@ -27,10 +27,9 @@ def checked_mdp(successors: ArrayLike, values: ArrayLike, tolerance: float) -> t
 def group_values(values: ArrayLike, tolerance: float = 0.0) -> tuple[Ints, int]:
     """Return which values are the same: a label for each, (n,), numbered by first appearance; and how many there are.
 
-    To be the same must be transitive, so it is meant thus: sorted, the values are cut wherever the gap between
-    neighbours exceeds ``tolerance``, and those between two cuts are the same (single linkage). So 0, 1 and 2 are all
-    the same for a tolerance of 1, and two values no further apart than it are always the same. Of rows of several
-    values, each column is cut by itself, and rows are the same if they are in every column.
+    The sorted values are cut wherever the gap between neighbours exceeds ``tolerance``; those between two cuts are
+    the same (single linkage), so that "the same" is transitive. For a tolerance of 1, the values 0, 1 and 2 are all
+    the same. Of rows of several values, each column is cut by itself, and two rows are the same if all columns are.
 
     Args:
         values: floats, integers or booleans, (n,), or (n, m) for m values each. An infinity is the same as itself

@@ -1,4 +1,4 @@
-"""Partition refinement: the machine room of both bisimulations, as Numba kernels on int32 arrays.
+"""Partition refinement, on which deterministic and empirical bisimulations are built: Numba kernels on int32 arrays.
 
 A partition of 0..n-1 is an array of labels, (n,): the number of each element's block.
 """
@@ -41,7 +41,7 @@ def bucket(labels: Ints, count: int) -> tuple[Ints, Ints]:
 
 @kernel
 def invert(successors: Ints) -> tuple[Ints, Ints]:
-    """Return who leads where: those that action a takes to s are ``sources[a, offsets[a, s]:offsets[a, s + 1]]``.
+    """Return the predecessors: those that action a takes to s are ``sources[a, offsets[a, s]:offsets[a, s + 1]]``.
 
     ``successors`` is (n, k), with -1 for none; ``offsets`` is (k, n + 1), ``sources`` (k, n).
     """

@@ -19,17 +19,17 @@ def probabilistic_bisimulation(
 
     It is the coarsest partition such that states of one class have the same value and, under each action, the same
     total probability of going to each class (Larsen and Skou, "Bisimulation through probabilistic testing", 1991;
-    for MDPs Givan, Dean and Greig 2003). Found by splitting classes until nothing splits. A round costs about as much
-    as to read the matrices; few are needed as a rule, but n of them where the states form one long chain.
+    for MDPs Givan, Dean and Greig 2003). Classes are split in rounds until none splits. A round reads each matrix once.
+    A few rounds are enough for most MDPs; a long chain of n states needs n.
 
     Args:
         transitions: one matrix (n, n) for each action, SciPy sparse or dense: row i holds the probabilities of going
             from state i to each state.
         values: (n,), or (n, m) for m values each.
         tolerance: values no further apart than this are the same; see ``group_values``.
-        probability_tolerance: sums of floats are seldom exact, so total probabilities of going to a class are
-            compared thus: those of the states of one class are sorted, with 0 in front, and cut wherever the gap
-            between neighbours is larger than this; those between two cuts are the same. Rows must sum to 1 within it.
+        probability_tolerance: total probabilities of going to a class carry rounding errors. Those of the states of
+            one class are sorted, with 0 in front, and cut wherever the gap between neighbours is larger than this;
+            those between two cuts are the same. Rows must sum to 1 within it.
 
     Returns:
         The class of each state, (n,), numbered by first appearance.

@@ -247,7 +247,7 @@ def test_metric_of_deterministic_actions_equals_the_transport_of_certain_outcome
     """A deterministic action alone, or beside random ones, gives what solving its transport problems gives."""
     rng = np.random.default_rng(4)
     cases = []
-    for _ in range(30):
+    for _ in range(15):
         successors, values = random_deterministic(rng)
         chance = rng.dirichlet(np.full(len(values), 0.5), len(values))
         cases += [(deterministic(successors), values), ([*deterministic(successors), chance], values)]

@@ -1,13 +1,16 @@
 """The audit of latents whose collapse is known."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from jepa_extractor import collapse_audit
+import jepa_extractor
+from jepa_extractor import audit, collapse_audit
 
 RNG_SEED = 0
 CLASSES = np.repeat(np.arange(9), 40)
@@ -152,3 +155,29 @@ def test_bad_input(latents, classes, distances, message):
     """Every error names the argument; latents that are not finite are named by their rows."""
     with pytest.raises(ValueError, match=message):
         collapse_audit(latents, classes, distances)
+
+
+def test_importing_the_audit_loads_nothing_heavy():
+    """A new process holds none of the packages of the audit until a name of it is used.
+
+    A bare package stands for ``jepa_extractor``, so that its own imports do not count.
+    """
+    heavy = ("sklearn", "scipy", "rich", "matplotlib", "numba", "torch")
+    code = f"""
+import sys, types
+sys.modules["jepa_extractor"] = package = types.ModuleType("jepa_extractor")
+package.__path__ = {list(jepa_extractor.__path__)}
+import jepa_extractor.audit
+print(*(name for name in {heavy} if name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_every_public_name_is_found():
+    """All public names are there and listed, and a wrong one is an AttributeError that names it."""
+    for name in audit.__all__:
+        assert getattr(audit, name).__name__ == name
+        assert name in dir(audit)
+    with pytest.raises(AttributeError, match="has no attribute 'audit_all'"):
+        audit.audit_all  # noqa: B018

@@ -109,8 +109,8 @@ def test_dynamics_alone_keeps_one_of_nine():
     envs = gym.make_vec("CountingEnv-v0", 16, image_size=36, **COUNTING)
     extractor = make_extractor(envs, auxiliary=())
     transitions = TransitionRing.from_episodes(random_episodes(envs, 500, seed=0), seed=0)
-    pretrain(extractor, transitions, updates=60, batch_size=32)
-    report = audit_encoder(extractor, envs, "count", counting_env.count_mdp())
+    pretrain(extractor, transitions, updates=40, batch_size=32)
+    report = audit_encoder(extractor, envs, "count", counting_env.count_mdp(), observations=600)
     assert (report.classes_kept, report.classes_required) == (1, 9)
     assert report.smallest_margin < 1
 
@@ -254,8 +254,9 @@ def test_command_line(algorithm, tmp_path, capsys, monkeypatch):
     env_id = "Small-v0" if algorithm is not SAC else "SmallContinuous-v0"
     model = make_model(algorithm)
     model.save(tmp_path / "model")
-    run_main(monkeypatch, tmp_path / "model.zip", "--env", env_id, "--trust", "--out", tmp_path / "out")
-    expected = audit_encoder(model, env_id, "count", counting_env.count_mdp())
+    few = ["--observations", 400]
+    run_main(monkeypatch, tmp_path / "model.zip", "--env", env_id, "--trust", "--out", tmp_path / "out", *few)
+    expected = audit_encoder(model, env_id, "count", counting_env.count_mdp(), observations=400)
     written = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert written["margins"][0][1:] == pytest.approx(expected.margins[0, 1:].tolist())
     assert written["rank_correlation"] == pytest.approx(expected.rank_correlation)
@@ -269,7 +270,7 @@ def test_command_line(algorithm, tmp_path, capsys, monkeypatch):
 def test_command_line_of_a_key_takes_its_numbers_as_classes(tmp_path, capsys, monkeypatch):
     """With ``--classes-from``, the environment's ``class_mdp`` is not used."""
     make_model(PPO).save(tmp_path / "model")
-    common = [tmp_path / "model.zip", "--env", "Small-v0", "--trust", "--out", tmp_path]
+    common = [tmp_path / "model.zip", "--env", "Small-v0", "--trust", "--out", tmp_path, "--observations", 400]
     run_main(monkeypatch, *common, "--classes-from", "count")
     assert "Classes: the numbers in info['count']\n" in capsys.readouterr().out
     assert "rank_correlation" not in json.loads((tmp_path / "audit.json").read_text())
@@ -280,9 +281,9 @@ def test_command_line_under_vec_normalize(tmp_path, capsys, monkeypatch):
     model, vec_env = train_under_vec_normalize()
     model.save(tmp_path / "model")
     vec_env.save(tmp_path / "stats.pkl")
-    common = [tmp_path / "model.zip", "--env", "Places-v0", "--trust", "--out", tmp_path]
+    common = [tmp_path / "model.zip", "--env", "Places-v0", "--trust", "--out", tmp_path, "--observations", 400]
     run_main(monkeypatch, *common, "--vec-normalize", tmp_path / "stats.pkl")
-    expected = audit_encoder(model, "Places-v0", "count", Places.class_mdp)
+    expected = audit_encoder(model, "Places-v0", "count", Places.class_mdp, observations=400)
     assert json.loads((tmp_path / "audit.json").read_text()) == json.loads(expected.to_json())
     assert capsys.readouterr().err == ""
     run_main(monkeypatch, *common)
@@ -446,14 +447,19 @@ def test_bad_arguments_of_the_callback_are_named_before_the_training(change, mes
         AuditCallback(**{"envs": places(), "classes_from": "place", **change})
 
 
-def test_environments_that_the_audit_made_are_closed(monkeypatch):
+def test_environments_that_the_audit_made_are_closed():
     """Environments made from an id are closed, those of the caller are not."""
     closed = []
-    monkeypatch.setattr(Places, "close", closed.append)
+
+    class Closing(Places):
+        def close(self):
+            closed.append(self)
+
+    gym.register("Closing-v0", Closing)
     model = PPO("MlpPolicy", DummyVecEnv([Places]), device="cpu")
-    audit_encoder(model, places(), "place", observations=50)
+    audit_encoder(model, gym.make_vec("Closing-v0", 4, vectorization_mode="sync"), "place", observations=50)
     assert closed == []
-    audit_encoder(model, "Places-v0", "place", observations=50)
+    audit_encoder(model, "Closing-v0", "place", observations=50)
     assert len(closed) == 8
 
 

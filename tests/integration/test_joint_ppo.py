@@ -331,7 +331,10 @@ def test_a_non_finite_loss_is_told_on_a_full_disk_too(make_ppo, tmp_path, monkey
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(FloatingPointError, match="reward_loss is nan"), pytest.warns(UserWarning, match="No space left"):
+    with (
+        pytest.raises(FloatingPointError, match="reward_loss is nan"),
+        pytest.warns(UserWarning, match="No space left"),
+    ):
         model.learn(256, callback=[callback, Poison()])
     assert (tmp_path / "last_good.zip").exists()
 
