@@ -231,10 +231,10 @@ def _execute(function: Function, run: Run) -> tuple[Run, str | None]:
 def _ray_tasks(address: str) -> Iterator[ParallelBackendBase]:
     """Connect to a Ray cluster, and give a backend for joblib that makes a Ray task of each run.
 
-    Ray's own backend, ``ray.util.joblib``, deals the runs out in turn to a fixed set of actors (measured with Ray 2.60).
-    24 runs, every fourth of 8 s and the others of 1 s, took 50 s on four processors instead of 17, because the long ones
-    waited for each other. When a node was killed, the whole study ended with an ``ActorUnavailableError``. And it cannot
-    yield results as they come. A task starts wherever a processor is free, and again when its node dies.
+    Ray's own backend, ``ray.util.joblib``, deals the runs out in turn to a fixed set of actors. Measured with Ray 2.60:
+    24 runs, every fourth of 8 s and the others of 1 s, took 50 s on four processors instead of 17, because the long
+    ones waited for each other. When a node was killed, the whole study ended with an ``ActorUnavailableError``. And it
+    cannot yield results as they come. A task starts wherever a processor is free, and again when its node dies.
     """
     try:
         import ray
@@ -268,7 +268,7 @@ def _ray_tasks(address: str) -> Iterator[ParallelBackendBase]:
 
 
 def _end_with(study: int) -> None:
-    """Let a process of loky end as soon as the study's process does, even if that is killed; else it finishes its run."""
+    """Let a process of loky end as soon as the study's process does, even if that is killed: no run goes on alone."""
 
     def watch() -> None:
         while os.getppid() == study:
