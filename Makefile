@@ -13,10 +13,10 @@ paper: $(INSTALLED)  ## reproduce the experiments of arXiv 2509.12249; the resul
 	$(BIN)/python examples/reproduce_paper.py
 
 test: $(INSTALLED)  ## the default test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 slow: $(INSTALLED)  ## the long tests
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 check: $(INSTALLED)  ## what continuous integration runs
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,19 @@ def require_strings(name: str, value: object) -> None:
     """Raise ``ValueError`` unless ``value`` is a sequence of strings, and not one string."""
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
         raise ValueError(f"{name}={value!r} is no sequence of strings: give a tuple, as in ('count',)")
+
+
+def require_key(name: str, value: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is a string, a key of ``info``, or ``None``."""
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ValueError(f"{name}={value!r} is no key of info: give a string")
+
+
+def optional_path(name: str, value: object) -> Path | None:
+    """Return ``value``, a string or path, as a path; raise ``ValueError`` if it is neither, nor ``None``."""
+    if value is not None and not isinstance(value, str | Path):
+        raise ValueError(f"{name}={value!r} is no path: give a string or a Path")
+    return None if value is None else Path(value)
 
 
 def require_integer(name: str, value: object, least: int) -> None:

@@ -5,6 +5,7 @@ Every question of which observation follows which, and where an episode ends, is
 
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -76,28 +77,10 @@ class TransitionRing:
             _require_lengths(number, episode)
         first = episodes[0]
         frames: Layout | dict[str, Layout] = each(lambda array: (array.shape[1:], array.dtype), first.observations)
-        lengths = np.array([len(episode.rewards) + 1 for episode in episodes])
-        total = int(lengths.sum())
-        ring: TransitionRing = cls.__new__(cls)
+        total = sum(len(episode.rewards) + 1 for episode in episodes)
+        ring = cls.__new__(cls)
         ring._allocate(frames, (first.actions.shape[1:], first.actions.dtype), 1, total + 1, seed)
-        last = np.cumsum(lengths) - 1  # frame with which each episode ends
-        begins = np.ones(total, np.bool_)  # whether a frame begins a transition
-        begins[last] = False
-        each(
-            lambda stored, *arrays: np.concatenate(arrays, out=stored[0, :total]),
-            ring._frames,
-            *(episode.observations for episode in episodes),
-        )
-        ring._actions[0, :total][begins] = np.concatenate([episode.actions for episode in episodes])
-        ring._rewards[0, :total][begins] = np.concatenate([episode.rewards for episode in episodes])
-        ring._terminated[0, last - 1] = [episode.terminated for episode in episodes]
-        ring._complete[0, :total] = begins
-        for name in dict.fromkeys(name for episode in episodes for name in episode.labels):
-            unknown = [np.full(size, np.nan) for size in lengths]
-            labels = [episode.labels.get(name, nothing) for episode, nothing in zip(episodes, unknown, strict=True)]
-            ring._label(name)[0, :total] = np.concatenate(labels)
-        ring._newest[:] = total - 1
-        ring._filled[:] = total
+        _write_episodes(ring, episodes)
         return ring
 
     def _allocate(
@@ -138,10 +121,7 @@ class TransitionRing:
 
     def digest(self) -> int:
         """Return a checksum of all that can be drawn."""
-        checksum = 0
-        for _, array in _leaves(self._state()):
-            checksum = zlib.crc32(array.data, checksum)
-        return checksum
+        return reduce(lambda checksum, leaf: zlib.crc32(leaf[1].data, checksum), _leaves(self._state()), 0)
 
     def begin(self, observations: Arrays, labels: Labels | None = None) -> None:
         """Begin a new stretch in every environment, at ``observations`` (n, ...) with ``labels`` (n,) by name."""
@@ -176,17 +156,7 @@ class TransitionRing:
         """
         for name in state["labels"]:
             self._label(name)
-        own, saved = dict(_leaves(self._state())), dict(_leaves({name: state[name] for name in _ARRAYS}))
-        for name, array in own.items():
-            other = saved.get(name)
-            if other is None or array.shape != other.shape or array.dtype != other.dtype:
-                held = "nothing" if other is None else f"shape {other.shape} and dtype {other.dtype}"
-                raise ValueError(
-                    f"the saved ring holds {name} of {held}, this one shape {array.shape} and dtype {array.dtype}: "
-                    "environments, spaces and buffer_size must be the same"
-                )
-        for name, array in own.items():
-            array[:] = saved[name]
+        _copy_arrays({name: state[name] for name in _ARRAYS}, self._state())
         self.generator.bit_generator.state = state["rng"]
 
     def sample(self, batch_size: int, horizon: int = 1, rewarded_fraction: float = 0.0) -> Batch:
@@ -199,8 +169,7 @@ class TransitionRing:
         """
         if not self:
             raise ValueError("the ring holds no transition yet")
-        env = np.empty(batch_size, np.intp)
-        slot = np.empty(batch_size, np.intp)
+        env, slot = np.empty((2, batch_size), np.intp)
         missing = np.arange(batch_size)
         filled = int(self._filled.max())
         while missing.size:  # frames that begin no transition are drawn again
@@ -241,11 +210,7 @@ class TransitionRing:
         self._newest[envs] = slots
         self._filled[envs] = np.minimum(self._filled[envs] + 1, self._slots)
         self._complete[envs, slots] = False
-
-        def write(frames: NDArray[Any], seen: NDArray[Any]) -> None:
-            frames[envs, slots] = seen
-
-        each(write, self._frames, observations)
+        each(lambda frames, seen: frames.__setitem__((envs, slots), seen), self._frames, observations)
         for name in self._labels.keys() | labels.keys():
             self._label(name)[envs, slots] = labels.get(name, np.nan)
 
@@ -257,6 +222,30 @@ class TransitionRing:
 
     def _state(self) -> dict[str, Any]:
         return {name: getattr(self, f"_{name}") for name in _ARRAYS}
+
+
+def _write_episodes(ring: TransitionRing, episodes: list[Episode]) -> None:
+    """Fill an empty ring of one environment with whole episodes, one after the other."""
+    lengths = np.array([len(episode.rewards) + 1 for episode in episodes])
+    last = np.cumsum(lengths) - 1  # frame with which each episode ends
+    total = int(last[-1]) + 1
+    begins = np.ones(total, np.bool_)  # whether a frame begins a transition
+    begins[last] = False
+
+    def write(frames: NDArray[Any], *arrays: NDArray[Any]) -> None:
+        np.concatenate(arrays, out=frames[0, :total])
+
+    each(write, ring._frames, *(episode.observations for episode in episodes))
+    ring._actions[0, :total][begins] = np.concatenate([episode.actions for episode in episodes])
+    ring._rewards[0, :total][begins] = np.concatenate([episode.rewards for episode in episodes])
+    ring._terminated[0, last - 1] = [episode.terminated for episode in episodes]
+    ring._complete[0, :total] = begins
+    for name in dict.fromkeys(name for episode in episodes for name in episode.labels):
+        unknown = [np.full(length, np.nan) for length in lengths]
+        labels = [episode.labels.get(name, nothing) for episode, nothing in zip(episodes, unknown, strict=True)]
+        ring._label(name)[0, :total] = np.concatenate(labels)
+    ring._newest[:] = total - 1
+    ring._filled[:] = total
 
 
 def _layout(name: str, space: spaces.Space[Any]) -> Layout:
@@ -295,3 +284,18 @@ def _leaves(tree: dict[str, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
                 yield f"{name} {rest}", leaf
         else:
             yield name, np.asarray(value)
+
+
+def _copy_arrays(saved: dict[str, Any], own: dict[str, Any]) -> None:
+    """Copy the arrays of ``saved``, a nested dict, into those of ``own``; raise ``ValueError`` if they do not fit."""
+    others = dict(_leaves(saved))
+    for name, array in _leaves(own):
+        other = others.get(name)
+        if other is None or array.shape != other.shape or array.dtype != other.dtype:
+            held = "nothing" if other is None else f"shape {other.shape} and dtype {other.dtype}"
+            raise ValueError(
+                f"the saved ring holds {name} of {held}, this one shape {array.shape} and dtype {array.dtype}: "
+                "environments, spaces and buffer_size must be the same"
+            )
+    for name, array in _leaves(own):
+        array[:] = others[name]

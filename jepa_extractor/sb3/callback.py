@@ -9,18 +9,19 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch.optim import Optimizer
 
 from jepa_extractor.checkpoint import load_state, save_state
-from jepa_extractor.checks import require_integer
+from jepa_extractor.checks import optional_path, require_integer, require_key
 from jepa_extractor.replay import TransitionRing
-from jepa_extractor.sb3 import adapter, optimizer_hooks
+from jepa_extractor.sb3 import optimizer_hooks
 from jepa_extractor.sb3.last_good import LastGood
-from jepa_extractor.sb3.monitor import Monitor, probe_accuracy
+from jepa_extractor.sb3.monitor import Monitor, record_probe
 from jepa_extractor.sb3.recorder import Recorder
-from jepa_extractor.sb3.schedules import Alternating, Joint, Owned, Schedule
+from jepa_extractor.sb3.schedules import Joint, Owned, Schedule, find_owned, restore_owned
 from jepa_extractor.training import AuxiliaryStep, Gradient
 
 RECORD_EVERY = 16  # updates between two records of the losses in the logger
 KEEP_EVERY = 64  # updates between two measurements of the probe, and two checkpoints
 KIND = "state of a JEPACallback"
+SETTINGS = ("verbose", "schedule", "step", "buffer_size", "seed", "probe", "checkpoint_dir")
 MOVED = {
     "dynamics_weight": "it belongs to the model: jepa_policy_kwargs(..., dynamics_weight=2.0)",
     "auxiliary_weight": "weights belong to the tasks: jepa_policy_kwargs(..., auxiliary=(RewardTask(weight=10.0),))",
@@ -36,16 +37,14 @@ class JEPACallback(BaseCallback):
 
     The callback records transitions while the algorithm collects them, and draws batches from them. Its schedule says
     when the gradient of the extractor's weighted losses on a batch acts. Neither the algorithm nor the global random
-    streams are touched. An extractor that several optimizers hold counts as the critic's; separate extractors of actor
-    and critic are trained each. What is learned, and how much each loss weighs, belongs to the extractor.
+    streams are touched. An extractor that several optimizers hold counts as the critic's.
 
     Logged under ``jepa/`` each 16 updates or more, as means since the last record: ``dynamics_loss``, ``<task>_loss``;
     ``grad_norm`` and ``grad_norm_clipped`` of the auxiliary gradient; with ``Joint``, at every eighth update,
     ``policy_grad_norm`` and ``policy_grad_norm_clipped`` over all that the owner trains, and ``gradient_angle``, in
     degrees, between both gradients on the encoder; ``latent_std`` and ``effective_rank`` of the last batch;
     ``updates``, the auxiliary gradients so far; and with ``probe``, each 64 updates, ``probe_accuracy``: how well
-    ``info[probe]`` can be read off the latents of the newest observations (nearest-centroid accuracy on the newer half
-    of 512, with centroids from the older half). An on-policy algorithm has not trained on these yet.
+    ``info[probe]`` can be read off the latents of the newest observations, see ``monitor.record_probe``.
 
     A copy or a pickle of a callback has its settings and belongs to no training; ``save`` and ``load`` keep the rest.
 
@@ -64,8 +63,8 @@ class JEPACallback(BaseCallback):
         ValueError: an argument is out of range, or does not suit the model.
         TypeError: an argument is unknown, or has moved: the message says where.
         RuntimeError: the callback is not called at every step, as it must be to see every transition.
-        FloatingPointError: a loss is not finite. On a CPU training stops before the step that would use it; on
-            other devices, where looking would stall each step, at the next record.
+        FloatingPointError: a loss is not finite. On a CPU training stops before the step that would use it, elsewhere,
+            where looking would stall each step, at the next record.
     """
 
     def __init__(
@@ -82,22 +81,18 @@ class JEPACallback(BaseCallback):
         **moved: Any,
     ) -> None:
         super().__init__(verbose)
-        for name, value in moved.items():
-            raise TypeError(f"JEPACallback takes no {name}={value!r}: {MOVED.get(name, 'see help(JEPACallback)')}")
+        _refuse(moved)
         self.schedule = Joint() if schedule is None else schedule
-        if not isinstance(self.schedule, Joint | Alternating) and not hasattr(self.schedule, "before_optimizer_step"):
+        if not hasattr(self.schedule, "before_optimizer_step"):
             raise ValueError(f"schedule={schedule!r} is none: give Joint() or Alternating()")
         self.step = AuxiliaryStep(batch_size, rewarded_fraction, max_grad_norm)
         require_integer("buffer_size", buffer_size, least=1)
         require_integer("seed", seed, least=0)
-        if probe is not None and not isinstance(probe, str):
-            raise ValueError(f"probe={probe!r} is no key of info: give a string")
-        if checkpoint_dir is not None and not isinstance(checkpoint_dir, str | Path):
-            raise ValueError(f"checkpoint_dir={checkpoint_dir!r} is no path: give a folder")
+        require_key("probe", probe)
         self.buffer_size = buffer_size
         self.seed = seed
         self.probe = probe
-        self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
+        self.checkpoint_dir = optional_path("checkpoint_dir", checkpoint_dir)
         self._forget_training()
 
     def _forget_training(self) -> None:
@@ -111,8 +106,7 @@ class JEPACallback(BaseCallback):
         self._training: float = -1  # start time of the training that the hooks belong to
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("verbose", "schedule", "step", "buffer_size", "seed", "probe", "checkpoint_dir")
-        return {name: getattr(self, name) for name in kept}
+        return {name: getattr(self, name) for name in SETTINGS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         BaseCallback.__init__(self, state["verbose"])
@@ -135,16 +129,8 @@ class JEPACallback(BaseCallback):
         state = {
             "schedule": repr(self.schedule),
             "updates": self.updates,
-            "ring": self.ring.state(),
-            "timesteps": self._recorded.timesteps,
-            "owned": [
-                {
-                    "steps": owned.steps,
-                    "answered": owned.answered,
-                    "optimizer": None if owned.optimizer is None else owned.optimizer.state_dict(),
-                }
-                for owned in self._owned.values()
-            ],
+            "recorded": self._recorded.state(),
+            "owned": [owned.state() for owned in self._owned.values()],
         }
         save_state(state, Path(path), KIND)
 
@@ -160,33 +146,25 @@ class JEPACallback(BaseCallback):
         state = load_state(Path(path), KIND)
         if state["schedule"] != repr(self.schedule):
             raise ValueError(f"{path} was saved with schedule={state['schedule']}, this callback has {self.schedule}")
-        self._saved = state
-        self._recorder = None
+        self._saved, self._recorder = state, None
         return self
 
     def _init_callback(self) -> None:
-        found: dict[Optimizer, Owned] = {}
-        for extractor, owner in adapter.trained_extractors(self.model):
-            if extractor.action_space != self.model.action_space:
-                raise ValueError(
-                    f"action_space={extractor.action_space} was given to jepa_policy_kwargs, and the model acts in "
-                    f"{self.model.action_space}: give it env.action_space"
-                )
-            if not any(parameter.requires_grad for parameter in extractor.parameters()):
-                raise ValueError("the JEPAExtractor is frozen, so nothing could be trained: leave JEPACallback away")
-            found.setdefault(owner, Owned()).extractors.append(extractor)
+        found, saved = find_owned(self.model), self._saved
         if found.keys() != self._owned.keys():  # the first training, or that of another model
             for owned in found.values():
                 self.schedule.prepare(self.model, owned)
-            saved = self._saved
             self._forget_training()
             self._owned, self._saved = found, saved
 
     def _on_training_start(self) -> None:
         if self._recorder is None:
-            self._recorder = self._make_recorder()
+            tasks = [task for owned in self._owned.values() for one in owned.extractors for task in one.jepa.tasks]
+            self._recorder = Recorder(self.model, tasks, self.probe, self.buffer_size, self.seed)
         if self._saved is not None:
-            self._restore(self._saved)
+            self._recorder.restore(self._saved["recorded"])
+            self.updates = self._saved["updates"]
+            restore_owned(self._owned.values(), self._saved["owned"])
             self._saved = None
         self._recorder.begin()
         self._training = self.model.start_time
@@ -204,9 +182,8 @@ class JEPACallback(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        if self._monitor.updates < RECORD_EVERY:
+        if self._monitor.last is None or self._monitor.updates < RECORD_EVERY:
             return
-        assert self._monitor.last is not None
         self._require_finite(self._monitor.last)
         self._monitor.record(self.logger)
         self.logger.record("jepa/updates", self.updates)
@@ -215,10 +192,7 @@ class JEPACallback(BaseCallback):
             self._last_good.keep(self.model)
             if self.probe is not None:
                 extractor = next(iter(self._owned.values())).extractors[0]
-                normalize = self.model.policy.normalize_images
-                accuracy = probe_accuracy(extractor, self._recorded, self.probe, normalize)
-                if accuracy is not None:
-                    self.logger.record("jepa/probe_accuracy", accuracy)
+                record_probe(self.logger, extractor, self._recorded, self.probe)
 
     def _on_training_end(self) -> None:
         self._training = -1  # hooks stay attached; without a training they do nothing
@@ -257,24 +231,10 @@ class JEPACallback(BaseCallback):
     def _require_finite(self, gradient: Gradient) -> None:
         if not gradient.is_finite():
             self._last_good.keep(self.model)
-            where = f"at auxiliary update {self.updates}, step {self.num_timesteps}: training stops"
-            gradient.require_finite(where + self._last_good.where())
+            at = f"at auxiliary update {self.updates}, step {self.num_timesteps}: training stops"
+            gradient.require_finite(at + self._last_good.where())
 
-    def _make_recorder(self) -> Recorder:
-        tasks = [task for owned in self._owned.values() for one in owned.extractors for task in one.jepa.tasks]
-        labels = [label for label in (*(task.label for task in tasks), self.probe) if label is not None]
-        needs_next_actions = any(task.needs_next_actions(self.model.action_space) for task in tasks)
-        return Recorder(self.model, list(dict.fromkeys(labels)), needs_next_actions, self.buffer_size, self.seed)
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        if len(state["owned"]) != len(self._owned):
-            raise ValueError(
-                f"the saved state is of {len(state['owned'])} trained encoders, the model has {len(self._owned)}"
-            )
-        self.ring.restore(state["ring"])
-        self._recorded.timesteps = state["timesteps"]
-        self.updates = state["updates"]
-        for owned, saved in zip(self._owned.values(), state["owned"], strict=True):
-            owned.steps, owned.answered = saved["steps"], saved["answered"]
-            if owned.optimizer is not None:
-                owned.optimizer.load_state_dict(saved["optimizer"])
+def _refuse(moved: dict[str, Any]) -> None:
+    for name, value in moved.items():
+        raise TypeError(f"JEPACallback takes no {name}={value!r}: {MOVED.get(name, 'see help(JEPACallback)')}")

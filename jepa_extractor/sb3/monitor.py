@@ -62,10 +62,10 @@ class Monitor:
         self.updates = 0
 
 
-def probe_accuracy(extractor: JEPAExtractor, recorder: Recorder, probe: str, normalize_images: bool) -> float | None:
-    """Return how well ``info[probe]`` can be read off the latents of the newest 512 observations, in [0, 1].
+def record_probe(logger: Logger, extractor: JEPAExtractor, recorder: Recorder, probe: str) -> None:
+    """Record how well ``info[probe]`` can be read off the latents of the newest 512 observations, in [0, 1].
 
-    Nearest-centroid accuracy on the newer half, with centroids from the older half; ``None`` if fewer than two of these
+    Nearest-centroid accuracy on the newer half, with centroids from the older half; nothing if fewer than two of these
     observations have the label.
 
     Raises:
@@ -77,8 +77,9 @@ def probe_accuracy(extractor: JEPAExtractor, recorder: Recorder, probe: str, nor
     labels = newest.labels[probe][:, 1].numpy()
     known = torch.from_numpy(np.flatnonzero(np.isfinite(labels)))
     if len(known) < 2:
-        return None
+        return
     observations = recorder.as_the_policy_sees(each(lambda frames: frames[known, 1], newest.observations))
-    latents, labels = extractor.encode(observations, normalize_images), labels[known]
+    latents, labels = extractor.encode(observations, recorder.normalize_images), labels[known]
     half = (len(latents) + 1) // 2
-    return nearest_centroid_accuracy(latents[:half], labels[:half], latents[half:], labels[half:])
+    accuracy = nearest_centroid_accuracy(latents[:half], labels[:half], latents[half:], labels[half:])
+    logger.record("jepa/probe_accuracy", accuracy)

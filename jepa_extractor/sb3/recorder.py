@@ -14,6 +14,7 @@ from jepa_extractor.observations import Arrays, each
 from jepa_extractor.replay import TransitionRing
 from jepa_extractor.rollouts import label_numbers
 from jepa_extractor.sb3 import adapter
+from jepa_extractor.tasks import AuxiliaryTask
 
 
 class Recorder:
@@ -25,8 +26,8 @@ class Recorder:
 
     Args:
         model: the model; its environment has been reset.
-        labels: keys of ``info`` whose values, numbers, label the observations.
-        needs_next_actions: whether batches hold the policy's action after each step.
+        tasks: the auxiliary tasks, which say what they need: labels, and the policy's action after each step.
+        probe: a further key of ``info`` whose values, numbers, label the observations.
         buffer_size: see ``TransitionRing``.
         seed: see ``TransitionRing``.
 
@@ -35,11 +36,12 @@ class Recorder:
     """
 
     def __init__(
-        self, model: BaseAlgorithm, labels: Sequence[str], needs_next_actions: bool, buffer_size: int, seed: int
+        self, model: BaseAlgorithm, tasks: Sequence[AuxiliaryTask], probe: str | None, buffer_size: int, seed: int
     ) -> None:
         self._model = model
-        self._labels = tuple(labels)
-        self._needs_next_actions = needs_next_actions
+        wanted = (*(task.label for task in tasks), probe)
+        self._labels = tuple(dict.fromkeys(label for label in wanted if label is not None))
+        self._needs_next_actions = any(task.needs_next_actions(model.action_space) for task in tasks)
         normalizer = adapter.normalizer(model)
         space = model.observation_space if normalizer is None else normalizer.venv.observation_space
         if getattr(space, "shape", None) != model.observation_space.shape:
@@ -49,6 +51,15 @@ class Recorder:
             )
         self.ring = TransitionRing(space, model.action_space, model.n_envs, buffer_size, seed)
         self.timesteps = -1  # environment steps of the model when the ring was last filled
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that was recorded: see ``restore``."""
+        return {"ring": self.ring.state(), "timesteps": self.timesteps}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what another's ``state`` returned; raise ``ValueError`` if it does not fit."""
+        self.ring.restore(state["ring"])
+        self.timesteps = state["timesteps"]
 
     def begin(self) -> None:
         """Begin a new stretch at the model's last observations, unless the ring already ends with them."""
@@ -87,7 +98,7 @@ class Recorder:
             observations=observations,
             next_actions=next_actions,
             discount=gamma,
-            normalize_images=self._model.policy.normalize_images,
+            normalize_images=self.normalize_images,
         )
 
     def as_the_policy_sees(self, observations: Any) -> Any:
@@ -97,6 +108,11 @@ class Recorder:
             return observations
         arrays: Any = each(lambda tensor: tensor.numpy(), observations)
         return each(lambda array: torch.from_numpy(np.float32(array)), normalizer.normalize_obs(arrays))
+
+    @property
+    def normalize_images(self) -> bool:
+        """Whether the policy turns uint8 images into floats in [0, 1]."""
+        return self._model.policy.normalize_images
 
     def has_missed_labels(self, name: str) -> bool:
         """Return whether an episode has ended, and no observation so far had the label ``name``."""

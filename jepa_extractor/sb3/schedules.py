@@ -1,8 +1,8 @@
 """When the auxiliary gradient acts: together with the algorithm's own, or between its rollouts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.optim import Optimizer
@@ -29,6 +29,44 @@ class Owned:
     steps: int = 0
     answered: int = 0
     optimizer: Optimizer | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed training needs, as plain values: see ``restore``."""
+        optimizer = None if self.optimizer is None else self.optimizer.state_dict()
+        return {"steps": self.steps, "answered": self.answered, "optimizer": optimizer}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what another's ``state`` returned."""
+        self.steps, self.answered = state["steps"], state["answered"]
+        if self.optimizer is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
+
+
+def restore_owned(owned: Collection[Owned], states: Sequence[dict[str, Any]]) -> None:
+    """Restore each of ``owned``; raise ``ValueError`` if as many were not saved."""
+    if len(states) != len(owned):
+        raise ValueError(f"the saved state is of {len(states)} trained encoders, the model has {len(owned)}")
+    for one, state in zip(owned, states, strict=True):
+        one.restore(state)
+
+
+def find_owned(model: BaseAlgorithm) -> dict[Optimizer, Owned]:
+    """Return what each optimizer of ``model`` that trains a ``JEPAExtractor`` owns.
+
+    Raises:
+        ValueError: there is no such extractor, it was built for another action space, or it is frozen.
+    """
+    found: dict[Optimizer, Owned] = {}
+    for extractor, owner in adapter.trained_extractors(model):
+        if extractor.action_space != model.action_space:
+            raise ValueError(
+                f"action_space={extractor.action_space} was given to jepa_policy_kwargs, and the model acts in "
+                f"{model.action_space}: give it env.action_space"
+            )
+        if not any(parameter.requires_grad for parameter in extractor.parameters()):
+            raise ValueError("the JEPAExtractor is frozen, so nothing could be trained: leave JEPACallback away")
+        found.setdefault(owner, Owned()).extractors.append(extractor)
+    return found
 
 
 class Schedule(Protocol):

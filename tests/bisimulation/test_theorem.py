@@ -12,11 +12,6 @@ from jepa_extractor.heads import make_head
 from jepa_extractor.losses import dynamics_loss, squared_error
 
 
-@pytest.fixture(autouse=True)
-def _threads():
-    torch.set_num_threads(1)  # more only wait for each other
-
-
 def random_mdp(rng, states, actions):
     """Return an MDP with few values and narrow dynamics, so that some of its states are bisimilar."""
     targets = rng.choice(states, size=max(1, states // 2), replace=False)

@@ -2,17 +2,11 @@
 
 import gymnasium as gym
 import pytest
-import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
 import counting_env  # noqa: F401
 from jepa_extractor import jepa_policy_kwargs
-
-
-@pytest.fixture(autouse=True)
-def _threads():
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -35,12 +35,6 @@ from jepa_extractor import (
 from jepa_extractor.audit.__main__ import load_policy, main
 from jepa_extractor.audit.encoder import exact_classes
 
-
-@pytest.fixture(autouse=True)
-def _threads():
-    torch.set_num_threads(1)  # small models: more threads only wait for each other
-
-
 COUNTING = {"vectorization_mode": "vector_entry_point"}
 
 

@@ -60,11 +60,9 @@ def test_a_run_has_one_thread(tmp_path, monkeypatch, workers):
     """Two runs share two cores, and results do not depend on how many threads a machine would take."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(variable, "2")  # other processes begin with two
-    threads = torch.get_num_threads()
     torch.set_num_threads(2)
     with threadpool_limits(2):
         study = run_study(threads_of_a_run, {"run": {}}, [0], tmp_path, workers)
-    torch.set_num_threads(threads)
     assert study.results["run"][0] == {"torch": 1, "pools": [1]}
 
 
