@@ -1,13 +1,17 @@
-"""The MDP over counts, apart from any picture."""
+"""The MDP that underlies the environment, apart from any picture."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from counting_env.kernels import ADD, REMOVE, next_count
+from counting_env.kernels import ADD, REMOVE, SHAPES, Rules, next_count
+
+Target = int | Sequence[int] | Mapping[str, int | Sequence[int]]
 
 
 def count_mdp(max_count: int = 8, target: int = 4) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the MDP over counts that underlies ``CountingEnv``, as two arrays.
+    """Return the MDP over the counts 0 to ``max_count``, as two arrays.
 
     Args:
         max_count: largest count, at least 1.
@@ -21,17 +25,106 @@ def count_mdp(max_count: int = 8, target: int = 4) -> tuple[NDArray[np.int64], N
     Raises:
         ValueError: if ``max_count`` or ``target`` is out of range.
     """
-    check_counts(max_count, target)
-    max_count = int(max_count)  # a small NumPy integer would overflow
-    counts = range(max_count + 1)
-    successors = np.array([[next_count(count, action, max_count) for action in (REMOVE, ADD)] for count in counts])
-    return successors, (np.array(counts) == target).astype(np.float64)
+    check_integer("max_count", max_count, 1)
+    check_integer("target", target, 0)
+    check_target(target, 0, max_count)
+    values = (np.arange(max_count + 1) == target).astype(np.float64)
+    return _next_counts(0, int(max_count), wrap=False), values
 
 
-def check_counts(max_count: int, target: int) -> None:
-    """Raise ``ValueError`` unless ``max_count`` is a positive integer and ``target`` in 0..``max_count``."""
-    for name, value, lowest in (("max_count", max_count, 1), ("target", target, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
-            raise ValueError(f"{name}={value!r} is not an integer of at least {lowest}")
-    if target > max_count:
-        raise ValueError(f"target={target} cannot be reached: give one in 0..max_count, here 0..{max_count}")
+def class_mdp(rules: Rules) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the successors, int64 (n, 2), and the rewards for arriving, float64 (n,), of the states of ``info``.
+
+    Raises:
+        ValueError: ``slip`` makes the transitions random.
+    """
+    if rules.slip > 0:
+        raise ValueError(
+            f"slip={rules.slip} makes transitions random, and class_mdp is for deterministic ones: "
+            "take class_transitions, for probabilistic_bisimulation(*env.class_transitions)"
+        )
+    return _successors(rules), _values(rules)
+
+
+def class_transitions(rules: Rules) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return a matrix of transition probabilities (n, n) for each action, and the rewards for arriving (n,)."""
+    identity = np.eye(len(_values(rules)))
+    removed, added = (identity[column] for column in _successors(rules).T)
+    slip = rules.slip
+    return [(1 - slip) * removed + slip * added, (1 - slip) * added + slip * removed], _values(rules)
+
+
+def target_table(target: Target, max_count: int) -> NDArray[np.bool_]:
+    """Return which counts are rewarded, bool of shape (1, max_count + 1), or (4, max_count + 1) where shapes differ."""
+    counts = np.arange(max_count + 1)
+    if isinstance(target, Mapping):
+        return np.stack([np.isin(counts, target.get(shape, ())) for shape in SHAPES])
+    return np.isin(counts, target)[None]
+
+
+def reward_table(
+    targets: NDArray[np.bool_], dense: bool, least_count: int, max_count: int, wrap: bool
+) -> NDArray[np.float64]:
+    """Return the reward for arriving at each count, of the shape of ``targets``.
+
+    Sparse: 1 at a target, otherwise 0. Dense: 1 at a target and elsewhere minus the distance to the nearest one, scaled
+    to [-1, 0), so that arriving sooner is always better than staying away; 0 where a shape has no target.
+    """
+    rewards = targets.astype(np.float64)
+    counts = np.arange(max_count + 1)
+    for row in range(len(targets)) if dense else ():
+        distances = np.abs(counts[:, None] - np.flatnonzero(targets[row]))
+        if wrap:
+            distances = np.minimum(distances, max_count - least_count + 1 - distances)
+        if distances.size:
+            nearest = distances.min(axis=1)
+            rewards[row] = np.where(targets[row], 1.0, -nearest / max(1, nearest[least_count:].max()))
+    return rewards
+
+
+def check_target(target: Target, least_count: int, max_count: int) -> None:
+    """Raise ``ValueError`` unless ``target`` is of one of the forms that ``CountingEnv`` describes, and reachable."""
+    if isinstance(target, Mapping):
+        for shape in target:
+            if shape not in SHAPES:
+                raise ValueError(f"target={target!r} has the unknown shape {shape!r}: choose among {', '.join(SHAPES)}")
+        parts = list(target.values())
+    else:
+        parts = [target]
+    counts = [count for part in parts for count in (part if isinstance(part, tuple | list) else (part,))]
+    if not counts:
+        raise ValueError(f"target={target!r} names no count: give at least one")
+    for count in counts:
+        if isinstance(count, bool) or not isinstance(count, int | np.integer):
+            raise ValueError(
+                f"target={target!r} is not an integer, a tuple of integers or a mapping from shape to these"
+            )
+        if not least_count <= count <= max_count:
+            raise ValueError(
+                f"target={target!r} cannot be reached: give counts in least_count..max_count, "
+                f"here {least_count}..{max_count}"
+            )
+
+
+def check_integer(name: str, value: object, lowest: int) -> None:
+    """Raise ``ValueError`` unless ``value``, the argument ``name``, is an integer of at least ``lowest``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
+        raise ValueError(f"{name}={value!r} is not an integer of at least {lowest}")
+
+
+def _next_counts(least_count: int, max_count: int, wrap: bool) -> NDArray[np.int64]:
+    """Return the count after each action, (max_count - least_count + 1, 2)."""
+    counts = range(least_count, max_count + 1)
+    return np.array(
+        [[next_count(count, action, least_count, max_count, wrap) for action in (REMOVE, ADD)] for count in counts]
+    )
+
+
+def _successors(rules: Rules) -> NDArray[np.int64]:
+    """Return the state after each action where it does not slip, (n, 2); no action changes the shape."""
+    after = _next_counts(rules.least_count, rules.max_count, rules.wrap) - rules.least_count
+    return np.concatenate([after + row * len(after) for row in range(len(rules.rewards))])
+
+
+def _values(rules: Rules) -> NDArray[np.float64]:
+    return rules.rewards[:, rules.least_count :].ravel()

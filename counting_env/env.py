@@ -7,10 +7,10 @@ import numpy as np
 from gymnasium.error import InvalidAction, ResetNeeded
 from numpy.typing import NDArray
 
-from counting_env.dynamics import count_mdp
+from counting_env.dynamics import Target
 from counting_env.infos import SHAPE_NAMES
-from counting_env.kernels import ADD, REMOVE, act, begin, make_scenes, make_stream
-from counting_env.options import Options
+from counting_env.kernels import ADD, REMOVE, act, at_target, begin, make_scenes, make_stream
+from counting_env.options import Appearance, Background, Options, Placement, Reward
 from counting_env.window import enlarge, show
 
 Observation = NDArray[np.uint8]
@@ -30,7 +30,7 @@ class CountingEnv(gym.Env[Observation, Action]):
     a randomly shifted lattice.
 
     ## Action space
-    ``Discrete(2)``: 0 removes an object, 1 adds one; at the ends the count stays. With
+    ``Discrete(2)``: 0 removes an object, 1 adds one; at the ends the count stays (or, with ``wrap``, jumps). With
     ``continuous=True`` (also the id ``CountingEnvContinuous-v0``) ``Box(-1, 1, (1,), float32)``:
     a negative number removes, any other adds.
 
@@ -38,11 +38,12 @@ class CountingEnv(gym.Env[Observation, Action]):
     ``Box(0, 255, (64, 64, 3), uint8)``: height, width, channel.
 
     ## Reward
-    1 for arriving at ``target``, otherwise 0. With ``reward="dense"``, 1 at the target and elsewhere
-    minus the distance to it, scaled to [-1, 0).
+    1 for arriving at ``target``, otherwise 0. With ``reward="dense"``, 1 at a target and elsewhere minus the distance
+    to the nearest one, scaled to [-1, 0).
 
     ## Start
-    The count is uniform on 0..``max_count``, the target included; a start on the target does not end the episode.
+    The count is uniform on ``least_count``..``max_count``, the target included; a start on the target does not end
+    the episode.
     Shape and colour (each channel uniform on 30..225) are drawn once in each episode, all places again at every step,
     also where the count stays.
     ``reset(options={"count": 3, "shape": "circle", "color": (200, 80, 30)})`` sets the scene; each key
@@ -65,13 +66,20 @@ class CountingEnv(gym.Env[Observation, Action]):
     | ``color`` | their colour, uint8 of shape (3,) |
     | ``positions`` | row and column of each object's centre, int64 of shape (``max_count``, 2); -1 beyond ``count`` |
     | ``is_success`` | whether the last action arrived at the target |
+    | ``state`` | index of the state in ``class_mdp``, see below |
+
+    ``state`` is ``count - least_count``. Where ``target`` is a mapping, the shape belongs to the state too: ``state``
+    is larger by the index of the shape in ``counting_env.SHAPES`` times the number of counts.
 
     With ``appearance="object"``, ``shape`` is an array of strings (dtype object) of shape (``max_count``,) and
     ``color`` has shape (``max_count``, 3); entries beyond ``count`` are ``""`` and 0.
 
     ## Arguments
     Args:
-        target: the rewarded count, in 0..``max_count``.
+        target: the rewarded count, in ``least_count``..``max_count``; or a tuple of such counts; or a mapping from
+            shape to one of these, such as ``{"circle": 4, "square": (2, 6)}``. A shape without a target is never
+            rewarded. A mapping needs ``appearance="episode"``; only an image with an object shows the shape, so give
+            ``least_count=1`` with it.
         max_count: the largest count; as many as fit without touching: ``((image_size + 1) // 8) ** 2``.
         image_size: height and width of the image in pixels, 32 to 256.
         continuous: whether an action is one number in [-1, 1] instead of 0 or 1.
@@ -85,6 +93,10 @@ class CountingEnv(gym.Env[Observation, Action]):
             frames predict the next. In the last two each background pixel has a channel of 0 and none above 128; drawn
             object colours have all three channels in 30..225.
         terminate_on_target: whether arriving at the target ends the episode.
+        least_count: the smallest count, in 0..``max_count``.
+        wrap: whether adding at ``max_count`` leads to ``least_count`` and removing at ``least_count`` to
+            ``max_count``. Otherwise the count stays there.
+        slip: the probability that the other action happens, in [0, 1].
         render_mode: ``"rgb_array"``: ``render()`` returns the last observation, enlarged; ``"human"``:
             a window shows it after each reset and step (needs pygame); ``None``: neither.
 
@@ -99,21 +111,35 @@ class CountingEnv(gym.Env[Observation, Action]):
 
     def __init__(
         self,
-        target: int = 4,
+        target: Target = 4,
         max_count: int = 8,
         image_size: int = 64,
         continuous: bool = False,
-        reward: str = "sparse",
-        placement: str = "resample",
-        appearance: str = "episode",
-        background: str = "black",
+        reward: Reward = "sparse",
+        placement: Placement = "resample",
+        appearance: Appearance = "episode",
+        background: Background = "black",
         terminate_on_target: bool = True,
+        least_count: int = 0,
+        wrap: bool = False,
+        slip: float = 0.0,
         render_mode: str | None = None,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode={render_mode!r} is unknown: choose human, rgb_array or None")
         self.options = Options(
-            target, max_count, image_size, continuous, reward, placement, appearance, background, terminate_on_target
+            target=target,
+            max_count=max_count,
+            image_size=image_size,
+            continuous=continuous,
+            reward=reward,
+            placement=placement,
+            appearance=appearance,
+            background=background,
+            terminate_on_target=terminate_on_target,
+            least_count=least_count,
+            wrap=wrap,
+            slip=slip,
         )
         self.observation_space = self.options.observation_space
         self.action_space = self.options.action_space
@@ -126,8 +152,24 @@ class CountingEnv(gym.Env[Observation, Action]):
 
     @property
     def class_mdp(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The MDP over counts that underlies this environment: see ``count_mdp``."""
-        return count_mdp(self.options.max_count, self.options.target)
+        """The MDP over ``info["state"]``, as ``largest_bisimulation(*env.class_mdp)`` takes it. The end is left out.
+
+        ``successors``, int64 of shape (n, 2): ``successors[s, a]`` is the state after action ``a`` (0 removes, 1 adds)
+        in state ``s``. ``values``, float64 of shape (n,): the reward for arriving in each state.
+
+        Raises:
+            ValueError: ``slip`` makes the transitions random: take ``class_transitions``.
+        """
+        return self.options.class_mdp
+
+    @property
+    def class_transitions(self) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+        """The same MDP with ``slip``, as ``probabilistic_bisimulation(*env.class_transitions)`` takes it.
+
+        ``transitions``, a float64 matrix (n, n) for each action: row ``s`` holds the probabilities of arriving in each
+        state. ``values``, float64 of shape (n,): the reward for arriving in each state.
+        """
+        return self.options.class_transitions
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -160,7 +202,7 @@ class CountingEnv(gym.Env[Observation, Action]):
         if not self._running:
             raise ResetNeeded("step() without a running episode: call reset() first")
         reward = act(self._scenes, self._rules, self._direction(action), 0)
-        is_success = self._scenes.counts.item(0) == self._rules.target
+        is_success = bool(at_target(self._scenes, self._rules, 0))
         terminated = is_success and self._rules.terminate_on_target
         self._running = not terminated
         if self.render_mode == "human":
@@ -213,4 +255,5 @@ class CountingEnv(gym.Env[Observation, Action]):
             "color": scenes.colors[0, look].copy(),
             "positions": scenes.positions[0].copy(),
             "is_success": is_success,
+            "state": scenes.states.item(0),
         }

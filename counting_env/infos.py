@@ -36,6 +36,7 @@ class VectorInfos:
             "color": scenes.colors[looks],
             "positions": scenes.positions,
             "is_success": outcomes.successes,
+            "state": scenes.states,
         }
         self._all = _infos(self._sources, np.ones(n, np.bool_))
         self._parts = {key: np.empty_like(array) for key, array in self._sources.items()}

@@ -41,7 +41,7 @@ def kernel(function: Function) -> Function:
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
-_S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+_S11, _S27, _S30, _S31, _S32 = np.uint64(11), np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 
 
 @kernel
@@ -63,32 +63,31 @@ def below(streams: NDArray[np.uint64], i: int, bound: int) -> int:
     return np.int64(((draw(streams, i) >> _S32) * np.uint64(bound)) >> _S32)  # type: ignore[return-value]
 
 
-# Counts and rewards.
+@kernel
+def uniform(streams: NDArray[np.uint64], i: int) -> float:
+    """Advance ``streams[i]`` and return a float64 uniform on [0, 1)."""
+    return np.float64(draw(streams, i) >> _S11) * 2.0**-53
+
+
+# Counts.
 
 REMOVE = 0
 ADD = 1
 
 
 @kernel
-def next_count(count: int, action: int, max_count: int) -> int:
-    """Return the count after ``action`` (``REMOVE`` or ``ADD``), clipped to 0..``max_count``."""
-    if action == ADD:
-        return min(count + 1, max_count)
-    return max(count - 1, 0)
+def next_count(count: int, action: int, least_count: int, max_count: int, wrap: bool) -> int:
+    """Return the count after ``action`` (``REMOVE`` or ``ADD``).
 
-
-@kernel
-def reward_at(count: int, target: int, max_count: int, dense: bool) -> float:
-    """Return the reward for arriving at ``count``.
-
-    Sparse: ``1{count = target}``. Dense: 1 at the target and elsewhere minus the distance to it, scaled to [-1, 0), so
-    that arriving sooner is always better than staying away.
+    At the ends of ``least_count``..``max_count`` it stays or, with ``wrap``, goes to the other end.
     """
-    if count == target:
-        return 1.0
-    if dense:
-        return -abs(count - target) / max(target, max_count - target)
-    return 0.0
+    if action == ADD:
+        if count < max_count:
+            return count + 1
+        return least_count if wrap else max_count
+    if count > least_count:
+        return count - 1
+    return max_count if wrap else least_count
 
 
 # Places. A position is the row and column of a sprite's centre. The boxes of two objects always keep at least one free
@@ -190,7 +189,6 @@ def _draw_masks() -> NDArray[np.uint64]:
 _MASKS = _draw_masks()
 
 
-BACKGROUNDS = ("black", "noise", "clutter", "drift")
 BLACK, NOISE, CLUTTER, DRIFT = range(4)
 HUES = 768  # hues on a circle, so that neighbours differ by one level of one channel
 
@@ -360,12 +358,15 @@ def _copy_image(images: NDArray[np.uint8], copies: NDArray[np.uint8], i: int) ->
 
 
 class Rules(NamedTuple):
-    """The options of the environment as plain numbers and booleans."""
+    """The options of the environment in numbers. r is 4 where the target depends on the shape, otherwise 1."""
 
-    target: int
+    targets: NDArray[np.bool_]  # (r, max_count + 1) whether arriving at a count is a success, for each shape
+    rewards: NDArray[np.float64]  # (r, max_count + 1) the reward for arriving at a count, for each shape
+    least_count: int
     max_count: int
+    wrap: bool
+    slip: float
     image_size: int
-    dense: bool
     persist: bool
     per_object: bool
     background: int  # BLACK, NOISE, CLUTTER or DRIFT
@@ -387,6 +388,7 @@ class Scenes(NamedTuple):
 
     streams: NDArray[np.uint64]  # (n,) random streams
     counts: NDArray[np.int64]  # (n,)
+    states: NDArray[np.int64]  # (n,) indices of the abstract state: count, or shape and count
     shapes: NDArray[np.int64]  # (n, l) indices into SHAPES, or ABSENT
     colors: NDArray[np.uint8]  # (n, l, 3) RGB, 0 where absent
     places: NDArray[np.int64]  # (n, m, 2) where objects stand or may come to stand, when placement persists
@@ -406,6 +408,7 @@ def make_scenes(num_envs: int, rules: Rules) -> Scenes:
     return Scenes(
         streams=np.zeros(num_envs, np.uint64),
         counts=np.zeros(num_envs, np.int64),
+        states=np.zeros(num_envs, np.int64),
         shapes=np.full((num_envs, looks), ABSENT, np.int64),
         colors=np.zeros((num_envs, looks, 3), np.uint8),
         places=np.full((num_envs, rules.max_count, 2), -1, np.int64),
@@ -427,7 +430,7 @@ def begin(scenes: Scenes, rules: Rules, start: Start, i: int) -> None:
     before = scenes.counts[i]
     count = start.objects
     if count < 0:
-        count = below(scenes.streams, i, rules.max_count + 1)
+        count = rules.least_count + below(scenes.streams, i, rules.max_count - rules.least_count + 1)
     scenes.counts[i] = count
     for look in range(scenes.shapes.shape[1]):
         if not rules.per_object or look < count:
@@ -447,19 +450,34 @@ def begin(scenes: Scenes, rules: Rules, start: Start, i: int) -> None:
 @kernel
 def act(scenes: Scenes, rules: Rules, action: int, i: int) -> float:
     """Remove or add an object in scene ``i``, paint it, and return the reward."""
+    if rules.slip > 0.0 and uniform(scenes.streams, i) < rules.slip:
+        action = ADD + REMOVE - action
     before = scenes.counts[i]
-    count = next_count(before, action, rules.max_count)
+    count = next_count(before, action, rules.least_count, rules.max_count, rules.wrap)
     scenes.counts[i] = count
-    if count > before:
+    for k in range(before, count):  # the new objects: with wrap several
         if rules.per_object:
-            _draw_look(scenes, _ANY, i, before)
+            _draw_look(scenes, _ANY, i, k)
         if rules.persist:
-            _swap_places(scenes.places, before, before + below(scenes.streams, i, rules.max_count - before), i)
-    elif count < before and rules.per_object:
-        _clear_look(scenes, i, count)
+            _swap_places(scenes.places, k, k + below(scenes.streams, i, rules.max_count - k), i)
+    if rules.per_object:
+        for k in range(count, before):
+            _clear_look(scenes, i, k)
     scenes.waves[i, 3] = (scenes.waves[i, 3] + scenes.waves[i, 2]) % HUES
     _paint(scenes, rules, before, i)
-    return reward_at(count, rules.target, rules.max_count, rules.dense)
+    return rules.rewards[_row(scenes, rules, i), count]  # type: ignore[no-any-return]
+
+
+@kernel
+def at_target(scenes: Scenes, rules: Rules, i: int) -> bool:
+    """Return whether arriving where scene ``i`` is now is a success."""
+    return rules.targets[_row(scenes, rules, i), scenes.counts[i]]  # type: ignore[no-any-return]
+
+
+@kernel
+def _row(scenes: Scenes, rules: Rules, i: int) -> int:
+    """Return the row of ``rules.targets`` and ``rules.rewards`` that holds for scene ``i``."""
+    return min(scenes.shapes[i, 0], rules.targets.shape[0] - 1)  # type: ignore[no-any-return]
 
 
 @kernel
@@ -493,6 +511,7 @@ def _paint(scenes: Scenes, rules: Rules, before: int, i: int) -> None:
     if on_black or rules.background == CLUTTER:
         _erase_objects(scenes.images, before, scenes.positions, scenes.backdrops, on_black, i)
     count = scenes.counts[i]
+    scenes.states[i] = _row(scenes, rules, i) * (rules.max_count - rules.least_count + 1) + count - rules.least_count
     if rules.persist:
         for k in range(count):
             for axis in range(2):
@@ -562,7 +581,7 @@ def step_all(directions: NDArray[np.int64], scenes: Scenes, rules: Rules, limit:
             outcomes.steps[i] = 0
         else:
             outcomes.rewards[i] = act(scenes, rules, directions[i], i)
-            outcomes.successes[i] = scenes.counts[i] == rules.target
+            outcomes.successes[i] = at_target(scenes, rules, i)
             outcomes.steps[i] += 1
         outcomes.terminations[i] = outcomes.successes[i] and rules.terminate_on_target
         outcomes.truncations[i] = outcomes.steps[i] >= limit

@@ -1,20 +1,35 @@
 """The options of the environment: checked in one place for the single and the vector environment."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
-from counting_env.dynamics import check_counts
-from counting_env.kernels import BACKGROUNDS, DARKEST, SHAPES, Rules, Start, capacity
+from counting_env.dynamics import (
+    Target,
+    check_integer,
+    check_target,
+    class_mdp,
+    class_transitions,
+    reward_table,
+    target_table,
+)
+from counting_env.kernels import DARKEST, SHAPES, Rules, Start, capacity
+
+Reward = Literal["sparse", "dense"]
+Placement = Literal["resample", "persist"]
+Appearance = Literal["episode", "object"]
+Background = Literal["black", "noise", "clutter", "drift"]  # in the order of the kernels' BLACK, NOISE, CLUTTER, DRIFT
 
 IMAGE_SIZES = range(32, 257)
-CHOICES = {
-    "reward": ("sparse", "dense"),
-    "placement": ("resample", "persist"),
-    "appearance": ("episode", "object"),
-    "background": BACKGROUNDS,
+CHOICES: dict[str, tuple[str, ...]] = {
+    "reward": get_args(Reward),
+    "placement": get_args(Placement),
+    "appearance": get_args(Appearance),
+    "background": get_args(Background),
 }
 
 
@@ -26,18 +41,25 @@ class Options:
         ValueError: an option is out of range; the message names it, its value and what would be right.
     """
 
-    target: int = 4
+    target: Target = 4
     max_count: int = 8
     image_size: int = 64
     continuous: bool = False
-    reward: str = "sparse"
-    placement: str = "resample"
-    appearance: str = "episode"
-    background: str = "black"
+    reward: Reward = "sparse"
+    placement: Placement = "resample"
+    appearance: Appearance = "episode"
+    background: Background = "black"
     terminate_on_target: bool = True
+    least_count: int = 0
+    wrap: bool = False
+    slip: float = 0.0
 
     def __post_init__(self) -> None:
-        check_counts(self.max_count, self.target)
+        check_integer("max_count", self.max_count, 1)
+        check_integer("least_count", self.least_count, 0)
+        if self.least_count > self.max_count:
+            raise ValueError(f"least_count={self.least_count} is above max_count={self.max_count}: give at most that")
+        check_target(self.target, self.least_count, self.max_count)
         size = self.image_size
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size not in IMAGE_SIZES:
             raise ValueError(f"image_size={size!r} is not an integer in {IMAGE_SIZES[0]}..{IMAGE_SIZES[-1]} (pixels)")
@@ -50,8 +72,21 @@ class Options:
             value = getattr(self, name)
             if not isinstance(value, str) or value not in choices:
                 raise ValueError(f"{name}={value!r} is unknown: choose one of {', '.join(choices)}")
-        for name in ("continuous", "terminate_on_target"):
+        for name in ("continuous", "terminate_on_target", "wrap"):
             check_bool(name, getattr(self, name))
+        if isinstance(self.target, Mapping) and self.appearance == "object":
+            raise ValueError(
+                f"target={self.target!r} rewards shapes, but with appearance='object' the shapes of a scene differ: "
+                "give appearance='episode', or a target of counts alone"
+            )
+        if self.wrap and self.least_count == self.max_count:
+            raise ValueError(
+                f"wrap=True needs two counts or more, but least_count={self.least_count} and "
+                f"max_count={self.max_count} leave one: give a smaller least_count, or wrap=False"
+            )
+        slip = self.slip
+        if isinstance(slip, bool) or not isinstance(slip, int | float | np.number) or not 0 <= slip <= 1:
+            raise ValueError(f"slip={slip!r} is not a probability: give a number in [0, 1]")
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
@@ -66,16 +101,31 @@ class Options:
     @property
     def rules(self) -> Rules:
         """The options in the form that the kernels take."""
+        least_count, max_count, wrap = int(self.least_count), int(self.max_count), bool(self.wrap)
+        targets = target_table(self.target, max_count)
         return Rules(
-            target=int(self.target),
-            max_count=int(self.max_count),
+            targets=targets,
+            rewards=reward_table(targets, self.reward == "dense", least_count, max_count, wrap),
+            least_count=least_count,
+            max_count=max_count,
+            wrap=wrap,
+            slip=float(self.slip),
             image_size=int(self.image_size),
-            dense=self.reward == "dense",
             persist=self.placement == "persist",
             per_object=self.appearance == "object",
-            background=BACKGROUNDS.index(self.background),
+            background=CHOICES["background"].index(self.background),
             terminate_on_target=bool(self.terminate_on_target),
         )
+
+    @property
+    def class_mdp(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """See :attr:`counting_env.CountingEnv.class_mdp`."""
+        return class_mdp(self.rules)
+
+    @property
+    def class_transitions(self) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+        """See :attr:`counting_env.CountingEnv.class_transitions`."""
+        return class_transitions(self.rules)
 
     def parse_start(self, options: dict[str, Any] | None) -> Start:
         """Check the ``options`` given to ``reset`` and return them as numbers.
@@ -90,9 +140,10 @@ class Options:
             if name not in ("count", "shape", "color"):
                 raise ValueError(f"reset option {name}={value!r} is unknown: choose among count, shape, color")
         count, shape, color = (options.get(name) for name in ("count", "shape", "color"))
-        if count is not None and not (_is_integer(count) and 0 <= count <= self.max_count):
+        if count is not None and not (_is_integer(count) and self.least_count <= count <= self.max_count):
             raise ValueError(
-                f"reset option count={count!r} is not an integer in 0..max_count, here 0..{self.max_count}"
+                f"reset option count={count!r} is not an integer in least_count..max_count, "
+                f"here {self.least_count}..{self.max_count}"
             )
         if shape is not None and not (isinstance(shape, str) and shape in SHAPES):
             raise ValueError(f"reset option shape={shape!r} is unknown: choose one of {', '.join(SHAPES)}")

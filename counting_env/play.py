@@ -9,12 +9,13 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 
 import counting_env  # noqa: F401  # registers CountingEnv-v0
+from counting_env.dynamics import Target
 from counting_env.kernels import ADD, REMOVE
 from counting_env.options import CHOICES, IMAGE_SIZES, Options
 from counting_env.window import enlarge, open_window
@@ -135,9 +136,8 @@ class Viewer:
 
     def draw(self) -> None:
         """Draw the whole window and show it."""
-        target = self.options.target
         self.window.fill(PAGE)
-        self._write(f"Arrive at {target} object{'s' * (target != 1)}", MARGIN, 36, 42)
+        self._write(f"Arrive at {_in_words(self.options.target)}", MARGIN, 36, 42)
         self._write("Starting there does not count.", MARGIN, 66, 22, color=MUTED)
         self._draw_picture()
         left = SIDE + 2 * MARGIN
@@ -253,9 +253,16 @@ def _parser() -> argparse.ArgumentParser:
         description="Add and remove objects by hand until the picture shows the target number.",
     )
     sizes = f"{IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}"
+    parser.add_argument(
+        "--target",
+        type=_parse_target,
+        default=Options.target,
+        metavar="N",
+        help="the rewarded count; several, as 2,6; or counts for shapes, as circle=4,square=2 (default: %(default)s)",
+    )
     integers = {
-        "target": "the rewarded count",
         "max_count": "the largest count",
+        "least_count": "the smallest count",
         "image_size": f"height and width of the image in pixels, {sizes}",
     }
     choices = {
@@ -280,6 +287,12 @@ def _parser() -> argparse.ArgumentParser:
         help="the episode goes on after arriving at the target",
     )
     parser.add_argument(
+        "--wrap", action="store_true", help="adding at the largest count leads to the smallest, and back"
+    )
+    parser.add_argument(
+        "--slip", type=float, default=0.0, metavar="P", help="probability of the other action (default: %(default)s)"
+    )
+    parser.add_argument(
         "--max-episode-steps",
         type=_at_least(1),
         default=4,
@@ -288,6 +301,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=_at_least(0), metavar="N", help="seed of the first episode (default: random)")
     return parser
+
+
+def _parse_target(text: str) -> Target:
+    """Return the target that the command line names; its range is checked with the other options."""
+    try:
+        if "=" in text:
+            return {shape: int(count) for shape, count in (part.split("=") for part in text.split(","))}
+        counts = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither counts nor counts for shapes") from None
+    return counts[0] if len(counts) == 1 else counts
+
+
+def _in_words(target: Target) -> str:
+    """Return what the player has to arrive at, such as "2 or 6 objects" or "4 circles, 1 square"."""
+    if isinstance(target, Mapping):
+        return ", ".join(_some(counts, shape) for shape, counts in target.items())
+    return _some(target, "object")
+
+
+def _some(counts: int | Sequence[int], noun: str) -> str:
+    numbers = counts if isinstance(counts, Sequence) else (counts,)
+    return f"{' or '.join(map(str, numbers))} {noun}{'' if tuple(numbers) == (1,) else 's'}"
 
 
 def _at_least(lowest: int) -> Callable[[str], int]:

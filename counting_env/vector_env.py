@@ -67,8 +67,7 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
             overwrites, and allocates nothing that grows with ``num_envs``. Observations and infos are then read-only,
             since the next step starts from them.
         render_mode: ``"rgb_array"``: ``render()`` returns a tuple of enlarged images; ``None``: no pictures.
-        **options: ``target``, ``max_count``, ``image_size``, ``continuous``, ``reward``, ``placement``,
-            ``appearance``, ``background`` and ``terminate_on_target`` as in :class:`counting_env.CountingEnv`.
+        **options: all other options of :class:`counting_env.CountingEnv`, from ``target`` to ``slip``.
 
     Raises:
         ValueError: an argument is out of range; the message names it, its value and what would be right.
@@ -121,6 +120,16 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
         keeps_last = self.autoreset_mode == AutoresetMode.SAME_STEP
         self._last_images = np.empty_like(self._scenes.images if keeps_last else self._scenes.images[:0])
         self._make_views()
+
+    @property
+    def class_mdp(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The MDP over ``info["state"]``: see :attr:`counting_env.CountingEnv.class_mdp`."""
+        return self.options.class_mdp
+
+    @property
+    def class_transitions(self) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+        """The same MDP with ``slip``: see :attr:`counting_env.CountingEnv.class_transitions`."""
+        return self.options.class_transitions
 
     def reset(  # Gymnasium's own SyncVectorEnv takes lists of seeds, too
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None

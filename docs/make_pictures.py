@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from counting_env import SHAPES, CountingEnv
-from counting_env.kernels import capacity, reward_at
+from counting_env.kernels import capacity
 from jepa_extractor import collapse_audit
 from jepa_extractor.audit.picture import plot_audit
 
@@ -28,6 +28,16 @@ EPISODES: list[tuple[str, dict[str, Any], dict[str, Any], list[Any]]] = [
     ("clutter", {"background": "clutter"}, {"count": 2, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
     ("drift", {"background": "drift"}, {"count": 2, "shape": "triangle"}, [ADD, REMOVE, ADD, ADD]),
     ("target", {"target": 0}, {"count": 2, "shape": "stroke"}, [REMOVE, ADD, REMOVE, REMOVE]),
+    ("targets", {"target": (1, 3), "terminate_on_target": False}, {"count": 2, "shape": "circle"}, [ADD, REMOVE] * 2),
+    (
+        "shapes",
+        {"target": {"circle": 4, "square": 2}, "least_count": 1, "terminate_on_target": False},
+        {"count": 4, "shape": "square"},
+        [REMOVE, REMOVE, ADD, ADD],
+    ),
+    ("wrap", {"max_count": 3, "target": 0, "wrap": True}, {"count": 1, "shape": "triangle"}, [ADD, ADD, ADD]),
+    ("least", {"least_count": 1, "target": 3}, {"count": 2, "shape": "stroke"}, [REMOVE, REMOVE, ADD, ADD]),
+    ("slip", {"slip": 0.5, "target": 8}, {"count": 2, "shape": "circle"}, [ADD, ADD, ADD, ADD]),
     ("no_end", {"terminate_on_target": False}, {"count": 3, "shape": "circle"}, [ADD, REMOVE, ADD, ADD]),
 ]
 
@@ -78,9 +88,8 @@ def draw_rewards() -> None:
     """Save both rewards over the count."""
     counts = np.arange(9)
     figure, axis = plt.subplots(figsize=(4, 2.2))
-    for dense, style in ((False, "o-"), (True, "s--")):
-        rewards = [reward_at(count, 4, 8, dense) for count in counts]
-        axis.plot(counts, rewards, style, label="dense" if dense else "sparse")
+    for reward, style in (("sparse", "o-"), ("dense", "s--")):
+        axis.plot(counts, CountingEnv(reward=reward).class_mdp[1], style, label=reward)
     axis.set(xlabel="count arrived at", ylabel="reward", xticks=counts)
     axis.legend()
     save(figure, "rewards")

@@ -16,7 +16,28 @@ ARRAY = np.array(["sparse", "dense"])
     ("options", "parts"),
     [
         ({"target": 9}, ["target=9", "0..8"]),
-        ({"target": -1}, ["target=-1", "at least 0"]),
+        ({"target": -1}, ["target=-1", "0..8"]),
+        ({"target": ()}, ["target=()", "at least one"]),
+        ({"target": {}}, ["target={}", "at least one"]),
+        ({"target": (3, 9)}, ["target=(3, 9)", "0..8"]),
+        ({"target": (3, 4.0)}, ["target=(3, 4.0)", "integer"]),
+        ({"target": None}, ["target=None", "integer"]),
+        ({"target": "4"}, ["target='4'", "integer"]),
+        ({"target": {"hexagon": 4}}, ["target={'hexagon': 4}", "'hexagon'", "circle, square, triangle, stroke"]),
+        ({"target": {"circle": 9}}, ["target={'circle': 9}", "0..8"]),
+        ({"target": {"circle": 0}, "least_count": 1}, ["target={'circle': 0}", "1..8"]),
+        ({"target": {"circle": 4}, "appearance": "object"}, ["target={'circle': 4}", "appearance='episode'"]),
+        ({"target": 1, "least_count": 2}, ["target=1", "2..8"]),
+        ({"least_count": 9}, ["least_count=9", "max_count=8"]),
+        ({"least_count": -1}, ["least_count=-1", "at least 0"]),
+        ({"least_count": 1.0}, ["least_count=1.0", "integer"]),
+        ({"wrap": "False"}, ["wrap='False'", "True", "False"]),
+        ({"wrap": True, "least_count": 8, "target": 8}, ["wrap=True", "least_count=8", "max_count=8"]),
+        ({"slip": -0.1}, ["slip=-0.1", "[0, 1]"]),
+        ({"slip": 1.5}, ["slip=1.5", "[0, 1]"]),
+        ({"slip": float("nan")}, ["slip=nan", "[0, 1]"]),
+        ({"slip": True}, ["slip=True", "[0, 1]"]),
+        ({"slip": "0.1"}, ["slip='0.1'", "[0, 1]"]),
         ({"target": 4.0}, ["target=4.0", "integer"]),
         ({"target": True}, ["target=True", "integer"]),
         ({"target": 3, "max_count": 2}, ["target=3", "0..2"]),
@@ -46,6 +67,12 @@ def test_an_option_out_of_range(options: dict[str, Any], parts: list[str]) -> No
         CountingEnv(**options)
     for part in parts:
         assert part in str(error.value)
+
+
+def test_a_count_below_the_least_is_no_start() -> None:
+    """The reset option count has the range of the counts."""
+    with pytest.raises(ValueError, match=r"count=1 is not an integer in least_count\.\.max_count, here 2\.\.8"):
+        CountingEnv(least_count=2).reset(options={"count": 1})
 
 
 def test_gym_make_passes_the_error_on() -> None:

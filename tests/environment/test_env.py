@@ -1,6 +1,7 @@
 """CountingEnv as an agent meets it: ids, spaces, seeds, starts, ends, rewards, infos."""
 
 import copy
+import hashlib
 import pickle
 from fractions import Fraction
 
@@ -101,6 +102,33 @@ def test_the_same_seed_gives_the_same_bytes(name: str, variant: dict, rollout) -
     assert rollout(other, 60, seed=8) != first
 
 
+@pytest.mark.parametrize(
+    ("options", "digest"),
+    [
+        ({}, "a4ca90c04bc0488e"),
+        ({"reward": "dense", "terminate_on_target": False}, "5a6d1131466ee98f"),
+        ({"placement": "persist", "appearance": "object"}, "7af5105ef1d6ba99"),
+        ({"background": "noise", "image_size": 35}, "bae5a8b0424eaf84"),
+        ({"max_count": 64, "target": 60}, "30e1bc35e1ef676a"),
+    ],
+    ids=str,
+)
+def test_seeds_keep_their_episodes(options: dict, digest: str) -> None:
+    """Images, places, colours and rewards of a seed are the bytes that the first version of the package gave."""
+    env = CountingEnv(**options)
+    said, actions = hashlib.sha256(), np.random.default_rng(0)
+    for seed in range(5):
+        image, info = env.reset(seed=seed)
+        said.update(image.tobytes() + info["positions"].tobytes() + info["color"].tobytes())
+        ended = False
+        while not ended:
+            image, reward, ended, _, info = env.step(int(actions.integers(2)))
+            said.update(np.float64(reward).tobytes())
+            said.update(image.tobytes() + info["positions"].tobytes() + info["color"].tobytes())
+            ended = ended or actions.random() < 0.1
+    assert said.hexdigest().startswith(digest)
+
+
 def test_continuous_actions_lead_through_the_same_scenes(rollout) -> None:
     """Continuous actions lead through the same scenes as discrete ones: only the action space differs."""
     assert rollout(gym.make(IDS[0]), 60, seed=3) == rollout(gym.make(IDS[1]), 60, seed=3)
@@ -177,12 +205,13 @@ def test_returned_arrays_are_the_callers_own() -> None:
 
 
 def test_the_keys_and_types_of_info(variant: dict) -> None:
-    """info holds count, shape, color, positions and is_success, with the documented types and shapes."""
+    """info holds count, shape, color, positions, is_success and state, with the documented types and shapes."""
     env = CountingEnv(**variant)
     for _, info in (env.reset(seed=0), (None, env.step(1)[4])):
-        assert list(info) == ["count", "shape", "color", "positions", "is_success"]
+        assert list(info) == ["count", "shape", "color", "positions", "is_success", "state"]
         assert type(info["count"]) is int
         assert type(info["is_success"]) is bool
+        assert type(info["state"]) is int
         assert info["color"].dtype == np.uint8
         assert info["positions"].dtype == np.int64
         assert info["positions"].shape == (8, 2)

@@ -74,7 +74,7 @@ def test_it_works_where_no_machine_code_can_be_cached(package: Path, tmp_path: P
     code = """
 import counting_env
 from counting_env.kernels import next_count
-print(counting_env.__file__, next_count(3, 1, 8))
+print(counting_env.__file__, next_count(3, 1, 0, 8, False))
 """
     places = dict.fromkeys(("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), nowhere)
     said = python(code, cwd=tmp_path, env={**os.environ, **places, "PYTHONPATH": str(tmp_path)})
@@ -87,13 +87,13 @@ def test_cached_machine_code_follows_the_kernels(package: Path, tmp_path: Path) 
     """Machine code is taken from the cache until kernels.py changes, then compiled again."""
     code = """
 from counting_env.kernels import next_count
-print(next_count(3, 1, 8), *next_count.stats.cache_hits.values())
+print(next_count(3, 1, 0, 8, False), *next_count.stats.cache_hits.values())
 """
     options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(tmp_path)}}
     assert python(code, **options) == "4"
     assert python(code, **options) == "4 1"
     kernels = package / "kernels.py"
-    kernels.write_text(kernels.read_text().replace("min(count + 1, max_count)", "min(count + 10, max_count)"))
+    kernels.write_text(kernels.read_text().replace("return count + 1", "return count + 5"))
     assert python(code, **options) == "8"
 
 

@@ -272,10 +272,12 @@ def test_the_command_line_takes_the_environments_options(screen, monkeypatch: py
     monkeypatch.setattr(play.Viewer, "run", note)
     line = "--target 3 --max-count 12 --image-size 100 --reward dense --placement persist --appearance object"
     line += " --background noise --no-terminate-on-target --max-episode-steps 9 --seed 5"
+    line += " --least-count 2 --wrap --slip 0.25"
     assert play.main(line.split()) == 0
     assert play.main([]) == 0
     asked, plain = opened
-    assert asked.options == CountingEnv(3, 12, 100, False, "dense", "persist", "object", "noise", False).options
+    positional = (3, 12, 100, False, "dense", "persist", "object", "noise", False, 2, True, 0.25)
+    assert asked.options == CountingEnv(*positional).options
     assert asked.max_episode_steps == 9
     assert asked.observation.tobytes() == gym.make("CountingEnv-v0", **vars(asked.options)).reset(seed=5)[0].tobytes()
     assert plain.options == CountingEnv().options
@@ -283,12 +285,35 @@ def test_the_command_line_takes_the_environments_options(screen, monkeypatch: py
 
 
 @pytest.mark.parametrize(
+    ("target", "title"),
+    [
+        ("1", "Arrive at 1 object"),
+        ("2,6", "Arrive at 2 or 6 objects"),
+        ("circle=4,square=1", "Arrive at 4 circles, 1 square"),
+    ],
+)
+def test_the_title_names_every_target(screen, shows, monkeypatch: pytest.MonkeyPatch, target: str, title: str) -> None:
+    """--target takes a count, several counts, or counts for shapes, and the window shows them."""
+    seen = []
+
+    def look(viewer: play.Viewer) -> None:
+        viewer.draw()
+        seen.append(shows(title))
+
+    monkeypatch.setattr(play.Viewer, "run", look)
+    assert play.main(["--target", target]) == 0
+    assert seen == [True]
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--target 9", "target=9 cannot be reached: give one in 0..max_count, here 0..8"),
+        ("--target 9", "target=9 cannot be reached: give counts in least_count..max_count, here 0..8"),
+        ("--target hexagon=3", "target={'hexagon': 3} has the unknown shape 'hexagon'"),
+        ("--slip 2", "slip=2.0 is not a probability"),
         ("--max-count 65", "max_count=65 does not fit"),
         ("--image-size 16", "image_size=16 is not an integer in 32..256"),
-        ("--target four", "argument --target: invalid int value: 'four'"),
+        ("--target four", "argument --target: 'four' is neither counts nor counts for shapes"),
         ("--reward rich", "argument --reward: invalid choice: 'rich'"),
         ("--max-episode-steps 0", "argument --max-episode-steps: 0 is not an integer of at least 1"),
         ("--seed -1", "argument --seed: -1 is not an integer of at least 0"),

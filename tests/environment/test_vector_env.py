@@ -24,6 +24,9 @@ VARIANTS = [
     {"background": "noise", "image_size": 35},
     {"background": "clutter", "image_size": 35, "placement": "persist"},
     {"background": "drift", "image_size": 35, "appearance": "object"},
+    {"target": (0, 5), "max_count": 5, "wrap": True, "placement": "persist", "appearance": "object"},
+    {"target": {"circle": 2, "square": (1, 4)}, "least_count": 1, "max_count": 4, "reward": "dense"},
+    {"slip": 0.4},
     {"target": 0, "max_count": 1, "image_size": 32, "appearance": "object"},
     {"target": 9, "max_count": 16, "image_size": 33, "placement": "persist", "appearance": "object"},
 ]
@@ -137,6 +140,9 @@ def test_make_vec(env_id):
         "appearance": "object",
         "background": "noise",
         "terminate_on_target": False,
+        "least_count": 1,
+        "wrap": True,
+        "slip": 0.2,
         "render_mode": "rgb_array",
     }
     env = gym.make_vec(env_id, num_envs=3, vectorization_mode="vector_entry_point", max_episode_steps=6, **options)
@@ -310,7 +316,9 @@ def test_bad_arguments(arguments, message):
 
 
 @pytest.mark.parametrize(
-    "options", [{"target": 9}, {"max_count": 65}, {"image_size": 31}, {"reward": "rich"}, {"continuous": 1}], ids=str
+    "options",
+    [{"target": 9}, {"max_count": 65}, {"image_size": 31}, {"reward": "rich"}, {"continuous": 1}, {"slip": 2}],
+    ids=str,
 )
 def test_wrong_options_raise_the_same_errors_as_the_single_environment(options):
     with pytest.raises(ValueError, match=next(iter(options))) as single:

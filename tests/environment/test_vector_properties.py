@@ -22,10 +22,19 @@ def option_sets(draw, **fixed):
     """Options of the environment, any that fit, apart from those given."""
     image_size = draw(st.integers(32, 96))
     max_count = draw(st.integers(1, min(capacity(image_size), 20)))
+    least_count = draw(st.integers(0, max_count - 1))
+    counts = st.integers(least_count, max_count)
+    target = draw(counts | st.lists(counts, min_size=1, max_size=3).map(tuple))
+    if draw(st.booleans()):
+        target = draw(st.dictionaries(st.sampled_from(SHAPES), counts, min_size=1))
+        fixed = {"appearance": "episode"} | fixed
     options = {
         "image_size": image_size,
+        "least_count": least_count,
         "max_count": max_count,
-        "target": draw(st.integers(0, max_count)),
+        "target": target,
+        "wrap": draw(st.booleans()),
+        "slip": draw(st.sampled_from([0.0, 0.3])),
         "reward": draw(st.sampled_from(["sparse", "dense"])),
         "placement": draw(st.sampled_from(["resample", "persist"])),
         "appearance": draw(st.sampled_from(["episode", "object"])),
@@ -53,33 +62,32 @@ def play(seed, mode=AutoresetMode.NEXT_STEP, copy=True, **options):
 
 
 @searched
-@given(options=option_sets(), seed=seeds)
+@given(options=option_sets(slip=0.0), seed=seeds)
 def test_rules(options, seed):
-    """Count in range, reward exactly at the target, truncation exactly at the limit, transitions as count_mdp says."""
-    max_count, target = options["max_count"], options["target"]
-    successors, values = count_mdp(max_count, target)
-    counts = steps = over = None
-    for actions, (_, rewards, terminations, truncations, info) in play(seed, **options):
-        assert ((info["count"] >= 0) & (info["count"] <= max_count)).all()
+    """Count in range, states and rewards as class_mdp says, truncation exactly at the limit."""
+    limit = options.pop("max_episode_steps")
+    env = CountingVectorEnv(**options)
+    successors, values = env.class_mdp
+    targets = CountingEnv(**options | {"reward": "sparse"}).class_mdp[1] == 1
+    states = steps = over = None
+    for actions, (_, rewards, terminations, truncations, info) in play(seed, max_episode_steps=limit, **options):
+        assert ((info["count"] >= options["least_count"]) & (info["count"] <= options["max_count"])).all()
         if actions is None:
             steps, over = np.zeros(NUM_ENVS, int), np.zeros(NUM_ENVS, bool)
         else:
             stepped = ~over
             assert (rewards[over] == 0).all()
-            np.testing.assert_array_equal(info["count"][stepped], successors[counts, actions][stepped])
-            arrived = info["count"] == target
-            if options["reward"] == "sparse":
-                np.testing.assert_array_equal(rewards[stepped], values[info["count"]][stepped])
-            else:
-                np.testing.assert_array_equal(rewards[stepped] == 1, arrived[stepped])
-                assert (rewards[stepped & ~arrived] < 0).all()
-                assert (rewards >= -1).all()
+            np.testing.assert_array_equal(info["state"][stepped], successors[states, actions][stepped])
+            arrived = targets[info["state"]]
+            np.testing.assert_array_equal(rewards[stepped], values[info["state"]][stepped])
+            np.testing.assert_array_equal(rewards[stepped] == 1, arrived[stepped])
+            assert (np.abs(rewards) <= 1).all()
             np.testing.assert_array_equal(info["is_success"], arrived & stepped)
             np.testing.assert_array_equal(terminations, arrived & stepped & options["terminate_on_target"])
             steps = np.where(over, 0, steps + 1)
-            np.testing.assert_array_equal(truncations, steps >= options["max_episode_steps"])
+            np.testing.assert_array_equal(truncations, steps >= limit)
             over = terminations | truncations
-        counts = info["count"]
+        states = info["state"]
 
 
 @searched
@@ -105,14 +113,16 @@ def test_replays_are_byte_identical(options, seed, mode):
         for ours, theirs in zip(first[:4], second[:4], strict=True):
             assert ours.tobytes() == theirs.tobytes()
         assert first[4].keys() == second[4].keys()
-        for key in ("count", "color", "positions", "is_success"):
+        for key in ("count", "color", "positions", "is_success", "state"):
             assert first[4][key].tobytes() == second[4][key].tobytes()
         assert (first[4]["shape"] == second[4]["shape"]).all()
 
 
 @searched
 @given(
-    options=option_sets(placement="persist", background="black", terminate_on_target=False, max_episode_steps=99),
+    options=option_sets(
+        placement="persist", background="black", terminate_on_target=False, max_episode_steps=99, wrap=False
+    ),
     seed=seeds,
 )
 def test_persist_changes_exactly_one_box(options, seed):
@@ -155,6 +165,7 @@ def test_single_and_batch_agree(options, seed):
                 assert (reward, terminated) == (rewards[i], terminations[i])
             assert image.tobytes() == observations[i].tobytes()
             assert single_info["positions"].tobytes() == info["positions"][i].tobytes()
+            assert single_info["state"] == info["state"][i]
         over = terminations | truncations
 
 
