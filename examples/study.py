@@ -185,7 +185,7 @@ def _executed(
         while together:
             left = {run.folder: run for run in together.pop(0)}
             try:
-                with _ctrl_c_held_back():  # here the processes start
+                with _ctrl_c_ignored():  # here the processes start
                     ended = parallel([delayed(_execute)(function, run) for run in left.values()])
                 for run, error in ended:
                     del left[run.folder]
@@ -279,13 +279,19 @@ def _end_with(study: int) -> None:
 
 
 @contextlib.contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Let processes that start here never see Ctrl-C, which a terminal sends to all: the study is what it stops."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Let processes that start here ignore Ctrl-C, which a terminal sends to all: it is for the study to stop them.
+
+    Blocking the signal would not do: the resource tracker of ``multiprocessing``, which starts first, unblocks it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # where Python allows no change
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
 
 
 def _locked(out: Path) -> contextlib.AbstractContextManager[Any]:
