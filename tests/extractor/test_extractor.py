@@ -1,5 +1,6 @@
 """JEPAExtractor and what it is composed of."""
 
+import inspect
 import pickle
 
 import numpy as np
@@ -9,6 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import preprocess_obs
 
 from jepa_extractor import AuxiliaryTask, Batch, JEPAExtractor, RewardTask, jepa_policy_kwargs, make_head, squared_error
+from jepa_extractor.sb3.extractor import JEPAOptions
 
 IMAGE = spaces.Box(0, 255, (3, 40, 40), np.uint8)
 ACTIONS = {
@@ -168,3 +170,11 @@ def test_bad_arguments(observation_space, arguments, message):
     """Every option out of range raises an error at once that names the option, the value and what is right."""
     with pytest.raises(ValueError, match=message):
         JEPAExtractor(observation_space, **{"action_space": spaces.Discrete(2), **arguments})
+
+
+def test_options_are_typed_once_for_editors():
+    """``jepa_policy_kwargs`` has the options of ``JEPAExtractor``, by name, and refuses others."""
+    parameters = list(inspect.signature(JEPAExtractor.__init__).parameters)
+    assert list(JEPAOptions.__annotations__) == parameters[parameters.index("action_space") + 1 :]
+    with pytest.raises(ValueError, match="laten_dim=3 is no option of JEPAExtractor"):
+        jepa_policy_kwargs(spaces.Discrete(2), laten_dim=3)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def command(out, *arguments):
-    return [sys.executable, "-W", "error", "examples/train_ppo.py", "--out", str(out), "--threads", "2", *arguments]
+    return [sys.executable, "-W", "error", "examples/train_ppo.py", "--out", str(out), "--threads", "1", *arguments]
 
 
 @pytest.mark.parametrize("arguments", [[], pytest.param(["--no-jepa"], marks=pytest.mark.slow)])
