@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from jepa_extractor.tasks import QTask as QTask
     from jepa_extractor.tasks import RandomTask as RandomTask
     from jepa_extractor.tasks import RewardTask as RewardTask
+    from jepa_extractor.transition_fit import fit_transition as fit_transition
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -56,6 +57,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "sb3.pretrained": ("load_pretrained",),
         "sb3.schedules": ("Alternating", "Joint"),
         "spaces": ("policy_space",),
+        "transition_fit": ("fit_transition",),
         "tasks": ("ActionRewardTask", "AuxiliaryTask", "LabelTask", "QTask", "RandomTask", "RewardTask"),
     },
 )

@@ -1,5 +1,7 @@
 """Numbers that tell at a glance whether latents have collapsed."""
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +9,20 @@ from numpy.typing import NDArray
 def latent_std(latents: NDArray[np.floating]) -> float:
     """Return the standard deviation over the batch, averaged over components, of latents (B, D)."""
     return float(latents.std(axis=0).mean())
+
+
+def warn_if_dead(latents: NDArray[np.floating], when: str) -> None:
+    """Warn if latents (B, D) of different observations are all equal, up to rounding.
+
+    A collapse by training leaves differences that are small, but far above rounding (2e-4 for dynamics alone). Latents
+    that are equal to the last bits come from units that no longer react to any input, and so get no gradient either.
+    """
+    if len(latents) > 1 and np.ptp(latents, axis=0).max() <= 1e-6 * max(np.abs(latents).max(), 1e-30):
+        warnings.warn(
+            f"all latents are equal {when}: the encoder no longer reacts to its input and cannot recover; lower the "
+            "learning rate, clip the gradient (max_grad_norm), or draw more rewarded transitions (rewarded_fraction)",
+            stacklevel=2,
+        )
 
 
 def effective_rank(latents: NDArray[np.floating]) -> float:

@@ -13,11 +13,12 @@ from torch.optim.lr_scheduler import OneCycleLR
 from jepa_extractor.batch import Batch
 from jepa_extractor.checkpoint import load_state, save_state
 from jepa_extractor.checks import require_fraction, require_integer, require_positive, require_type
-from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy
+from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy, warn_if_dead
 from jepa_extractor.replay import TransitionRing
 from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.tasks import AuxiliaryTask
 from jepa_extractor.training import AuxiliaryStep
+from jepa_extractor.transition_fit import fit_transition
 
 Record = dict[str, float]
 KIND = "pretraining"  # of the saved state
@@ -26,11 +27,12 @@ KIND = "pretraining"  # of the saved state
 def pretrain(
     extractor: JEPAExtractor,
     transitions: TransitionRing,
-    updates: int = 1_000,
-    batch_size: int = 128,
+    updates: int = 500,
+    batch_size: int = 64,
     learning_rate: float = 4e-3,
-    rewarded_fraction: float = 0.0,
-    max_grad_norm: float | None = None,
+    rewarded_fraction: float = 0.5,
+    max_grad_norm: float | None = 0.5,
+    transition_updates: int = 1_000,
     discount: float = 0.99,
     measure: Callable[[JEPAExtractor], float] | None = None,
     stop_at: float | None = None,
@@ -41,8 +43,9 @@ def pretrain(
 ) -> list[Record]:
     """Train ``extractor``, in place, with the same losses as ``JEPACallback``; what is frozen stays as it is.
 
-    Adam under a one-cycle learning rate. With a checkpoint, a training that was cut off goes on where it was,
-    to the same result as if it had not been; one that had finished returns at once.
+    Adam under a one-cycle learning rate. At the end ``fit_transition`` makes the latent transition exact. With a
+    checkpoint, a training that was cut off goes on where it was, to the same result as if it had not been; one that had
+    finished returns at once.
 
     Args:
         extractor: what to train; parameters that do not require a gradient are left alone.
@@ -53,6 +56,8 @@ def pretrain(
         rewarded_fraction: the part of a batch that is drawn among transitions whose reward is not 0; see
             ``JEPACallback``.
         max_grad_norm: largest norm of the gradient; ``None`` for no clip.
+        transition_updates: updates of ``fit_transition`` at the end, at the extractor's horizon but at least 2; 0 for
+            none.
         discount: discount factor of the task ``"q"``.
         measure: what tells how good the extractor is; see ``LabelAccuracy``. It must not draw random numbers
             from torch's global generator.
@@ -66,6 +71,9 @@ def pretrain(
         One record for each check: ``"update"``; ``"dynamics_loss"`` and ``"<task>_loss"``, means since the last;
         ``"latent_std"`` and ``"effective_rank"`` of the last batch; and ``"measure"`` if there is one.
 
+    Warns:
+        UserWarning: at a check, all latents are equal: the encoder is dead, and no gradient will revive it.
+
     Raises:
         ValueError: an argument is out of range, or ``checkpoint`` is broken or holds another training.
         FloatingPointError: a loss or a parameter is not finite; the checkpoint holds the last good state.
@@ -76,6 +84,7 @@ def pretrain(
     require_type("extractor", extractor, JEPAExtractor, "build one")
     require_type("transitions", transitions, TransitionRing, "TransitionRing.from_episodes makes one")
     require_positive("learning_rate", learning_rate)
+    require_integer("transition_updates", transition_updates, least=0)
     require_fraction("discount", discount)
     if stop_at is not None and measure is None:
         raise ValueError(f"stop_at={stop_at} needs a measure: give measure=, for instance a LabelAccuracy")
@@ -85,6 +94,7 @@ def pretrain(
         "learning_rate": learning_rate,
         "rewarded_fraction": rewarded_fraction,
         "max_grad_norm": max_grad_norm,
+        "transition_updates": int(transition_updates),
         "discount": discount,
         "stop_at": stop_at,
         "check_every": check_every,
@@ -105,6 +115,7 @@ def pretrain(
             training.save()
             if on_check is not None:
                 on_check(record)
+    training.finish()
     return training.records
 
 
@@ -162,6 +173,7 @@ class _Training:
             raise ValueError("every parameter of the extractor is frozen: extractor.requires_grad_(True) mends it")
         self.update = 0
         self.stopped = False
+        self.finished = False
         self.records: list[Record] = []
         self._extractor = extractor
         self._transitions = transitions
@@ -197,6 +209,7 @@ class _Training:
                     f"{name} is no longer finite at update {self.update}: training stops{self._kept()}"
                 )
         last = latents.flatten(0, 1).cpu().numpy()
+        warn_if_dead(last, f"at update {self.update}")
         return {
             "update": self.update,
             **means,
@@ -221,6 +234,17 @@ class _Training:
             on_update()
         return sums, gradient.latents
 
+    def finish(self) -> None:
+        """Fit the transition, unless that has been done."""
+        updates, horizon = self._settings["transition_updates"], max(2, self._settings["horizon"])
+        if not self.finished and updates:
+            try:
+                fit_transition(self._extractor, self._transitions, updates, horizon)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f"interrupted while the transition was fitted{self._kept()}") from None
+        self.finished = True
+        self.save()
+
     def save(self) -> None:
         if self._path is None:
             return
@@ -232,6 +256,7 @@ class _Training:
             "generator": self._transitions.generator.bit_generator.state,
             "update": self.update,
             "stopped": self.stopped,
+            "finished": self.finished,
             "records": self.records,
         }
         save_state(state, self._path, KIND)
@@ -248,7 +273,8 @@ class _Training:
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._transitions.generator.bit_generator.state = state["generator"]
-        self.update, self.stopped, self.records = state["update"], state["stopped"], state["records"]
+        self.update, self.records = state["update"], state["records"]
+        self.stopped, self.finished = state["stopped"], state["finished"]
 
     def _kept(self) -> str:
         saved = self._path is not None and self._path.exists()

@@ -3,8 +3,9 @@
 Every question of which observation follows which, and where an episode ends, is answered here.
 """
 
+import copy
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
 from typing import Any
 
@@ -158,6 +159,16 @@ class TransitionRing:
             self._label(name)
         _copy_arrays({name: state[name] for name in _ARRAYS}, self._state())
         self.generator.bit_generator.state = state["rng"]
+
+    def encoded(self, encode: Callable[[Arrays], NDArray[np.float32]]) -> "TransitionRing":
+        """Return a ring of the same transitions whose observations are ``encode`` of these, (N, ...) to (N, D).
+
+        The two share everything but the observations, the generator too.
+        """
+        flat = each(lambda frames: frames.reshape(-1, *frames.shape[2:]), self._frames)
+        twin = copy.copy(self)
+        twin._frames = encode(flat).reshape(*self._rewards.shape, -1)
+        return twin
 
     def sample(self, batch_size: int, horizon: int = 1, rewarded_fraction: float = 0.0) -> Batch:
         """Draw ``batch_size`` stretches of ``horizon`` steps, uniform over first steps, with replacement.

@@ -16,6 +16,7 @@ from jepa_extractor.checks import require_type
 from jepa_extractor.encoders import EncoderName, MakeEncoder
 from jepa_extractor.jepa import JEPA, MakeTransition, NormalizationName, TargetName
 from jepa_extractor.observations import Arrays, each, length
+from jepa_extractor.spaces import is_image
 from jepa_extractor.tasks import AuxiliaryTask
 
 CHUNK = 256  # observations encoded at once where there may be many
@@ -136,8 +137,8 @@ class JEPAExtractor(BaseFeaturesExtractor):
         return self.jepa.losses(
             batch.replace(
                 observations=each(lambda tensor: tensor.unflatten(0, (size, steps + 1)), seen),
-                actions=self._action_features(batch.actions),
-                next_actions=None if batch.next_actions is None else self._action_features(batch.next_actions),
+                actions=self.action_features(batch.actions),
+                next_actions=None if batch.next_actions is None else self.action_features(batch.next_actions),
             )
         )
 
@@ -149,7 +150,7 @@ class JEPAExtractor(BaseFeaturesExtractor):
         """Move what follows the networks slowly: see ``JEPA.update_targets``."""
         self.jepa.update_targets()
 
-    def _action_features(self, actions: torch.Tensor) -> torch.Tensor:
+    def action_features(self, actions: torch.Tensor) -> torch.Tensor:
         """Map actions (B, k, *action shape) to features (B, k, A)."""
         features = _preprocess(actions.flatten(0, 1), self.action_space, normalize_images=False)
         assert isinstance(features, torch.Tensor)
@@ -213,5 +214,12 @@ def _checked_action_space(space: spaces.Space[Any] | None) -> spaces.Space[Any]:
 
 
 def _preprocess(values: Tensors, space: spaces.Space[Any], normalize_images: bool) -> Tensors:
-    """Preprocess a batch (B, ...) as Stable-Baselines3 does: images to [0, 1], discrete values to one-hot."""
+    """Preprocess a batch (B, ...) as Stable-Baselines3 does: images to [0, 1], discrete values to one-hot.
+
+    Images become float in one pass, with their channels last in memory, as convolutions want them.
+    """
+    if isinstance(space, spaces.Dict) and isinstance(values, dict):
+        return {key: _preprocess(values[key], space[key], normalize_images) for key in space}  # type: ignore[misc]
+    if normalize_images and is_image(space) and isinstance(values, torch.Tensor):
+        return values.to(torch.float32, memory_format=torch.channels_last).div_(255)
     return preprocess_obs(values, space, normalize_images=normalize_images)

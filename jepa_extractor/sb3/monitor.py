@@ -8,7 +8,7 @@ from stable_baselines3.common.logger import Logger
 from torch import nn
 from torch.optim import Optimizer
 
-from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy
+from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy, warn_if_dead
 from jepa_extractor.observations import each
 from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.sb3.recorder import Recorder
@@ -56,6 +56,7 @@ class Monitor:
             logger.record(f"jepa/{name}", torch.stack(values).mean().item())
         assert self.last is not None
         latents = self.last.latents.flatten(0, 1).cpu().numpy()
+        warn_if_dead(latents, "in the last auxiliary batch")
         logger.record("jepa/latent_std", latent_std(latents))
         logger.record("jepa/effective_rank", effective_rank(latents))
         self._values.clear()

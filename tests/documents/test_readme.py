@@ -32,9 +32,8 @@ def test_code_runs(name, tmp_path, monkeypatch):
         return learn(model, min(steps, 1024), **kwargs)
 
     monkeypatch.setattr(PPO, "learn", short_learn)
-    monkeypatch.setattr(
-        jepa_extractor, "pretrain", lambda *args, updates, **kwargs: pretrain(*args, updates=5, **kwargs)
-    )
+    few = {"updates": 5, "transition_updates": 5}
+    monkeypatch.setattr(jepa_extractor, "pretrain", lambda *args, **kwargs: pretrain(*args, **{**kwargs, **few}))
     exec(compile(CODE[name], name, "exec"), {"__name__": "__main__"})
 
 

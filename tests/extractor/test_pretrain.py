@@ -7,7 +7,17 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from jepa_extractor import Episode, JEPAExtractor, LabelAccuracy, LabelTask, RewardTask, TransitionRing, pretrain
+from jepa_extractor import (
+    Episode,
+    JEPAExtractor,
+    LabelAccuracy,
+    LabelTask,
+    RewardTask,
+    TransitionRing,
+    fit_transition,
+    pretrain,
+    pretraining,
+)
 
 SPACE = spaces.Box(-9, 9, (3,), np.float32)
 ACTIONS = spaces.Discrete(2)
@@ -39,6 +49,13 @@ def make_extractor(seed=0, **kwargs):
     return JEPAExtractor(SPACE, ACTIONS, **{"encoder": "mlp", "latent_dim": 4, **kwargs})
 
 
+@pytest.fixture(autouse=True)
+def _short_fit(monkeypatch):
+    """Fit the transition in 20 updates unless a test says otherwise."""
+    fit = pretraining.fit_transition
+    monkeypatch.setattr(pretraining, "fit_transition", lambda *args: fit(*args[:2], min(args[2], 20), *args[3:]))
+
+
 def weights_of(extractor):
     return {name: value.clone() for name, value in extractor.state_dict().items()}
 
@@ -50,7 +67,8 @@ def same(one, other):
 def test_updates_by_hand():
     """Pretraining uses "the same loss code as the callback": its updates are Adam's on 2 dynamics + 10 reward."""
     trained, by_hand, ring = make_extractor(), make_extractor(), make_ring()
-    (record,) = pretrain(trained, make_ring(), updates=4, batch_size=16, learning_rate=1e-3)
+    options = {"rewarded_fraction": 0.0, "max_grad_norm": None, "transition_updates": 0}
+    (record,) = pretrain(trained, make_ring(), updates=4, batch_size=16, learning_rate=1e-3, **options)
     optimizer = torch.optim.Adam(by_hand.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=5)
     seen = []
@@ -112,6 +130,59 @@ def test_a_finished_training_returns_at_once(tmp_path):
     records = pretrain(first, make_ring(), **options)
     assert pretrain(again, make_ring(), **options, on_check=pytest.fail) == records
     assert same(weights_of(first), weights_of(again))
+
+
+@pytest.mark.parametrize("cut", ["before the fit", "in the fit"])
+def test_resume_is_exact_around_the_fit_of_the_transition(tmp_path, monkeypatch, cut):
+    """Cut off between the last update and the end of the transition's fit, a training ends as if it had not been."""
+    options = {"updates": 20, "batch_size": 8, "check_every": 10, "transition_updates": 20}
+    straight, straight_ring = make_extractor(), make_ring()
+    records = pretrain(straight, straight_ring, **options)
+
+    def interrupted(extractor, ring, *rest):
+        if cut == "in the fit":
+            fit_transition(extractor, ring, 7)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretraining, "fit_transition", interrupted)
+        with pytest.raises(KeyboardInterrupt, match=r"while the transition was.*c\.pt"):
+            pretrain(make_extractor(), make_ring(), **options, checkpoint=tmp_path / "c.pt")
+    resumed, resumed_ring = make_extractor(seed=7), make_ring()
+    assert pretrain(resumed, resumed_ring, **options, checkpoint=tmp_path / "c.pt") == records
+    assert same(weights_of(straight), weights_of(resumed))
+    assert straight_ring.generator.bit_generator.state == resumed_ring.generator.bit_generator.state
+
+
+def test_the_fit_moves_the_transition_alone_and_makes_it_better():
+    """``fit_transition`` leaves encoder and heads as they are, and rollouts of several steps improve."""
+    extractor, ring = make_extractor(), make_ring(number=300)
+    pretrain(extractor, ring, updates=30, transition_updates=0)
+    before, batch = weights_of(extractor), make_ring(seed=1, number=300).sample(500, horizon=4)
+
+    def error():
+        extractor.jepa.horizon = 4
+        with torch.no_grad():
+            return extractor.losses(batch)[0]["dynamics"].item()
+
+    unfitted = error()
+    fit_transition(extractor, ring, updates=300)
+    assert error() < 0.5 * unfitted
+    for name, value in extractor.state_dict().items():
+        assert torch.equal(value, before[name]) != name.startswith("jepa.transition"), name
+
+
+def test_dead_latents_are_told_at_once():
+    """Where all latents have become equal, a warning says so and names what helps."""
+    extractor = make_extractor()
+
+    def kill(record):
+        with torch.no_grad():
+            extractor.jepa.encoder.layers[-1].weight.zero_()
+            extractor.jepa.encoder.layers[-1].weight.requires_grad_(False)
+
+    with pytest.warns(UserWarning, match=r"all latents are equal at update 20.*learning rate.*max_grad_norm"):
+        pretrain(extractor, make_ring(), updates=20, check_every=10, on_check=kill)
 
 
 def test_what_is_frozen_stays():

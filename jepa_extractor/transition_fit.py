@@ -1,0 +1,59 @@
+"""Training the latent transition alone, so that it can be rolled out over many steps."""
+
+import torch
+from torch.optim.lr_scheduler import OneCycleLR
+
+from jepa_extractor.checks import require_integer, require_positive
+from jepa_extractor.losses import dynamics_loss
+from jepa_extractor.replay import TransitionRing
+from jepa_extractor.sb3.extractor import JEPAExtractor
+
+
+def fit_transition(
+    extractor: JEPAExtractor,
+    transitions: TransitionRing,
+    updates: int = 1_000,
+    horizon: int = 2,
+    batch_size: int = 128,
+    learning_rate: float = 4e-3,
+) -> None:
+    """Train the latent transition of ``extractor``, in place, on the latents of its encoder, which stays as it is.
+
+    While an encoder learns, its transition chases latents that move, and is never exact. Here every observation is
+    encoded once, so an update costs a small part of one of the encoder's. Adam under a one-cycle learning rate, on the
+    dynamics loss over the variance of the latents.
+
+    Args:
+        extractor: what to train; a transition that is frozen is left alone.
+        transitions: what to train on; batches come from its generator.
+        updates: steps of the optimizer.
+        horizon: steps for which the transition is unrolled: from 2, it learns to correct its own errors.
+        batch_size: stretches of ``horizon`` steps in a batch.
+        learning_rate: the highest of the cycle.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    for name, value in (("updates", updates), ("horizon", horizon), ("batch_size", batch_size)):
+        require_integer(name, value, least=1)
+    require_positive("learning_rate", learning_rate)
+    jepa = extractor.jepa
+    parameters = [*jepa.transition.parameters(), *jepa.predicted_norm.parameters()]
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    if not parameters:
+        return
+    latents = transitions.encoded(extractor.encode)
+    variance = latents.sample(1_000).observations
+    assert isinstance(variance, torch.Tensor)
+    scale = 1.0 / variance.flatten(0, 1).var(dim=0).mean().clamp(min=1e-12).to(extractor.device)
+    optimizer = torch.optim.Adam(parameters, learning_rate)
+    schedule = OneCycleLR(optimizer, learning_rate, total_steps=updates + 1)
+    for _ in range(updates):
+        batch = latents.sample(batch_size, horizon).to(extractor.device)
+        encoded = batch.observations
+        assert isinstance(encoded, torch.Tensor)
+        predicted = jepa.unroll(encoded[:, 0], extractor.action_features(batch.actions))
+        optimizer.zero_grad()
+        torch.autograd.backward(scale * dynamics_loss(predicted, encoded[:, 1:], batch.mask))
+        optimizer.step()
+        schedule.step()
