@@ -8,13 +8,15 @@ Every run writes a folder; the same command, started again, goes on where it sto
 """
 
 import argparse
+import itertools
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from learning.cases import ALGORITHMS, COMPETITORS, TASKS
 from learning.figure import draw_curves
-from learning.run import RANDOM_STEPS, run
+from learning.run import run
 from learning.summary import tables
 from results import add_out, at_least, environment_facts, write_json
 
@@ -36,11 +38,22 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=Path("runs/sample_efficiency"), help="folder of the runs")
     add_study_arguments(parser)
     add_out(parser)
-    arguments = parser.parse_args()
-    pretrained = any(COMPETITORS[name].pretrained for name in arguments.competitors)
-    if arguments.steps is not None and pretrained and arguments.steps <= RANDOM_STEPS:
-        parser.error(f"--steps {arguments.steps}: pretraining alone takes {RANDOM_STEPS} steps; give more")
-    return arguments
+    return parser.parse_args()
+
+
+def finished(runs: Path) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """Return every result in the folder, by task, algorithm, competitor and seed: those of earlier commands too."""
+    results: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    for task, algorithm, competitor in itertools.product(TASKS, ALGORITHMS, COMPETITORS):
+        paths = sorted((runs / f"{task}-{algorithm}-{competitor}").glob("seed*/result.json"), key=_seed)
+        if paths:
+            by_seed = {str(_seed(path)): json.loads(path.read_text())["result"] for path in paths}
+            results.setdefault(task, {}).setdefault(algorithm, {})[competitor] = by_seed
+    return results
+
+
+def _seed(path: Path) -> int:
+    return int(path.parent.name.removeprefix("seed"))
 
 
 def main() -> None:
@@ -64,11 +77,7 @@ def main() -> None:
         study = run_study(run, configurations, arguments.seeds, arguments.runs, arguments.workers, arguments.ray)
     except (ValueError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         raise SystemExit(f"\n{error}") from error
-    results: dict[str, dict[str, dict[str, dict[int, dict[str, Any]]]]] = {}
-    for name, by_seed in study.results.items():
-        if by_seed:
-            task, algorithm, competitor = name.split("-")
-            results.setdefault(task, {}).setdefault(algorithm, {})[competitor] = by_seed
+    results = finished(arguments.runs)
     if results:
         print(tables(results))
         facts = {**environment_facts(), "workers": arguments.workers, "torch_threads": 1}

@@ -9,25 +9,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
-from jepa_extractor import (
-    JEPACallback,
-    JEPAExtractor,
-    TransitionRing,
-    jepa_policy_kwargs,
-    load_pretrained,
-    policy_space,
-    pretrain,
-    random_episodes,
-)
+from jepa_extractor import JEPACallback, jepa_policy_kwargs
 from jepa_extractor.checkpoint import replace_file
-from learning.cases import ALGORITHMS, COMPETITORS, NUM_ENVS, TASKS, Task
+from learning.cases import ALGORITHMS, COMPETITORS, TASKS
 
 SUCCESS = 0.95
 EPISODES = 200
 UNSEEN_SEED = 1_000_000  # evaluation seeds start here, far above those of training
 EVALUATE_EVERY = 256  # environment steps, at first
-RANDOM_STEPS = 4_000  # environment steps that pretraining sees; they count
-PRETRAIN_UPDATES = 300
 
 
 def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
@@ -37,7 +26,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
         ``"curve"``: rows of environment steps, seconds of training and success rate, one for each evaluation;
         ``"steps"`` and ``"seconds"`` of the first with enough success, ``None`` where there was none; and the
         ``"budget"`` in steps. The seconds are those of the processor, on a study's one thread the wall time of an idle
-        machine, without the evaluations. Pretraining counts.
+        machine, without the evaluations.
     """
     task, name = TASKS[configuration["task"]], configuration["algorithm"]
     algorithm, competitor = ALGORITHMS[name], COMPETITORS[configuration["competitor"]]
@@ -53,16 +42,11 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
         device="cpu",
         **{**algorithm.arguments, **competitor.settings.get(name, {})},
     )
-    spent = 0
-    if competitor.pretrained:
-        load_pretrained(model, _pretrained(task, name, seed), freeze=competitor.frozen)
-        spent = RANDOM_STEPS
-    steps = configuration["steps"] - spent
-    evaluation = Evaluation(task.make(name, num_envs=50, **task.evaluation), seed, spent, start)
+    evaluation = Evaluation(task.make(name, num_envs=50, **task.evaluation), seed, start)
     callbacks: list[BaseCallback] = [evaluation]
     if competitor.callback is not None:
         callbacks.append(JEPACallback(seed=seed, **competitor.callback))
-    model.learn(steps, callback=callbacks)
+    model.learn(configuration["steps"], callback=callbacks)
     replace_file(folder / "model.zip", model.save)
     last_steps, last_seconds, _ = evaluation.curve[-1]
     return {
@@ -76,12 +60,11 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
 class Evaluation(BaseCallback):
     """Evaluates on unseen seeds, the same each time, and ends the training once that succeeds."""
 
-    def __init__(self, env: VecEnv, seed: int, spent: int, start: float) -> None:
+    def __init__(self, env: VecEnv, seed: int, start: float) -> None:
         super().__init__()
         self.curve: list[tuple[int, float, float]] = []
         self._env = env
         self._seed = UNSEEN_SEED + seed
-        self._spent = spent
         self._start = start
         self._evaluating = 0.0  # seconds
         self._next = EVALUATE_EVERY
@@ -101,7 +84,7 @@ class Evaluation(BaseCallback):
         return not self.solved
 
     def _on_training_end(self) -> None:
-        if not self.solved and (not self.curve or self.curve[-1][0] < self._spent + self.num_timesteps):
+        if not self.solved and (not self.curve or self.curve[-1][0] < self.num_timesteps):
             self._evaluate()
 
     def _evaluate(self) -> None:
@@ -112,13 +95,4 @@ class Evaluation(BaseCallback):
         success = float(np.mean(np.array(returns) > 0))
         self._evaluating += time.process_time() - before
         seconds = time.process_time() - self._start - self._evaluating
-        self.curve.append((self._spent + self.num_timesteps, round(seconds, 2), success))
-
-
-def _pretrained(task: Task, algorithm: str, seed: int) -> JEPAExtractor:
-    """Return an extractor that has seen random actions only."""
-    envs = task.make_gymnasium(algorithm, NUM_ENVS)
-    transitions = TransitionRing.from_episodes(random_episodes(envs, RANDOM_STEPS, seed), seed)
-    extractor = JEPAExtractor(policy_space(envs.single_observation_space), envs.single_action_space)
-    pretrain(extractor, transitions, PRETRAIN_UPDATES, rewarded_fraction=0.5)
-    return extractor
+        self.curve.append((self.num_timesteps, round(seconds, 2), success))

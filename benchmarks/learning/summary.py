@@ -11,7 +11,7 @@ from learning.cases import COMPETITORS, TASKS
 
 Runs = Mapping[str, Mapping[str, Any]]  # results by seed
 Results = Mapping[str, Mapping[str, Mapping[str, Runs]]]  # by task, algorithm and competitor
-BRIEF = ("nature", "plain", "more_updates", "joint", "replay12")  # competitors
+BRIEF = ("nature", "plain", "more_updates", "joint", "detach_q")  # competitors
 
 
 class Interval(NamedTuple):
@@ -63,6 +63,9 @@ def brief_table(results: Results) -> str:
         for algorithm, competitors in algorithms.items():
             cells = []
             for name in BRIEF:
+                if name not in competitors:
+                    cells.append("")
+                    continue
                 steps, _, solved = until_success(competitors[name])
                 cells.append(_told(steps, solved == len(competitors[name])))
             rows.append([f"{algorithm}, {TASKS[task].env_id}", *cells])
