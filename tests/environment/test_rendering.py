@@ -143,7 +143,7 @@ def test_every_pixel_is_what_info_says(variant: dict, image_size: int, max_count
     env = CountingEnv(image_size=image_size, max_count=max_count, terminate_on_target=False, **variant)
     actions = np.random.default_rng(0)
     image, info = env.reset(seed=0)
-    for step in range(200):
+    for step in range(100):
         expected, mask = painted_by_hand(info, image_size)
         if variant["background"] == "black":
             np.testing.assert_array_equal(image, expected)
@@ -352,7 +352,7 @@ def test_enlarging_repeats_each_pixel(size: int, scale: int) -> None:
     np.testing.assert_array_equal(picture, np.kron(image, np.ones((scale, scale, 1), np.uint8)))
 
 
-@pytest.mark.parametrize("image_size", [32, 64, 150, 256])
+@pytest.mark.parametrize("image_size", [32, 150])
 def test_render_shows_the_scene_of_the_last_observation(variant: dict, image_size: int) -> None:
     """render_mode="rgb_array" shows the last observation, enlarged without blur."""
     env = gym.make("CountingEnv-v0", render_mode="rgb_array", image_size=image_size, **variant)
