@@ -4,20 +4,21 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from gymnasium.error import InvalidAction, ResetNeeded
 from numpy.typing import NDArray
 
 from counting_env.dynamics import Target
-from counting_env.infos import SHAPE_NAMES
+from counting_env.infos import scene_info
 from counting_env.kernels import ADD, REMOVE, act, at_target, begin, make_scenes, make_stream
-from counting_env.options import Appearance, Background, Options, Placement, Reward
+from counting_env.options import Appearance, Background, HasClasses, Options, Placement, Reward
 from counting_env.window import enlarge, show
 
 Observation = NDArray[np.uint8]
 Action = int | np.integer[Any] | NDArray[np.floating[Any]]
 
 
-class CountingEnv(gym.Env[Observation, Action]):
+class CountingEnv(HasClasses, gym.Env[Observation, Action]):
     """Add and remove objects in an image until there are exactly four.
 
     ## Description
@@ -42,12 +43,10 @@ class CountingEnv(gym.Env[Observation, Action]):
     to the nearest one, scaled to [-1, 0).
 
     ## Start
-    The count is uniform on ``least_count``..``max_count``, the target included; a start on the target does not end
-    the episode.
-    Shape and colour (each channel uniform on 30..225) are drawn once in each episode, all places again at every step,
-    also where the count stays.
-    ``reset(options={"count": 3, "shape": "circle", "color": (200, 80, 30)})`` sets the scene; each key
-    may be left out.
+    The count is uniform on ``least_count``..``max_count``, the target included; a start on the target does not end the
+    episode. Shape and colour (each channel uniform on 30..225) are drawn once in each episode, all places again at
+    every step, also where the count stays. ``reset(options={"count": 3, "shape": "circle", "color": (200, 80, 30)})``
+    sets the scene; each key may be left out.
 
     ## End
     Arriving at the target terminates the episode. ``gym.make`` adds the time limit of 4 steps, within
@@ -98,7 +97,7 @@ class CountingEnv(gym.Env[Observation, Action]):
             ``max_count``. Otherwise the count stays there.
         slip: the probability that the other action happens, in [0, 1].
         render_mode: ``"rgb_array"``: ``render()`` returns the last observation, enlarged; ``"human"``:
-            a window shows it after each reset and step (needs pygame); ``None``: neither.
+            a window shows it after each reset and step (needs pygame and a display); ``None``: neither.
 
     Raises:
         ValueError: an option is out of range; the message names it, its value and what would be right.
@@ -150,27 +149,6 @@ class CountingEnv(gym.Env[Observation, Action]):
         self._running = False
         self._window: Any = None
 
-    @property
-    def class_mdp(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The MDP over ``info["state"]``, as ``largest_bisimulation(*env.class_mdp)`` takes it. The end is left out.
-
-        ``successors``, int64 of shape (n, 2): ``successors[s, a]`` is the state after action ``a`` (0 removes, 1 adds)
-        in state ``s``. ``values``, float64 of shape (n,): the reward for arriving in each state.
-
-        Raises:
-            ValueError: ``slip`` makes the transitions random: take ``class_transitions``.
-        """
-        return self.options.class_mdp
-
-    @property
-    def class_transitions(self) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
-        """The same MDP with ``slip``, as ``probabilistic_bisimulation(*env.class_transitions)`` takes it.
-
-        ``transitions``, a float64 matrix (n, n) for each action: row ``s`` holds the probabilities of arriving in each
-        state. ``values``, float64 of shape (n,): the reward for arriving in each state.
-        """
-        return self.options.class_transitions
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
@@ -189,7 +167,7 @@ class CountingEnv(gym.Env[Observation, Action]):
         self._running = True
         if self.render_mode == "human":
             self.render()
-        return self._scenes.images[0].copy(), self._info(is_success=False)
+        return self._scenes.images[0].copy(), scene_info(self._scenes, self._rules, is_success=False)
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Remove or add one object.
@@ -201,13 +179,19 @@ class CountingEnv(gym.Env[Observation, Action]):
         """
         if not self._running:
             raise ResetNeeded("step() without a running episode: call reset() first")
-        reward = act(self._scenes, self._rules, self._direction(action), 0)
+        reward = act(self._scenes, self._rules, _direction(action, self.action_space), 0)
         is_success = bool(at_target(self._scenes, self._rules, 0))
         terminated = is_success and self._rules.terminate_on_target
         self._running = not terminated
         if self.render_mode == "human":
             self.render()
-        return self._scenes.images[0].copy(), reward, terminated, False, self._info(is_success)
+        return (
+            self._scenes.images[0].copy(),
+            reward,
+            terminated,
+            False,
+            scene_info(self._scenes, self._rules, is_success),
+        )
 
     def render(self) -> Observation | None:
         """Return the last observation enlarged (``"rgb_array"``) or show it in a window (``"human"``)."""
@@ -233,27 +217,16 @@ class CountingEnv(gym.Env[Observation, Action]):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_window": None}  # a window cannot be copied: a copy opens another
 
-    def _direction(self, action: Action) -> int:
-        """Return ``REMOVE`` or ``ADD``, or raise ``InvalidAction``."""
-        if self.options.continuous:
-            value = np.asarray(action)  # any number type will do, as in Gymnasium's Pendulum
-            if value.shape == (1,) and value.dtype.kind in "fiu" and -1 <= value[0] <= 1:
-                return REMOVE if value[0] < 0 else ADD
-        elif isinstance(action, (int, np.integer)):
-            if 0 <= action <= 1:  # what Discrete(2) would say, at a tenth of its time
-                return int(action)
-        elif self.action_space.contains(action):
-            return int(action)
-        raise InvalidAction(f"action={action!r} is not in the action space {self.action_space}")
 
-    def _info(self, is_success: bool) -> dict[str, Any]:
-        scenes = self._scenes
-        look = slice(None) if self._rules.per_object else 0
-        return {
-            "count": scenes.counts.item(0),
-            "shape": SHAPE_NAMES[scenes.shapes[0, look]],
-            "color": scenes.colors[0, look].copy(),
-            "positions": scenes.positions[0].copy(),
-            "is_success": is_success,
-            "state": scenes.states.item(0),
-        }
+def _direction(action: Action, space: spaces.Space[Any]) -> int:
+    """Return ``REMOVE`` or ``ADD``, or raise ``InvalidAction``."""
+    if isinstance(space, spaces.Box):
+        value = np.asarray(action)  # any number type will do, as in Gymnasium's Pendulum
+        if value.shape == (1,) and value.dtype.kind in "fiu" and -1 <= value[0] <= 1:
+            return REMOVE if value[0] < 0 else ADD
+    elif isinstance(action, (int, np.integer)):
+        if 0 <= action <= 1:  # what Discrete(2) would say, at a tenth of its time
+            return int(action)
+    elif space.contains(action):
+        return int(action)
+    raise InvalidAction(f"action={action!r} is not in the action space {space}")

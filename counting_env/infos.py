@@ -1,4 +1,4 @@
-"""The ``info`` dictionaries of the vector environment."""
+"""The ``info`` dictionaries of the single and the vector environment."""
 
 from typing import Any
 
@@ -11,6 +11,19 @@ Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 SHAPE_NAMES = np.array([*SHAPES, ""], dtype=np.object_)  # "" for ABSENT; Gymnasium's check_env needs objects
+
+
+def scene_info(scenes: Scenes, rules: Rules, is_success: bool) -> dict[str, Any]:
+    """Return the ``info`` of the single environment, whose scene is the only one of ``scenes``."""
+    look = slice(None) if rules.per_object else 0
+    return {
+        "count": scenes.counts.item(0),
+        "shape": SHAPE_NAMES[scenes.shapes[0, look]],
+        "color": scenes.colors[0, look].copy(),
+        "positions": scenes.positions[0].copy(),
+        "is_success": is_success,
+        "state": scenes.states.item(0),
+    }
 
 
 class VectorInfos:

@@ -117,16 +117,6 @@ class Options:
             terminate_on_target=bool(self.terminate_on_target),
         )
 
-    @property
-    def class_mdp(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """See :attr:`counting_env.CountingEnv.class_mdp`."""
-        return class_mdp(self.rules)
-
-    @property
-    def class_transitions(self) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
-        """See :attr:`counting_env.CountingEnv.class_transitions`."""
-        return class_transitions(self.rules)
-
     def parse_start(self, options: dict[str, Any] | None) -> Start:
         """Check the ``options`` given to ``reset`` and return them as numbers.
 
@@ -156,6 +146,33 @@ class Options:
             -1 if shape is None else SHAPES.index(shape),
             *((-1, -1, -1) if color is None else (int(channel) for channel in color)),
         )
+
+
+class HasClasses:
+    """The MDP over ``info["state"]``, which the single and the vector environment have in common."""
+
+    options: Options
+
+    @property
+    def class_mdp(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The MDP over ``info["state"]``, as ``largest_bisimulation(*env.class_mdp)`` takes it; no state ends it.
+
+        ``successors``, int64 of shape (n, 2): ``successors[s, a]`` is the state after action ``a`` (0 removes, 1 adds)
+        in state ``s``. ``values``, float64 of shape (n,): the reward for arriving in each state.
+
+        Raises:
+            ValueError: ``slip`` makes the transitions random: take ``class_transitions``.
+        """
+        return class_mdp(self.options.rules)
+
+    @property
+    def class_transitions(self) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+        """The same MDP with ``slip``, as ``probabilistic_bisimulation(*env.class_transitions)`` takes it.
+
+        ``transitions``, a float64 matrix (n, n) for each action: row ``s`` holds the probabilities of arriving in each
+        state from state ``s``. ``values``, float64 of shape (n,): the reward for arriving in each state.
+        """
+        return class_transitions(self.options.rules)
 
 
 def check_bool(name: str, value: object) -> None:

@@ -22,14 +22,14 @@ _STATELESS = (
     wrappers.VectorizeTransformObservation,
     wrappers.VectorizeTransformReward,
 )
+_FINAL = ("final_obs", "final_info", "_final_obs", "_final_info")
 
 
 class GymnasiumVecEnv(VecEnv):
     """A Gymnasium ``VectorEnv`` in the form that Stable-Baselines3 trains on.
 
-    ``PPO("CnnPolicy", GymnasiumVecEnv(gym.make_vec("CountingEnv-v0", num_envs=8)))``. Image observations keep
-    the layout of the environment; Stable-Baselines3 itself moves the channels to the front where it has to.
-    ``VecMonitor``, ``VecNormalize`` and ``VecFrameStack`` go on top as usual.
+    ``PPO("MlpPolicy", GymnasiumVecEnv(gym.make_vec("CartPole-v1", num_envs=8)))``. Image observations keep their
+    layout; Stable-Baselines3 itself moves the channels to the front. ``VecMonitor`` and its like go on top as usual.
 
     ## The end of an episode
     Stable-Baselines3 expects that a step which ends an episode already returns the first observation of the
@@ -40,8 +40,8 @@ class GymnasiumVecEnv(VecEnv):
     - ``DISABLED``: the adapter resets what has ended, by ``reset(options={"reset_mask": dones})``.
     - ``NEXT_STEP``, with an environment that can be reset in part: the same. These are Gymnasium's own
       ``SyncVectorEnv`` and ``AsyncVectorEnv`` (with shared memory) and every environment whose metadata say
-      ``"partial_reset": True``, as ``CountingVectorEnv``'s do; bare, or under wrappers that transform observations,
-      actions or rewards and have no state.
+      ``"partial_reset": True``; bare, or under wrappers that transform observations, actions or rewards and have no
+      state.
     - ``NEXT_STEP`` otherwise, for instance ``CartPole-v1`` in ``vector_entry_point`` mode: **each episode is one
       step longer.** Such an environment spends a step on the reset, and Stable-Baselines3 chooses an action for that
       step and stores a transition. No adapter can prevent this, so this one makes the transition a true one: the
@@ -69,14 +69,7 @@ class GymnasiumVecEnv(VecEnv):
     """
 
     def __init__(self, vector_env: VectorEnv[Any, Any, Any], partial_reset: bool | None = None) -> None:
-        if not isinstance(vector_env, VectorEnv):
-            raise TypeError(f"vector_env={vector_env!r} is not a gymnasium.vector.VectorEnv: make one by gym.make_vec")
-        mode = vector_env.metadata.get("autoreset_mode")
-        if not isinstance(mode, AutoresetMode):
-            raise ValueError(
-                f'metadata["autoreset_mode"]={mode!r} of {vector_env} is not a gymnasium.vector.AutoresetMode: '
-                "it says when episodes begin, so set it"
-            )
+        mode = _autoreset_mode(vector_env)
         if partial_reset is not None and not isinstance(partial_reset, bool | np.bool_):
             raise ValueError(f"partial_reset={partial_reset!r} is not True, False or None")
         self.vector_env = vector_env
@@ -118,9 +111,7 @@ class GymnasiumVecEnv(VecEnv):
         dones = np.logical_or(terminations, truncations)
         timeouts = np.logical_and(truncations, np.logical_not(terminations)).tolist()
         vector_infos = self._own(vector_infos)
-        last_obs, last_info = vector_infos.pop("final_obs", None), vector_infos.pop("final_info", None)
-        for mask in ("_final_obs", "_final_info"):
-            vector_infos.pop(mask, None)
+        last_obs, last_info, *_ = (vector_infos.pop(key, None) for key in _FINAL)
         infos = _split_infos(vector_infos, self.num_envs)
         ended = np.flatnonzero(dones).tolist()
 
@@ -196,7 +187,7 @@ class GymnasiumVecEnv(VecEnv):
         elif isinstance(env, AsyncVectorEnv):
             _ask(env, chosen, "_setattr", (attr_name, value))
         else:
-            self._need_all(indices, attr_name)
+            _need_all(self, indices, attr_name)
             setattr(_owner(self.vector_env, attr_name), attr_name, value)
 
     def env_method(
@@ -215,7 +206,7 @@ class GymnasiumVecEnv(VecEnv):
             return [env.envs[i].get_wrapper_attr(method_name)(*method_args, **method_kwargs) for i in chosen]
         if isinstance(env, AsyncVectorEnv):
             return _ask(env, chosen, "_call", (method_name, method_args, method_kwargs))
-        self._need_all(indices, method_name)
+        _need_all(self, indices, method_name)
         result = getattr(_owner(self.vector_env, method_name), method_name)(*method_args, **method_kwargs)
         if isinstance(result, tuple | list | np.ndarray) and len(result) == self.num_envs:
             return list(result)
@@ -230,15 +221,21 @@ class GymnasiumVecEnv(VecEnv):
             return [False for _ in self._get_indices(indices)]
         return [is_wrapped(env.envs[i], wrapper_class) for i in self._get_indices(indices)]
 
-    def _need_all(self, indices: VecEnvIndices, name: str) -> None:
-        if list(self._get_indices(indices)) != list(range(self.num_envs)):
-            raise ValueError(
-                f"indices={indices!r} with {name!r}: {self.vector_env} has one for all, so give indices=None"
-            )
-
     def _own(self, data: Any) -> Any:
         """Return ``data``, copied if the environment may write into it at the next step."""
         return data if self._owned else deepcopy(data)
+
+
+def _autoreset_mode(vector_env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
+    if not isinstance(vector_env, VectorEnv):
+        raise TypeError(f"vector_env={vector_env!r} is not a gymnasium.vector.VectorEnv: make one by gym.make_vec")
+    mode = vector_env.metadata.get("autoreset_mode")
+    if not isinstance(mode, AutoresetMode):
+        raise ValueError(
+            f'metadata["autoreset_mode"]={mode!r} of {vector_env} is not a gymnasium.vector.AutoresetMode: '
+            "it says when episodes begin, so set it"
+        )
+    return mode
 
 
 def _can_reset_in_part(vector_env: VectorEnv[Any, Any, Any]) -> bool:
@@ -250,6 +247,11 @@ def _can_reset_in_part(vector_env: VectorEnv[Any, Any, Any]) -> bool:
     if isinstance(env, AsyncVectorEnv):
         return env.shared_memory  # without it, the workers reset a second time
     return isinstance(env, SyncVectorEnv) or env.metadata.get("partial_reset") is True
+
+
+def _need_all(env: GymnasiumVecEnv, indices: VecEnvIndices, name: str) -> None:
+    if list(env._get_indices(indices)) != list(range(env.num_envs)):
+        raise ValueError(f"indices={indices!r} with {name!r}: {env.vector_env} has one for all, so give indices=None")
 
 
 def _ask(env: AsyncVectorEnv, indices: Iterable[int], command: str, data: tuple[Any, ...]) -> list[Any]:

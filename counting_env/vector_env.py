@@ -5,16 +5,16 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from counting_env.dynamics import check_integer
 from counting_env.infos import Array, Mask, VectorInfos, read_only
 from counting_env.kernels import (
-    ADD,
-    REMOVE,
     begin_where,
     make_outcomes,
     make_scenes,
@@ -24,7 +24,7 @@ from counting_env.kernels import (
     renew_ended,
     step_all,
 )
-from counting_env.options import Options, check_bool
+from counting_env.options import HasClasses, Options, check_bool
 from counting_env.window import enlarge
 
 Observations = NDArray[np.uint8]
@@ -32,7 +32,7 @@ Observations = NDArray[np.uint8]
 NO_LIMIT = np.iinfo(np.int64).max  # steps in an episode without a time limit
 
 
-class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
+class CountingVectorEnv(HasClasses, VectorEnv[Observations, Array, Array]):
     """``num_envs`` copies of :class:`counting_env.CountingEnv` in one array.
 
     The same rules, the same pixels and, from the same seeds, the same random numbers: what it returns is
@@ -89,9 +89,9 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
-        _check_positive("num_envs", num_envs)
+        check_integer("num_envs", num_envs, 1)
         if max_episode_steps is not None:
-            _check_positive("max_episode_steps", max_episode_steps)
+            check_integer("max_episode_steps", max_episode_steps, 1)
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode={render_mode!r} is unknown for a batch: choose rgb_array or None")
         check_bool("copy", copy)
@@ -113,23 +113,10 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
         self._outcomes = make_outcomes(self.num_envs)
         self._seeded = np.zeros(self.num_envs, np.bool_)
         self._ready = False  # whether each sub-environment has been reset at least once
-        self._actions: Array = (
-            np.zeros((self.num_envs, 1), np.float64) if self.options.continuous else np.zeros(self.num_envs, np.int64)
-        )
-        self._directions = np.zeros(self.num_envs, np.int64)
+        self._actions = _Actions(self.num_envs, self.single_action_space)
         keeps_last = self.autoreset_mode == AutoresetMode.SAME_STEP
         self._last_images = np.empty_like(self._scenes.images if keeps_last else self._scenes.images[:0])
         self._make_views()
-
-    @property
-    def class_mdp(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The MDP over ``info["state"]``: see :attr:`counting_env.CountingEnv.class_mdp`."""
-        return self.options.class_mdp
-
-    @property
-    def class_transitions(self) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
-        """The same MDP with ``slip``: see :attr:`counting_env.CountingEnv.class_transitions`."""
-        return self.options.class_transitions
 
     def reset(  # Gymnasium's own SyncVectorEnv takes lists of seeds, too
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -164,8 +151,8 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
                 f"step() while the episodes of sub-environments {np.flatnonzero(outcomes.over).tolist()} are over: "
                 'call reset(options={"reset_mask": terminations | truncations}) first'
             )
-        self._read_actions(actions)
-        step_all(self._directions, self._scenes, self._rules, self._limit, outcomes)
+        directions = self._actions.read(actions, outcomes.over)
+        step_all(directions, self._scenes, self._rules, self._limit, outcomes)
         endings = {}
         if self.autoreset_mode == AutoresetMode.SAME_STEP and outcomes.over.any():
             endings = self._renew()
@@ -219,26 +206,6 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
             self._scenes.streams[:] = streams
         self._seeded |= chosen
 
-    def _read_actions(self, actions: Array) -> None:
-        """Translate ``actions`` into ``REMOVE`` and ``ADD``, or raise ``InvalidAction``."""
-        given = np.asarray(actions)
-        if given.dtype.kind not in ("fiu" if self.options.continuous else "iu") or given.shape != self._actions.shape:
-            raise InvalidAction(
-                f"actions={actions!r} does not fit: give an array of shape {self._actions.shape} and dtype "
-                f"{self.single_action_space.dtype}, {self._allowed}"
-            )
-        np.copyto(self._actions, given, casting="unsafe")
-        read = read_numbers if self.options.continuous else read_choices
-        wrong = read(self._actions, self._outcomes.over, self._directions)
-        if wrong >= 0:
-            raise InvalidAction(f"actions[{wrong}]={given[wrong]!r} is not in the action space: give {self._allowed}")
-
-    @property
-    def _allowed(self) -> str:
-        if self.options.continuous:
-            return "numbers in [-1, 1] (negative removes, any other adds)"
-        return f"{REMOVE} (remove) or {ADD} (add)"
-
     def _observe(self) -> Observations:
         return self._scenes.images.copy() if self.copy else self._images
 
@@ -262,17 +229,36 @@ class CountingVectorEnv(VectorEnv[Observations, Array, Array]):
         }
 
 
+class _Actions:
+    """Turns the actions of a batch into ``REMOVE`` and ``ADD``, in arrays that stay the same."""
+
+    def __init__(self, num_envs: int, space: spaces.Space[Any]) -> None:
+        self._numbers = isinstance(space, spaces.Box)
+        shape = (num_envs, *(space.shape or ()))
+        self._given: Array = np.zeros(shape, np.float64 if self._numbers else np.int64)
+        self._directions = np.zeros(num_envs, np.int64)
+        self._expected = f"shape {shape} and dtype {space.dtype}"
+
+    def read(self, actions: Array, over: Mask) -> NDArray[np.int64]:
+        """Return the directions (n,), or raise ``InvalidAction``; where ``over`` (n,) is true, any action will do."""
+        given = np.asarray(actions)
+        allowed = "numbers in [-1, 1] (negative removes, any other adds)" if self._numbers else "0 (remove) or 1 (add)"
+        if given.dtype.kind not in ("fiu" if self._numbers else "iu") or given.shape != self._given.shape:
+            raise InvalidAction(f"actions={actions!r} does not fit: give an array of {self._expected}, {allowed}")
+        np.copyto(self._given, given, casting="unsafe")
+        read = read_numbers if self._numbers else read_choices
+        wrong = read(self._given, over, self._directions)
+        if wrong >= 0:
+            raise InvalidAction(f"actions[{wrong}]={given[wrong]!r} is not in the action space: give {allowed}")
+        return self._directions
+
+
 def _rows(images: Observations) -> Array:
     """Return an object array whose entries are views of the single images."""
     rows = np.full(len(images), None, object)
     for i, image in enumerate(images):
         rows[i] = image
     return rows
-
-
-def _check_positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name}={value!r} is not an integer of at least 1")
 
 
 def _parse_seeds(seed: int | Sequence[int | None], num_envs: int) -> list[int | None]:

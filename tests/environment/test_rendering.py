@@ -143,7 +143,7 @@ def test_every_pixel_is_what_info_says(variant: dict, image_size: int, max_count
     env = CountingEnv(image_size=image_size, max_count=max_count, terminate_on_target=False, **variant)
     actions = np.random.default_rng(0)
     image, info = env.reset(seed=0)
-    for step in range(200):
+    for step in range(100):
         expected, mask = painted_by_hand(info, image_size)
         if variant["background"] == "black":
             np.testing.assert_array_equal(image, expected)
@@ -274,12 +274,12 @@ def rainbow() -> np.ndarray:
 @pytest.mark.parametrize("appearance", ["episode", "object"])
 def test_colour_tells_objects_from_clutter_and_drift(background: str, appearance: str) -> None:
     """Each background pixel is a hue with a channel of 0; no drawn object colour has one, so the count can be read."""
-    env = CountingEnv(background=background, appearance=appearance)
+    env = CountingEnv(background=background, appearance=appearance, image_size=32)
     hues = {tuple(color) for color in rainbow().tolist()}
     image, info = env.reset(seed=0)
     for _ in range(60):
         objects = image.min(axis=2) > 0
-        np.testing.assert_array_equal(objects, painted_by_hand(info, 64)[1])
+        np.testing.assert_array_equal(objects, painted_by_hand(info, 32)[1])
         assert ndimage.label(objects, EIGHT_NEIGHBOURS)[1] == info["count"]
         assert {tuple(color) for color in image[~objects].tolist()} <= hues
         image, info = env.reset()
@@ -317,9 +317,9 @@ def hues_of(images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("placement", ["resample", "persist"])
 def test_drift_moves_at_a_constant_speed(placement: str) -> None:
     """The hue is linear in row, column and step, so two frames predict the next, whatever the objects do."""
-    env = CountingEnv(background="drift", placement=placement, terminate_on_target=False)
+    env = CountingEnv(background="drift", placement=placement, image_size=32, terminate_on_target=False)
     actions = np.random.default_rng(0)
-    step, row, column = np.mgrid[:5, :64, :64]
+    step, row, column = np.mgrid[:5, :32, :32]
     motions = []
     for seed in range(12):
         frames = [env.reset(seed=seed)[0], *(env.step(int(actions.integers(2)))[0] for _ in range(4))]
@@ -352,7 +352,7 @@ def test_enlarging_repeats_each_pixel(size: int, scale: int) -> None:
     np.testing.assert_array_equal(picture, np.kron(image, np.ones((scale, scale, 1), np.uint8)))
 
 
-@pytest.mark.parametrize("image_size", [32, 64, 150, 256])
+@pytest.mark.parametrize("image_size", [32, 150])
 def test_render_shows_the_scene_of_the_last_observation(variant: dict, image_size: int) -> None:
     """render_mode="rgb_array" shows the last observation, enlarged without blur."""
     env = gym.make("CountingEnv-v0", render_mode="rgb_array", image_size=image_size, **variant)

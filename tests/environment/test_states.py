@@ -122,7 +122,7 @@ def test_any_of_several_targets_ends_the_episode() -> None:
 
 def test_starts_are_uniform_from_the_least_count_on() -> None:
     """Start counts are uniform on least_count..max_count."""
-    env = CountingVectorEnv(5_000, least_count=3, max_count=6, image_size=32)
+    env = CountingVectorEnv(2_000, least_count=3, max_count=6, image_size=32)
     counts = np.bincount(env.reset(seed=0)[1]["count"], minlength=7)
     assert (counts[:3] == 0).all()
     assert stats.chisquare(counts[3:]).pvalue > 0.001
