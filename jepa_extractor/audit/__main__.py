@@ -43,8 +43,8 @@ def main() -> None:
     parser.add_argument(
         "--classes-from",
         metavar="KEY",
-        help="key of info whose number is the class (default: count; and if the environment has the attribute "
-        "class_mdp, successors and values of the counts, the classes are those of its largest bisimulation)",
+        help="key of info whose number is the class (default: state, where the environment has the attribute class_mdp, "
+        "successors and values of its states, whose largest bisimulation then gives the classes; elsewhere count)",
     )
     parser.add_argument("--observations", type=int, default=2_000, help="observations to collect (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of environments and actions (default: 0)")
@@ -64,7 +64,7 @@ def main() -> None:
                 file=sys.stderr,
             )
         mdp = class_mdp(arguments.env) if arguments.classes_from is None else None
-        key = arguments.classes_from or "count"
+        key = arguments.classes_from or ("state" if mdp is not None else "count")
         report = audit_encoder(
             policy, arguments.env, key, mdp, arguments.observations, arguments.seed, vec_normalize=vec_normalize
         )
