@@ -43,8 +43,9 @@ def main() -> None:
     parser.add_argument(
         "--classes-from",
         metavar="KEY",
-        help="key of info whose number is the class (default: state, where the environment has the attribute class_mdp, "
-        "successors and values of its states, whose largest bisimulation then gives the classes; elsewhere count)",
+        help="key of info whose number is the class (default: state, where the environment has the attribute "
+        "class_mdp, successors and values of its states, and the classes are those of its largest bisimulation; "
+        "elsewhere count)",
     )
     parser.add_argument("--observations", type=int, default=2_000, help="observations to collect (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of environments and actions (default: 0)")

@@ -155,12 +155,12 @@ class Places(gym.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self._place, self._steps = int(self.np_random.integers(4)), 0
-        return self._seen(), {"place": self._place, "count": self._place}
+        return self._seen(), {"place": self._place, "state": self._place}
 
     def step(self, action):
         self._place = int(np.clip(self._place + 2 * action - 1, 0, 3))
         self._steps += 1
-        return self._seen(), 0.0, False, self._steps == 5, {"place": self._place, "count": self._place}
+        return self._seen(), 0.0, False, self._steps == 5, {"place": self._place, "state": self._place}
 
     def _seen(self):
         noise = self.np_random.normal(size=2)
@@ -256,7 +256,7 @@ def test_command_line(algorithm, tmp_path, capsys, monkeypatch):
     assert written["rank_correlation"] == pytest.approx(expected.rank_correlation)
     assert (tmp_path / "out" / "audit.png").exists()
     printed = capsys.readouterr()
-    assert f"the numbers in info['count'], in the largest bisimulation of {env_id}'s class_mdp" in printed.out
+    assert f"the numbers in info['state'], in the largest bisimulation of {env_id}'s class_mdp" in printed.out
     assert "of 9 classes kept" in printed.out
     assert printed.err == ""  # images are seldom normalised by VecNormalize
 
@@ -277,7 +277,7 @@ def test_command_line_under_vec_normalize(tmp_path, capsys, monkeypatch):
     vec_env.save(tmp_path / "stats.pkl")
     common = [tmp_path / "model.zip", "--env", "Places-v0", "--trust", "--out", tmp_path, "--observations", 400]
     run_main(monkeypatch, *common, "--vec-normalize", tmp_path / "stats.pkl")
-    expected = audit_encoder(model, "Places-v0", "count", Places.class_mdp, observations=400)
+    expected = audit_encoder(model, "Places-v0", "state", Places.class_mdp, observations=400)
     assert json.loads((tmp_path / "audit.json").read_text()) == json.loads(expected.to_json())
     assert capsys.readouterr().err == ""
     run_main(monkeypatch, *common)
