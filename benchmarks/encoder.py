@@ -1,0 +1,250 @@
+"""How well, and in how long, does each encoder learn to count? Pretraining by its defaults, on held-out images.
+
+    python benchmarks/encoder.py --seeds 100 101 102
+    python benchmarks/encoder.py --encoders pooled --variants default --seeds 100 101 102 103 104 105 106 107 108 109
+
+One run: 20,000 transitions under random actions, ``pretrain(extractor, transitions)`` without options, and 1,800
+held-out images (3,960 of the hard variant). Processor seconds on one thread, everything included but the measurement.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import matplotlib
+import numpy as np
+import torch
+from gymnasium import spaces
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from results import add_out, at_least, environment_facts, markdown_table, write_json
+from sklearn.cluster import HDBSCAN
+from sklearn.linear_model import Ridge
+from sklearn.metrics import pairwise_distances_argmin
+from torch import nn
+
+import counting_env  # noqa: F401  # registers the environments
+from jepa_extractor import JEPAExtractor, TransitionRing, policy_space, pretrain, random_episodes
+from jepa_extractor.diagnostics import kmeans_rand_index, nearest_centroid_accuracy
+from jepa_extractor.encoders import ChannelNorm
+
+sys.path.append(str(Path(__file__).parents[1] / "examples"))  # examples are no package
+from study import add_study_arguments, run_study
+
+TRANSITIONS = 20_000
+STEPS = 8  # of a rollout
+PER_COUNT = {"hard": 60}  # held-out images of each count and half, elsewhere 100
+TEST_SEED = 10_000_000  # far above those of training
+MANY = 32  # objects on which counting is extrapolated
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "noise": {"background": "noise"},
+    "clutter": {"background": "clutter"},
+    "drift": {"background": "drift"},
+    "object": {"appearance": "object"},
+    "size32": {"image_size": 32},
+    "size48": {"image_size": 48},
+    "size96": {"image_size": 96},
+    "hard": {"max_count": 32, "target": 16},
+}
+ENCODERS = ("pooled", "places", "gated", "nature", "previous", "resnet")
+
+
+class PreviousEncoder(nn.Module):
+    """The default encoder until 2026-11, which sees 25 pixels at once: kept to be compared with."""
+
+    def __init__(self, observation_space: spaces.Box, latent_dim: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(observation_space.shape[0], 16, kernel_size=7, stride=3, padding=3),
+            ChannelNorm(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, kernel_size=3, stride=2, padding=1),
+            ChannelNorm(32),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, kernel_size=3, padding=1),
+            nn.ReLU(),
+        )
+        self.linear = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, latent_dim))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (B, C, H, W) to latents (B, D)."""
+        return self.linear(self.convolutions(images).mean(dim=(2, 3)))
+
+
+# with the settings of its time
+PREVIOUS_SETTINGS = {"updates": 1_000, "batch_size": 128, "rewarded_fraction": 0.0, "max_grad_norm": None}
+
+
+def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:  # noqa: ARG001  # a study's signature
+    """Train one encoder on one variant and measure it.
+
+    Returns:
+        ``accuracy``, ``rand_index``, ``clusters`` (by HDBSCAN), ``rollout`` (right counts after eight steps),
+        ``seconds``, and ``curve``: rows of processor seconds and accuracy. On the default variant with ``pooled`` also
+        ``extrapolation``: the mean error, in objects, of a linear reading of images with 0 to 32 objects.
+    """
+    name, variant = configuration["encoder"], configuration["variant"]
+    options = VARIANTS[variant]
+    start = time.process_time()
+    envs = gym.make_vec("CountingEnv-v0", 64, vectorization_mode="vector_entry_point", **_timed(options), **options)
+    transitions = TransitionRing.from_episodes(random_episodes(envs, TRANSITIONS, seed), seed)
+    torch.manual_seed(seed)
+    extractor = JEPAExtractor(
+        policy_space(envs.single_observation_space),
+        envs.single_action_space,
+        encoder=PreviousEncoder if name == "previous" else name,
+    )
+    images, counts = scenes(options, 2 * PER_COUNT.get(variant, 100), TEST_SEED + seed)
+    curve: list[tuple[float, float]] = []
+    measuring = 0.0
+
+    def accuracy(extractor: JEPAExtractor) -> float:
+        nonlocal measuring
+        before = time.process_time()
+        latents = extractor.encode(images)
+        value = nearest_centroid_accuracy(latents[::2], counts[::2], latents[1::2], counts[1::2])
+        curve.append((round(before - start - measuring, 2), value))
+        measuring += time.process_time() - before
+        return value
+
+    settings = PREVIOUS_SETTINGS if name == "previous" else {}
+    pretrain(extractor, transitions, measure=accuracy, check_every=50, **settings)
+    seconds = time.process_time() - start - measuring
+    latents = extractor.encode(images)
+    fit, held_out, fit_counts, held_out_counts = latents[::2], latents[1::2], counts[::2], counts[1::2]
+    smallest = int(np.bincount(held_out_counts).min())
+    result = {
+        "accuracy": nearest_centroid_accuracy(fit, fit_counts, held_out, held_out_counts),
+        "rand_index": kmeans_rand_index(held_out, held_out_counts),
+        "clusters": int(HDBSCAN(min_cluster_size=max(5, smallest // 3), copy=True).fit_predict(held_out).max() + 1),
+        "rollout": _rollout(extractor, fit, fit_counts, held_out, held_out_counts, seed),
+        "seconds": round(seconds, 2),
+        "curve": curve,
+    }
+    if name == "pooled" and variant == "default":
+        result["extrapolation"] = _extrapolation(extractor, images, counts, seed)
+    return result
+
+
+def scenes(options: Mapping[str, Any], per_count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return ``per_count`` images (N, 3, H, W) of each count, and their counts (N,), in random order."""
+    most = options.get("max_count", 8)
+    envs = gym.make_vec("CountingEnv-v0", per_count, vectorization_mode="vector_entry_point", **options)
+    parts = [envs.reset(seed=seed + count * per_count, options={"count": count})[0].copy() for count in range(most + 1)]
+    order = np.random.default_rng(seed).permutation((most + 1) * per_count)
+    return np.moveaxis(np.concatenate(parts), -1, 1)[order], np.repeat(np.arange(most + 1), per_count)[order]
+
+
+def _timed(options: Mapping[str, Any]) -> dict[str, int]:
+    return {"max_episode_steps": 16} if options.get("max_count", 8) > 8 else {}
+
+
+@torch.no_grad()
+def _rollout(
+    extractor: JEPAExtractor,
+    fit: NDArray[np.float32],
+    fit_counts: NDArray[np.int64],
+    latents: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    seed: int,
+) -> float:
+    """Return how often the count is right after eight random actions predicted without looking."""
+    actions = np.random.default_rng(seed).integers(2, size=(len(latents), STEPS))
+    features = torch.nn.functional.one_hot(torch.from_numpy(actions), 2).float()
+    predicted = extractor.jepa.unroll(torch.from_numpy(latents), features)[:, -1].numpy()
+    for action in actions.T:
+        counts = np.clip(counts + 2 * action - 1, 0, fit_counts.max())
+    means = np.stack([fit[fit_counts == count].mean(axis=0) for count in range(fit_counts.max() + 1)])
+    return float(np.mean(pairwise_distances_argmin(predicted, means) == counts))
+
+
+@torch.no_grad()
+def _extrapolation(
+    extractor: JEPAExtractor, images: NDArray[np.uint8], counts: NDArray[np.int64], seed: int
+) -> list[float]:
+    """Return the mean absolute error, in objects, for 0 to 32 objects, of a linear map fitted on 0 to 8."""
+
+    def sums(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = [extractor.jepa.encoder.places(part.float() / 255) for part in torch.from_numpy(pixels).split(256)]
+        return torch.cat([part.sum(dim=(1, 2)) for part in parts]).numpy()
+
+    reader = Ridge(alpha=1e-3).fit(sums(images), counts)
+    many, true = scenes({"max_count": MANY, "target": 16}, 50, TEST_SEED + seed)
+    error = np.abs(reader.predict(sums(many)) - true)
+    return [float(error[true == count].mean()) for count in range(MANY + 1)]
+
+
+def tables(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the results as Markdown: a row for each encoder and variant, with the worst seed of each measure."""
+    rows = []
+    for name, by_seed in results.items():
+        encoder, variant = name.split("-")
+        runs = list(by_seed.values())
+        cells = [f"{min(run[key] for run in runs):.4f}" for key in ("accuracy", "rand_index", "rollout")]
+        clusters = sorted({run["clusters"] for run in runs})
+        classes = 33 if variant == "hard" else 9
+        found = f"{', '.join(map(str, clusters))} of {classes}"
+        seconds = float(np.median([run["seconds"] for run in runs]))
+        rows.append([encoder, variant, str(len(runs)), *cells, found, f"{seconds:.0f}"])
+    header = ["encoder", "variant", "seeds", "accuracy, least", "Rand index, least", "8-step rollout, least"]
+    return markdown_table([*header, "clusters found", "processor seconds, median"], rows)
+
+
+def draw(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Write a picture: accuracy over processor seconds on the default variant, and the error beyond eight objects."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for number, encoder in enumerate(ENCODERS):
+        color = matplotlib.colormaps["tab10"](number)
+        for k, run_ in enumerate(results.get(f"{encoder}-default", {}).values()):
+            seconds, accuracy = zip(*run_["curve"], strict=True)
+            left.plot(seconds, accuracy, color=color, alpha=0.6, linewidth=1, label=None if k else encoder)
+    left.set(xlabel="processor seconds", ylabel="held-out accuracy", xscale="log", ylim=(0, 1.02))
+    left.legend(fontsize="small")
+    for run_ in results.get("pooled-default", {}).values():
+        right.plot(range(MANY + 1), run_["extrapolation"], color="C0", alpha=0.6, linewidth=1)
+    right.axvline(8, color="grey", linestyle=":", linewidth=1)
+    right.set(xlabel="objects (trained on 0 to 8)", ylabel="mean error of a linear reading, objects")
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Run what is missing, print, draw and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=list(ENCODERS[:-1]), help="all but resnet")
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=["default"])
+    parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[100, 101, 102])
+    parser.add_argument("--runs", type=Path, default=Path("runs/encoder"), help="folder of the runs")
+    add_study_arguments(parser)
+    add_out(parser)
+    arguments = parser.parse_args()
+    configurations = {
+        f"{encoder}-{variant}": {"encoder": encoder, "variant": variant}
+        for encoder in arguments.encoders
+        for variant in arguments.variants
+    }
+    try:
+        run_study(run, configurations, arguments.seeds, arguments.runs, arguments.workers, arguments.ray)
+    except (ValueError, OSError, KeyboardInterrupt) as error:
+        raise SystemExit(f"\n{error}") from error
+    results: dict[str, dict[str, Any]] = {}
+    for encoder in ENCODERS:  # those of earlier commands too
+        for variant in VARIANTS:
+            paths = sorted((arguments.runs / f"{encoder}-{variant}").glob("seed*/result.json"))
+            if paths:
+                results[f"{encoder}-{variant}"] = {
+                    path.parent.name.removeprefix("seed"): json.loads(path.read_text())["result"] for path in paths
+                }
+    print(tables(results))
+    write_json(Path(arguments.out), {**environment_facts(), "torch_threads": 1, "results": results})
+    draw(results, Path(arguments.out).with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
