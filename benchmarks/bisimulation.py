@@ -1,11 +1,11 @@
-"""How fast is the largest bisimulation, against what else computes it, and how do its time and memory grow?
+"""How fast is the largest bisimulation, compared with other libraries, and how do its time and memory grow?
 
     python benchmarks/bisimulation.py
     python benchmarks/bisimulation.py --sizes 10000 100000 --repetitions 1 --limit 3   # the short version
 
 Prints Markdown tables and writes JSON, and beside it a log-log plot of the growth. Each measurement is made in a
-process of its own, after a small warm-up, and contenders are measured in turn within one run. What it takes to bring
-the arrays into another library's form is not counted, but shown. The other libraries are no dependencies of this
+process of its own, after a small warm-up, and contenders are measured in turn within one run. The time to
+convert the arrays for another library is shown, but not counted. The other libraries are not dependencies of this
 project: to see their rows, ``pip install automata-lib BisPy``.
 """
 
@@ -41,7 +41,7 @@ SECONDS, BYTES = 60, 2e9  # what ten million states and two actions may take
 
 
 def chain(n: int) -> MDP:
-    """One action walks to the end of a chain, which alone is rewarded: n classes."""
+    """A chain under one action, rewarded at its end only: n classes."""
     return np.minimum(np.arange(n) + 1, n - 1)[:, None], (np.arange(n) == n - 1).astype(float)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/environment.py --seconds 1 --repetitions 10
 
 Prints Markdown tables and writes JSON. Every ratio compares two contenders that took turns in the same run, so that a
-busy or slow machine changes both alike. Steps are those of single environments; resets, infos and the rest of the
+busy or slow machine affects both alike. Steps are those of single environments; resets, infos and the rest of the
 API's work are measured too. Actions are drawn beforehand.
 """
 
@@ -66,7 +66,7 @@ def batch(env: gym.vector.VectorEnv[Any, Any, Any], seed: int, steps: int = 16) 
 
 
 def fill(num_envs: int, repeats: int = 16) -> Contender:
-    """Zero the observations of ``num_envs`` environments: the limit."""
+    """Fill the observations of ``num_envs`` environments with zeros: no environment can be faster."""
     images = np.ones((num_envs, 64, 64, 3), np.uint8)
 
     def work() -> None:

@@ -3,7 +3,7 @@
     python benchmarks/overhead.py --repetitions 5 --out overhead.json
 
 Both trainings are at Stable-Baselines3's default arguments and the callback's, on one torch thread, and advance in
-turn within one process, so that a busy machine changes both alike. Ratios are medians over repetitions.
+turn within one process, so that a busy machine affects both alike. Ratios are medians over repetitions.
 """
 
 import argparse
@@ -31,12 +31,12 @@ CASES: dict[type[BaseAlgorithm], tuple[str, int, dict[str, Any], int, float]] = 
 
 
 def trainer(algorithm: type[BaseAlgorithm], callback: JEPACallback | None) -> Callable[[], float]:
-    """Return a function that trains on for one repetition and returns the seconds a step."""
+    """Return a function that continues the training for one repetition and returns the seconds per step."""
     env_id, num_envs, arguments, steps, _ = CASES[algorithm]
     env = make_vec_env(env_id, n_envs=num_envs, seed=0)
     policy_kwargs = jepa_policy_kwargs(env.action_space)
     model = algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, seed=0, device="cpu", **arguments)
-    model.learn(max(steps, 2 * arguments.get("learning_starts", 0)), callback=callback)  # warm, and past its start
+    model.learn(max(steps, 2 * arguments.get("learning_starts", 0)), callback=callback)  # past learning_starts
 
     def train() -> float:
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How a benchmark says what it measured: a Markdown table, and JSON with what it takes to measure it again."""
+"""What the benchmarks share: arguments, Markdown tables, and JSON with all that is needed to measure again."""
 
 import argparse
 import json
@@ -60,7 +60,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write ``content``, and say where."""
+    """Write ``content``, and print the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n")
     print(f"\nwritten to {path}")

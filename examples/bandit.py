@@ -1,4 +1,4 @@
-"""A bandit, where the next observation is random: what each way to train the JEPA does to the return of A2C."""
+"""A bandit, where the next observation is random: how each way to train the JEPA changes the return of A2C."""
 
 import argparse
 

@@ -54,7 +54,7 @@ for _ in range(0, args.steps, length * args.num_envs):
             rows.append([*map(torch.as_tensor, (images, actions, policy.log_prob(actions), values, rewards, ~ended))])
             images = restarted
         advantages, advantage, following = [], 0, judge(images)[1]
-        for *_, values, rewards, goes_on in reversed(rows):  # a time limit ends all, too: late is worth nothing
+        for *_, values, rewards, goes_on in reversed(rows):  # a time limit counts as an end, too
             advantage = (rewards + goes_on * GAMMA * (following + LAMBDA * advantage) - values).float()
             advantages, following = [advantage, *advantages], values
     seen, taken, old, values, *_ = (torch.cat(parts) for parts in zip(*rows, strict=True))
@@ -72,7 +72,7 @@ for _ in range(0, args.steps, length * args.num_envs):
         optimizer.step()
 tests = gym.make_vec("CountingEnv-v0", EPISODES, **kind)
 images, solved = tests.reset(seed=1_000_000)[0], np.zeros(EPISODES, np.bool_)
-for _ in range(4):  # an episode is no longer, and a second begins within them only after a success
+for _ in range(4):  # no episode is longer; a second one begins only after a success
     images, _, terminated, *_ = tests.step(judge(images.transpose(0, 3, 1, 2))[0].probs.argmax(1).numpy())
     solved |= terminated
 print(f"success rate {solved.mean():.3f} over {EPISODES} unseen episodes")

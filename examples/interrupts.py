@@ -5,12 +5,12 @@ import sys
 from types import TracebackType
 
 
-def _told(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+def _report(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         print(str(error) or "Interrupted", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
 
 
-sys.excepthook = _told
+sys.excepthook = _report
 signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -49,7 +49,7 @@ def parse_arguments(description: str, steps: int, out: str) -> argparse.Namespac
 
 
 def train_and_report(model: BaseAlgorithm, callback: BaseCallback | None, arguments: argparse.Namespace) -> None:
-    """Train ``model``, save it, evaluate it on fresh episodes, and picture what its encoder learned."""
+    """Train ``model``, save it, evaluate it on unseen episodes, and draw the latents of its encoder."""
     path = arguments.out / "model.zip"
     start = time.perf_counter()
     progress = ProgressBarCallback()
@@ -93,7 +93,7 @@ def evaluate(model: BaseAlgorithm, env_id: str) -> float:
     env = make_vec_env(env_id, n_envs=50)
     env.seed(UNSEEN_SEED)
     successes: list[bool] = []
-    wanted = np.full(env.num_envs, EPISODES // env.num_envs)  # as many from each: short episodes must not crowd in
+    wanted = np.full(env.num_envs, EPISODES // env.num_envs)  # as many from each: else more short ones would count
     observations = env.reset()
     while wanted.any():
         actions, _ = model.predict(observations, deterministic=True)

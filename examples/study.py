@@ -1,10 +1,11 @@
-"""A study: one function, many configurations and seeds, run side by side; killed at any time, it goes on where it was.
+"""A study: one function, many configurations and seeds, side by side; once killed, it goes on where it stopped.
 
     study = run_study(train, {"small": {"width": 8}, "large": {"width": 64}}, seeds=range(5), out="runs/widths")
     study.results["small"][0]
 
-Each run is a pure function of (configuration, seed) that owns one folder, ``out/name/seed<k>``. There are ``run.json``
-(what it is), ``begun`` (a byte for each time that it was begun), and at its end ``result.json`` or ``error.txt``.
+Each run is a pure function of (configuration, seed) that owns one folder, ``out/name/seed<k>``. The folder holds
+``run.json`` (configuration and seed), ``begun`` (a byte for each start), and at the end ``result.json`` or
+``error.txt``.
 """
 
 import argparse
@@ -114,8 +115,8 @@ def run_study(
 ) -> Study:
     """Run ``function`` for every configuration and seed, except where a result is there already.
 
-    A run that fails is listed, and the others go on; so is one whose process dies each time that it is begun. The next
-    study tries them again.
+    A run that fails, or whose process dies at each of three starts, is in ``failures``, and the others go on. The next
+    study tries it again.
 
     Args:
         function: called as ``function(configuration, seed, folder)``. It returns a dict that JSON can hold, writes into
@@ -245,7 +246,7 @@ def _ray_tasks(address: str) -> Iterator[ParallelBackendBase]:
         supports_retrieve_callback = True
 
         def effective_n_jobs(self, n_jobs: int) -> int:  # noqa: ARG002
-            return 2  # with 1, joblib would run all here; how many there are at a time is Ray's affair
+            return 2  # with 1, joblib would run all here; Ray decides how many run at a time
 
         def submit(self, func: Callable[[], Any], callback: Callable[[Any], None]) -> Any:
             future = task.remote(func).future()
@@ -280,7 +281,7 @@ def _end_with(study: int) -> None:
 
 @contextlib.contextmanager
 def _ctrl_c_ignored() -> Iterator[None]:
-    """Let processes that start here ignore Ctrl-C, which a terminal sends to all: it is for the study to stop them.
+    """Let processes that start here ignore Ctrl-C, which a terminal sends to all: the study stops them itself.
 
     Blocking the signal would not do: the resource tracker of ``multiprocessing``, which starts first, unblocks it.
     """
@@ -328,7 +329,7 @@ def _as_json(name: str, configuration: Json) -> Json:
     try:
         return json.loads(json.dumps(configuration, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"configurations[{name!r}] is nothing that JSON can hold ({error})") from error
+        raise ValueError(f"configurations[{name!r}] cannot be held by JSON ({error})") from error
 
 
 def _shown(configuration: Json, key: str) -> str:
@@ -352,7 +353,7 @@ def _read(path: Path, key: str) -> Json:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file in one move: whatever interrupts this, or a full disk, leaves the old file or the new one, whole."""
+    """Replace a file: after an interrupt, or on a full disk, it is the whole old file or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     with unfinished.open("w") as file:

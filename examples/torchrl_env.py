@@ -25,7 +25,7 @@ torch.manual_seed(args.seed)
 
 
 def make_env(num_envs, seed):
-    """Vectorise; TorchRL itself resets what has ended, by mask, so the environments must not."""
+    """Return vector environments without autoreset: TorchRL resets those that have ended."""
     kind = {"vectorization_mode": "vector_entry_point", "autoreset_mode": AutoresetMode.DISABLED}
     images = ToTensorImage(in_keys=["observation"], out_keys=["pixels"])  # channels first, in [0, 1]
     env = GymWrapper(gym.make_vec("CountingEnv-v0", num_envs, **kind))
@@ -35,7 +35,7 @@ def make_env(num_envs, seed):
 
 
 class Encoder(JEPAExtractor):
-    """A JEPA's encoder for batches of any shape: in TorchRL's, time stands beside the environments."""
+    """A JEPA's encoder for batches of any shape: TorchRL's have a time dimension, too."""
 
     def forward(self, pixels):
         """Map images (..., 3, 64, 64) to latents (..., 64)."""

@@ -3,7 +3,7 @@
 ``JEPAExtractor`` is a features extractor that holds a JEPA; ``JEPACallback`` trains it with latent
 dynamics and auxiliary tasks while an algorithm trains its policy. No algorithm is subclassed.
 
-Names are imported when they are first used (PEP 562), so that this import costs nothing.
+Each name is imported when it is first used (PEP 562), so importing the package alone loads none of them.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Checks of arguments: an error at once that names the argument, its value and what would be right."""
+"""Checks of arguments: each error names the argument, its value and what to give instead."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -12,25 +12,25 @@ Number = int | float | np.integer | np.floating
 def require_type(name: str, value: object, kind: type, mend: str) -> None:
     """Raise ``ValueError`` unless ``value`` is an instance of ``kind``; ``mend`` says what to give."""
     if not isinstance(value, kind):
-        raise ValueError(f"{name}={value!r} is no {kind.__name__}: {mend}")
+        raise ValueError(f"{name}={value!r} is not of type {kind.__name__}: {mend}")
 
 
 def require_strings(name: str, value: object) -> None:
     """Raise ``ValueError`` unless ``value`` is a sequence of strings, and not one string."""
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
-        raise ValueError(f"{name}={value!r} is no sequence of strings: give a tuple, as in ('count',)")
+        raise ValueError(f"{name}={value!r} is not a sequence of strings: give a tuple, as in ('count',)")
 
 
 def require_key(name: str, value: object) -> None:
     """Raise ``ValueError`` unless ``value`` is a string, a key of ``info``, or ``None``."""
     if value is not None and (not isinstance(value, str) or not value):
-        raise ValueError(f"{name}={value!r} is no key of info: give a string")
+        raise ValueError(f"{name}={value!r} is not a key of info: give a string")
 
 
 def optional_path(name: str, value: object) -> Path | None:
     """Return ``value``, a string or path, as a path; raise ``ValueError`` if it is neither, nor ``None``."""
     if value is not None and not isinstance(value, str | Path):
-        raise ValueError(f"{name}={value!r} is no path: give a string or a Path")
+        raise ValueError(f"{name}={value!r} is not a path: give a string or a Path")
     return None if value is None else Path(value)
 
 

@@ -1,4 +1,4 @@
-"""Numbers that tell at a glance whether latents have collapsed."""
+"""Measures that show whether latents have collapsed."""
 
 import warnings
 
@@ -48,7 +48,7 @@ def nearest_centroid_accuracy(
     """Return the share of held-out latents (M, D) whose nearest class mean is that of their label (M,).
 
     The class means come from ``latents`` (N, D) and ``labels`` (N,). Ties, as between collapsed classes, go
-    to the lowest label. (scikit-learn's NearestCentroid refuses latents of zero variance: the very case to see.)
+    to the lowest label. (scikit-learn's NearestCentroid rejects latents of zero variance, the very case to measure.)
     """
     from sklearn.metrics import pairwise_distances_argmin  # scikit-learn is loaded where it is needed
 
@@ -58,9 +58,9 @@ def nearest_centroid_accuracy(
 
 
 def kmeans_rand_index(latents: NDArray[np.floating], classes: NDArray[np.generic]) -> float:
-    """Return the adjusted Rand index between ``classes`` (N,) and k-means on latents (N, D), told their number.
+    """Return the adjusted Rand index between ``classes`` (N,) and k-means on latents (N, D) with as many clusters.
 
-    1 is perfect, 0 is chance. Latents with fewer distinct points than classes are as many clusters as points.
+    1 is perfect, 0 is chance. If there are fewer distinct latents than classes, each is a cluster.
     """
     from sklearn.cluster import KMeans
     from sklearn.metrics import adjusted_rand_score

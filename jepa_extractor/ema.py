@@ -9,7 +9,7 @@ class MovingAverage(nn.Module):
     """An exponential moving average of a module's parameters, held as buffers, so that no optimizer sees it.
 
     Until it has seen ``1 / rate`` updates it is the plain mean of all parameters seen so far. So the first update
-    copies: Stable-Baselines3 may initialise networks anew after they are built, and that start does not count.
+    copies the parameters: Stable-Baselines3 may initialise a network again after it is built.
 
     Args:
         module: the module to average; only the shapes of its parameters matter here.

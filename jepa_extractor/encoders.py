@@ -17,11 +17,12 @@ from jepa_extractor.checks import require_choice
 from jepa_extractor.modules import output_shape
 from jepa_extractor.spaces import preprocessed_shape, preprocessed_size
 
-EncoderName = Literal["auto", "pooled", "nature", "resnet", "grid", "mlp", "combined", "identity"]
+EncoderName = Literal["auto", "pooled", "places", "gated", "nature", "resnet", "grid", "mlp", "combined", "identity"]
 MakeEncoder = Callable[..., nn.Module]  # (observation_space, latent_dim, **arguments) -> nn.Module
 
 KERNEL = 5  # pixels: smaller than most objects, so that one place hardly sees two of them
 STRIDE = 3  # pixels: below the kernel, so that windows overlap and it matters little where an object begins
+CELLS = 5  # rows and columns of the coarse map
 PLACES = 16  # what the sums over places are divided by: about the places that see an object of 7x7 pixels
 LEVELS = (-2.0, 3.0)  # powers of two between which the levels lie that are taken off the sums
 LEAST_SIZE = 32  # pixels of height and width that the convolutions need
@@ -75,6 +76,14 @@ class PlaceFeatures(nn.Module):
         return places
 
 
+def make_levels(channels: int) -> nn.Parameter:
+    """Return levels for sums, (channels,), from 0.25 to 8.
+
+    A parameter rather than a layer's bias: Stable-Baselines3's orthogonal initialisation sets biases to 0.
+    """
+    return nn.Parameter(torch.logspace(*LEVELS, channels, base=2.0))
+
+
 class PooledEncoder(nn.Module):
     """The sum of ``PlaceFeatures`` over all places, and two linear layers: it counts what it sees.
 
@@ -91,8 +100,7 @@ class PooledEncoder(nn.Module):
         super().__init__()
         self.places = PlaceFeatures(_image_shape("pooled", observation_space, LEAST_SIZE)[0], bfloat16)
         channels = self.places.channels
-        # a parameter rather than a bias: Stable-Baselines3's orthogonal initialisation sets biases to 0
-        self.levels = nn.Parameter(torch.logspace(*LEVELS, channels, base=2.0))
+        self.levels = make_levels(channels)
         self.linear = nn.Sequential(nn.Linear(channels, 64), nn.ReLU(), nn.Linear(64, latent_dim))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -100,6 +108,49 @@ class PooledEncoder(nn.Module):
         sums = self.places(images).sum(dim=(1, 2), dtype=torch.float32) / PLACES
         latents: torch.Tensor = self.linear(sums - self.levels)
         return latents
+
+
+class PlacesEncoder(nn.Module):
+    """``PooledEncoder`` with a coarse map beside the sums, so that places are kept as well as counts.
+
+    The map is the mean of ``PlaceFeatures`` in each of 5x5 cells, brought to 16 channels and normalised by LayerNorm.
+
+    Args:
+        observation_space: an image space, channels first, at least 32x32 pixels.
+        latent_dim: width D of the latent.
+        bfloat16: whether ``PlaceFeatures`` computes in bfloat16; the rest is always in float32.
+    """
+
+    def __init__(self, observation_space: spaces.Space[Any], latent_dim: int, bfloat16: bool = False) -> None:
+        super().__init__()
+        self.places = PlaceFeatures(_image_shape("places", observation_space, LEAST_SIZE)[0], bfloat16)
+        channels, cells = self.places.channels, 16 * CELLS**2
+        self.levels = make_levels(channels)
+        self.map = nn.Sequential(nn.AdaptiveAvgPool2d(CELLS), nn.Conv2d(channels, 16, kernel_size=1), nn.Flatten())
+        self.norm = nn.LayerNorm(cells)
+        self.linear = nn.Sequential(nn.Linear(channels + cells, 64), nn.ReLU(), nn.Linear(64, latent_dim))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map float32 images (B, C, H, W) in [0, 1], at least 32 pixels high and wide, to latents (B, D)."""
+        places = self.places(images).float()
+        sums = places.sum(dim=(1, 2)) / PLACES
+        cells = self.norm(self.map(places.permute(0, 3, 1, 2)))
+        latents: torch.Tensor = self.linear(torch.cat([sums - self.levels, cells], dim=1))
+        return latents
+
+
+class GatedEncoder(PooledEncoder):
+    """``PooledEncoder`` that sees only what is flat: for objects of one colour on noise.
+
+    Each pixel is multiplied by how flat it is: 1 where it equals its left neighbour, 0 where a channel differs by 16
+    grey levels or more. That is a prior: it erases texture, also where texture matters.
+    """
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map float32 images (B, C, H, W) in [0, 1], at least 32 pixels high and wide, to latents (B, D)."""
+        left = nn.functional.pad(images, (1, 0, 0, 0))[..., :-1]
+        steps = (images - left).abs().amax(dim=1, keepdim=True)
+        return super().forward(images * (1 - steps * (255 / 16)).relu())
 
 
 class NatureEncoder(nn.Module):
@@ -317,6 +368,8 @@ class CombinedEncoder(nn.Module):
 
 ENCODERS: dict[str, MakeEncoder] = {
     "pooled": PooledEncoder,
+    "places": PlacesEncoder,
+    "gated": GatedEncoder,
     "nature": NatureEncoder,
     "resnet": ResNetEncoder,
     "grid": GridEncoder,

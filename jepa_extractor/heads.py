@@ -53,7 +53,7 @@ class SimNorm(nn.Module):
 
 
 class QHead(nn.Module):
-    """Action values, and those of a moving average of the same network.
+    """A network for action values, and a moving average of it.
 
     Args:
         in_features: width of the input.
@@ -81,9 +81,9 @@ class QHead(nn.Module):
 
 
 class RandomMapHead(nn.Module):
-    """A head that predicts a fixed linear map of the observation, and that map.
+    """A head that predicts a fixed linear map of the observation, together with that map.
 
-    The map comes from a seed by a generator of its own; it is made again rather than saved.
+    A generator of its own draws the map from ``seed``, so the map is not saved but drawn again.
 
     Args:
         latent_dim: width D of a latent.
@@ -107,6 +107,6 @@ class RandomMapHead(nn.Module):
         return predictions
 
     def target(self, observations: Tensors) -> torch.Tensor:
-        """Map preprocessed observations (B, k, ...) to what is to be predicted, (B, k, out_features)."""
+        """Map preprocessed observations (B, k, ...) to the targets of the head, (B, k, out_features)."""
         parts = list(observations.values()) if isinstance(observations, dict) else [observations]
         return torch.cat([part.flatten(2) for part in parts], dim=-1) @ self.weights

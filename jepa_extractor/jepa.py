@@ -1,4 +1,4 @@
-"""JEPA: an encoder, a latent transition and auxiliary heads, composed; and their losses on a batch."""
+"""JEPA: an encoder, a latent transition and auxiliary heads, and their losses on a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -20,9 +20,8 @@ from jepa_extractor.tasks import AuxiliaryTask, make_tasks
 
 TargetName = Literal["online", "detach", "ema"]
 NormalizationName = Literal["none", "layer", "simnorm"]
-MakeTransition = Callable[
-    ..., nn.Module
-]  # (latent_dim, action_dim, **arguments) -> module (latents, actions) -> latents
+# (latent_dim, action_dim, **arguments) -> a module that maps latents and action features to latents
+MakeTransition = Callable[..., nn.Module]
 
 
 class OnlineTarget(nn.Module):
@@ -34,7 +33,7 @@ class OnlineTarget(nn.Module):
         return latents
 
     def update(self, encoder: nn.Module) -> None:
-        """Nothing follows the encoder."""
+        """Do nothing: there is no other network."""
 
 
 class DetachedTarget(OnlineTarget):
@@ -46,7 +45,7 @@ class DetachedTarget(OnlineTarget):
 
 
 class AveragedTarget(nn.Module):
-    """The transition predicts the latents of a moving average of the encoder; costs a second pass of the encoder."""
+    """The transition predicts the latents of a moving average of the encoder, which takes a second forward pass."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -63,7 +62,7 @@ class AveragedTarget(nn.Module):
 
 
 class JEPA(nn.Module):
-    """``z = E(o)``, ``z' = T(z, a)``, ``P(z) = p(o)``, and how much each loss weighs.
+    """``z = E(o)``, ``z' = T(z, a)``, ``P(z) = p(o)``, and the weight of each loss.
 
     Observations and actions are preprocessed: images float32 in [0, 1], channels first; discrete values one-hot.
 
@@ -80,7 +79,7 @@ class JEPA(nn.Module):
             ``"simnorm"`` (TD-MPC2).
         auxiliary: the auxiliary tasks, as names or objects.
         dynamics_weight: weight of the latent dynamics loss, at least 0.
-        target: what the transition has to predict: ``"online"`` latents with gradient (the paper), ``"detach"``
+        target: what the transition learns to predict: ``"online"`` latents with gradient (the paper), ``"detach"``
             without, or ``"ema"``: those of a moving average of the encoder.
         horizon: steps k for which the transition is unrolled in latent space, at least 1.
 
@@ -128,7 +127,7 @@ class JEPA(nn.Module):
         return predicted
 
     def unroll(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Predict the latents after each of k actions, (B, D) and (B, k, A) to (B, k, D), without observing."""
+        """Predict the latents after each of k actions, (B, D) and (B, k, A) to (B, k, D), without observations."""
         predicted = []
         for step in range(actions.shape[1]):
             latents = self.next(latents, actions[:, step])
@@ -136,9 +135,9 @@ class JEPA(nn.Module):
         return torch.stack(predicted, dim=1)
 
     def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
-        """Return every loss by name, scalars, ``"dynamics"`` first, and the latents they were computed from.
+        """Return every loss by name, scalars, ``"dynamics"`` first, and the latents that they were computed from.
 
-        All observations go through the encoder in one pass. Nothing is changed: targets move in ``update_targets``.
+        All observations go through the encoder in one pass. Nothing is changed; ``update_targets`` updates the targets.
 
         Args:
             batch: preprocessed.
@@ -159,9 +158,9 @@ class JEPA(nn.Module):
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
     def update_targets(self) -> None:
-        """Move what follows the networks slowly: the averaged encoder, and the targets of tasks.
+        """Update the moving average of the encoder, and the targets of tasks.
 
-        Whoever trains calls this before each update.
+        The training loop calls this before each update.
         """
         self.target.update(self.encoder)
         for task in self.tasks:
@@ -196,6 +195,7 @@ def _make_transition(
     shape = output_shape(module, torch.zeros(2, latent_dim), torch.zeros(2, action_dim))
     if shape != (2, latent_dim):
         raise ValueError(
-            f"transition={transition!r} maps 2 latents of width {latent_dim} to shape {shape}: give latents"
+            f"transition={transition!r} maps 2 latents of width {latent_dim} to shape {shape}: its output must "
+            "have the shape of the latents"
         )
     return module

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
-SHOWN = 500  # latents in the distance matrix: more would be smaller than a pixel
+SHOWN = 500  # most latents in the distance matrix: with more, one would be smaller than a pixel
 
 
 def plot_latents(latents: NDArray[np.floating], classes: NDArray[np.generic], path: Path, class_name: str) -> None:
@@ -55,7 +55,7 @@ def draw_distances(axes: Axes, latents: NDArray[np.floating], classes: NDArray[n
 
 def principal_plane(latents: NDArray[np.floating]) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
     """Return the map of latents (N, D) to their first two principal components, (N, 2), or (N, 1) where D is 1."""
-    with np.errstate(invalid="ignore"):  # latents that are all equal explain nothing of no variance
+    with np.errstate(invalid="ignore"):  # where all latents are equal, the explained share of the variance is 0 / 0
         pca = PCA(n_components=min(2, latents.shape[1]), svd_solver="full").fit(latents)
     transform: Callable[[NDArray[np.floating]], NDArray[np.floating]] = pca.transform
     return transform

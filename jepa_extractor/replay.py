@@ -1,6 +1,6 @@
 """A ring of transitions that stores each observation once, and the batches drawn from it.
 
-Every question of which observation follows which, and where an episode ends, is answered here.
+This file alone decides which observation follows which, and where an episode ends.
 """
 
 import copy
@@ -65,10 +65,10 @@ class TransitionRing:
     def from_episodes(cls, episodes: Iterable[Episode], seed: int) -> "TransitionRing":
         """Return a ring that holds exactly ``episodes``; its generator starts from ``seed``.
 
-        A data set of single transitions is one of episodes with one step each.
+        Give single transitions as episodes of one step.
 
         Raises:
-            ValueError: there is no step in them, or the arrays of one do not fit together.
+            ValueError: they hold no step, or the arrays of one do not fit together.
         """
         require_integer("seed", seed, least=0)
         episodes = [episode for episode in episodes if len(episode.actions)]
@@ -113,7 +113,7 @@ class TransitionRing:
 
     @property
     def has_ends(self) -> bool:
-        """Whether there is an observation at which no action was taken, nor will be: the last of an episode."""
+        """Whether the ring holds the last observation of an episode, at which no action is taken."""
         return int(self._filled.sum()) > len(self) + len(self._envs)
 
     def has_label(self, name: str) -> bool:
@@ -135,7 +135,7 @@ class TransitionRing:
         self._rewards[at] = step.rewards
         self._terminated[at] = step.terminated
         self._append(self._envs, step.arrived, step.arrived_labels)
-        self._complete[at] = True  # after the next frame: an interrupt in between must leave no false transition
+        self._complete[at] = True  # last, so that an interrupt before it leaves no false transition
         if step.ended.any():
             over = np.flatnonzero(step.ended)
             labels = {name: values[over] for name, values in step.restarted_labels.items()}
@@ -161,9 +161,9 @@ class TransitionRing:
         self.generator.bit_generator.state = state["rng"]
 
     def encoded(self, encode: Callable[[Arrays], NDArray[np.float32]]) -> "TransitionRing":
-        """Return a ring of the same transitions whose observations are ``encode`` of these, (N, ...) to (N, D).
+        """Return a ring of the same transitions with latents in place of observations.
 
-        The two share everything but the observations, the generator too.
+        ``encode`` maps observations (N, ...) to latents (N, D). The rings share everything else, the generator too.
         """
         flat = each(lambda frames: frames.reshape(-1, *frames.shape[2:]), self._frames)
         twin = copy.copy(self)
@@ -173,7 +173,7 @@ class TransitionRing:
     def sample(self, batch_size: int, horizon: int = 1, rewarded_fraction: float = 0.0) -> Batch:
         """Draw ``batch_size`` stretches of ``horizon`` steps, uniform over first steps, with replacement.
 
-        Of these, ``rewarded_fraction``, rounded, are drawn among the steps whose reward is not 0, if there are any.
+        A part of the batch, ``rewarded_fraction``, is drawn only among steps whose reward is not 0, if there are any.
 
         Raises:
             ValueError: the ring is empty.
@@ -280,10 +280,10 @@ def _require_lengths(number: int, episode: Episode) -> None:
     if len(episode.actions) != steps:
         wrong["actions"] = len(episode.actions)
     if wrong:
-        told = ", ".join(f"{count} {name}" for name, count in wrong.items())
+        lengths = ", ".join(f"{count} {name}" for name, count in wrong.items())
         raise ValueError(
-            f"episode {number} has {steps} rewards and {told}: T steps need T actions, T rewards, T + 1 observations "
-            "and T + 1 of each label (NaN where unknown)"
+            f"episode {number} has {steps} rewards and {lengths}: T steps need T actions, T rewards, T + 1 "
+            "observations and T + 1 of each label (NaN where unknown)"
         )
 
 

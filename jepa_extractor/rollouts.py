@@ -36,17 +36,17 @@ def random_episodes(
 ) -> Iterator[Episode]:
     """Yield episodes under uniformly random actions until they hold ``transitions`` or a few more.
 
-    The same seed gives the same episodes. Those still going on at the end are yielded as far as they came.
-    Observations are as ``policy_space`` says: images have their channels first.
+    The same seed gives the same episodes. Episodes that have not ended by then are yielded unfinished.
+    Observations are in ``policy_space``: images have their channels first.
 
     Args:
         envs: the environments, in any autoreset mode; they are reset first.
         transitions: least number of steps over all episodes, at least 1.
         seed: seed of environments and actions.
-        labels: keys of ``info`` whose values, numbers, label the observations.
+        labels: keys of ``info`` whose values are numbers that label the observations.
 
     Raises:
-        ValueError: an argument is out of range, a label is no number, or no ``info`` of a whole episode has it.
+        ValueError: an argument is out of range, a label is not a number, or no ``info`` of a whole episode has it.
     """
     require_type("envs", envs, VectorEnv, "make them with gym.make_vec")
     require_integer("transitions", transitions, least=1)
@@ -97,7 +97,7 @@ def random_episodes(
 
 
 class _Recorder:
-    """One episode while it goes on, in environment ``env`` of the arrays that it is given."""
+    """Records the running episode of environment ``env``."""
 
     def __init__(self, observations: Arrays, labels: dict[str, NDArray[np.float64]], env: int) -> None:
         self._env = env
@@ -154,7 +154,7 @@ def label_numbers(name: str, values: Sequence[Any]) -> NDArray[np.float64]:
     """Return ``values`` (n,), what each ``info`` holds under the key ``name``, as numbers.
 
     Raises:
-        ValueError: one is no single number.
+        ValueError: one is not a single number.
     """
     try:
         return np.array(values, np.float64).reshape(len(values))

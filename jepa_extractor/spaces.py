@@ -1,4 +1,4 @@
-"""Observation spaces: how an image's axes lie, and how a policy sees an environment's observations."""
+"""Observation spaces as policies see them: images have their channels first."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def policy_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
 
 
 def as_policies_see(observations: Arrays, space: spaces.Space[Any]) -> Arrays:
-    """Return observations (..., *shape of ``space``) as ``policy_space`` says, as views."""
+    """Return observations (..., *shape of ``space``) in ``policy_space``, as views."""
     if isinstance(space, spaces.Dict):
         assert isinstance(observations, dict)
         return {key: as_policies_see(observations[key], subspace) for key, subspace in space.items()}  # type: ignore[misc]

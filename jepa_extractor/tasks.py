@@ -1,4 +1,4 @@
-"""Auxiliary tasks: what the latent must be able to tell, besides the next latent.
+"""Auxiliary tasks: what a head must predict from the latent, besides the next latent.
 
 A task is a small picklable object without modules of its own. To write one, subclass ``AuxiliaryTask``:
 give it a name, a head, and a loss.
@@ -43,11 +43,11 @@ class AuxiliaryTask(ABC):
     def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
         """Return the task's loss, a scalar, with gradient into ``head`` and the latents.
 
-        It changes nothing: what must follow the training goes into ``update_target``.
+        It changes nothing; ``update_target`` is for what must be updated during training.
         """
 
     def update_target(self, head: nn.Module) -> None:  # noqa: B027  # most tasks have none
-        """Move what follows ``head`` during training, such as an average of it: called before each update."""
+        """Update the target of ``head``, such as a moving average of it; called before each update."""
 
     def needs_next_actions(self, action_space: spaces.Space[Any]) -> bool:  # noqa: ARG002
         """Whether the loss reads ``Batch.next_actions``, which takes a pass through the policy."""
@@ -130,7 +130,7 @@ class QTask(AuxiliaryTask):
         return QHead(latent_dim + preprocessed_size(action_space), 1)
 
     def needs_next_actions(self, action_space: spaces.Space[Any]) -> bool:
-        """The policy's actions are needed unless the best of a few can be found by looking at each."""
+        """Return whether actions are not discrete; of discrete ones, the loss finds the best itself."""
         return not isinstance(action_space, spaces.Discrete)
 
     def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
@@ -155,7 +155,7 @@ class RandomTask(AuxiliaryTask):
     """Predict a fixed random linear map of the observation: the paper's random ``p(o)``.
 
     Args:
-        size: numbers that the map yields.
+        size: number of outputs of the map.
         seed: seed of the map.
         weight: weight of the loss, at least 0.
     """
@@ -182,7 +182,7 @@ class RandomTask(AuxiliaryTask):
 
 
 class LabelTask(AuxiliaryTask):
-    """Predict a number that the environment's ``info`` holds for the observation; missing ones do not count.
+    """Predict a number that the environment's ``info`` holds for the observation; missing numbers are left out.
 
     Args:
         label: key of ``info``.
@@ -191,7 +191,7 @@ class LabelTask(AuxiliaryTask):
 
     def __init__(self, label: str, weight: float = 10.0) -> None:
         if not isinstance(label, str) or not label:
-            raise ValueError(f"label={label!r} is no key of info: give a string, as in LabelTask('count')")
+            raise ValueError(f"label={label!r} is not a key of info: give a string, as in LabelTask('count')")
         self.label = label
         self.name = f"label_{label.replace('.', '_')}"
         self.weight = weight
@@ -232,7 +232,7 @@ def make_tasks(auxiliary: Sequence[str | AuxiliaryTask]) -> tuple[AuxiliaryTask,
             name, or a task's name cannot be one of ``torch.nn.ModuleDict``.
     """
     if isinstance(auxiliary, str) or not isinstance(auxiliary, Sequence):
-        raise ValueError(f"auxiliary={auxiliary!r} is no sequence of tasks: give a tuple, as in ('reward',)")
+        raise ValueError(f"auxiliary={auxiliary!r} is not a sequence of tasks: give a tuple, as in ('reward',)")
     tasks = tuple(_make_task(entry) for entry in auxiliary)
     names = [getattr(task, "name", None) for task in tasks]
     for name in names:

@@ -12,14 +12,14 @@ from jepa_extractor.checks import require_fraction, require_integer, require_pos
 
 
 class Transitions(Protocol):
-    """What batches are drawn from: a ``TransitionRing``, or what a model sees of one."""
+    """What batches are drawn from: a ``TransitionRing``, or the recorder of a model."""
 
     def sample(self, batch_size: int, horizon: int, rewarded_fraction: float) -> Batch:
         """Draw ``batch_size`` stretches of ``horizon`` steps; see ``TransitionRing.sample``."""
 
 
 class Trainable(Protocol):
-    """What is trained: a ``JEPAExtractor``, or whatever has these."""
+    """What is trained: a ``JEPAExtractor``, or an object with the same members."""
 
     @property
     def horizon(self) -> int:
@@ -32,7 +32,7 @@ class Trainable(Protocol):
         """Return their weighted sum."""
 
     def update_targets(self) -> None:
-        """Move what follows the networks."""
+        """Update the target networks."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Return all parameters."""
@@ -76,7 +76,7 @@ class Gradient:
 
 @dataclass(frozen=True)
 class AuxiliaryStep:
-    """How a batch becomes a gradient.
+    """How batches are drawn, and how their gradient is clipped.
 
     Args:
         batch_size: stretches in a batch.
@@ -101,8 +101,8 @@ class AuxiliaryStep:
     def gradient(self, extractor: Trainable, transitions: Transitions) -> Gradient:
         """Draw a batch and return the gradient of the extractor's weighted losses on it.
 
-        The extractor's targets are moved first. Nothing else changes: the gradient is not yet in ``.grad``. Parameters
-        that the losses do not depend on are left out.
+        The extractor's targets are updated first. Nothing else changes: the gradient is not yet in ``.grad``.
+        Parameters that the losses do not depend on are left out.
         """
         batch = transitions.sample(self.batch_size, extractor.horizon, self.rewarded_fraction)
         extractor.update_targets()

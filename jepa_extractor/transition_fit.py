@@ -19,9 +19,9 @@ def fit_transition(
 ) -> None:
     """Train the latent transition of ``extractor``, in place, on the latents of its encoder, which stays as it is.
 
-    While an encoder learns, its transition chases latents that move, and is never exact. Here every observation is
-    encoded once, so an update costs a small part of one of the encoder's. Adam under a one-cycle learning rate, on the
-    dynamics loss over the variance of the latents.
+    While an encoder learns, its latents change, and the transition stays inexact. Here every observation is encoded
+    once, so an update takes a small part of the time that one of the encoder takes. The loss is the dynamics loss
+    over the variance of the latents, the optimizer Adam with a one-cycle learning rate.
 
     Args:
         extractor: what to train; a transition that is frozen is left alone.

@@ -1,4 +1,4 @@
-"""What is compared: environments, algorithms, and the ways an encoder may be trained."""
+"""What is compared: environments, algorithms, and ways to train an encoder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Task:
     """An environment, and how long an algorithm may take for it. An episode succeeds if its return is positive."""
 
     env_id: str
-    budgets: Mapping[str, int]  # environment steps, by algorithm; one that is missing cannot act there
+    budgets: Mapping[str, int]  # environment steps, by algorithm; algorithms that are missing cannot act in it
     discount: float
     evaluation: Mapping[str, Any] = field(default_factory=dict)  # options of the environment for evaluation alone
 
@@ -68,7 +68,7 @@ class Algorithm:
 
 @dataclass(frozen=True)
 class Competitor:
-    """How the features come about."""
+    """One way to train the features."""
 
     title: str
     extractor: Mapping[str, Any] | None = field(default_factory=lambda: {"encoder": "pooled"})  # None: NatureCNN

@@ -1,4 +1,4 @@
-"""One run of the comparison: train until the policy succeeds, and note how it went."""
+"""One run of the comparison: train until the policy succeeds, and record the learning curve."""
 
 import time
 from pathlib import Path
@@ -75,9 +75,9 @@ class Evaluation(BaseCallback):
         return bool(self.curve) and self.curve[-1][2] >= SUCCESS
 
     def _on_rollout_start(self) -> None:
-        # not at every step: in between, the policy stays as it is
+        # not at every step: during a rollout the policy does not change
         if self.num_timesteps >= self._next:
-            self._next = self.num_timesteps + max(EVALUATE_EVERY, self.num_timesteps // 8)  # as fine late as early
+            self._next = self.num_timesteps + max(EVALUATE_EVERY, self.num_timesteps // 8)  # logarithmic
             self._evaluate()
 
     def _on_step(self) -> bool:
@@ -88,7 +88,7 @@ class Evaluation(BaseCallback):
             self._evaluate()
 
     def _evaluate(self) -> None:
-        """Measure the success rate, and note it."""
+        """Measure the success rate, and add it to the curve."""
         before = time.process_time()
         self._env.seed(self._seed)
         returns, _ = evaluate_policy(self.model, self._env, EPISODES, deterministic=True, return_episode_rewards=True)

@@ -30,7 +30,7 @@ def interquartile_mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
 def interquartile(values: np.ndarray) -> Interval:
     """Return the interquartile mean of ``values`` (N,) with its interval."""
     mean = float(interquartile_mean(values))
-    if np.ptp(values) == 0:  # one seed, or all alike: nothing to resample
+    if np.ptp(values) == 0:  # one seed, or equal values: nothing to resample
         return Interval(mean, mean, mean)
     rng = np.random.default_rng(0)
     found = bootstrap((values,), interquartile_mean, method="percentile", rng=rng).confidence_interval
@@ -67,7 +67,7 @@ def brief_table(results: Results) -> str:
                     cells.append("")
                     continue
                 steps, _, solved = until_success(competitors[name])
-                cells.append(_told(steps, solved == len(competitors[name])))
+                cells.append(_interval_text(steps, solved == len(competitors[name])))
             rows.append([f"{algorithm}, {TASKS[task].env_id}", *cells])
     return markdown_table(["", *(COMPETITORS[name].title for name in BRIEF)], rows)
 
@@ -81,7 +81,7 @@ def _table(competitors: Mapping[str, Runs]) -> str:
         ratios = [
             "1.00"
             if reference == name
-            else _ratio(measured[reference][0].mean / steps.mean, all_solved[reference], all_solved[name])
+            else _ratio_text(measured[reference][0].mean / steps.mean, all_solved[reference], all_solved[name])
             for reference in references
         ]
         succeed = f"{solved} of {len(competitors[name])}"
@@ -89,8 +89,8 @@ def _table(competitors: Mapping[str, Runs]) -> str:
             [
                 COMPETITORS[name].title,
                 succeed,
-                _told(steps, all_solved[name]),
-                _told(seconds, all_solved[name]),
+                _interval_text(steps, all_solved[name]),
+                _interval_text(seconds, all_solved[name]),
                 *ratios,
             ]
         )
@@ -104,13 +104,13 @@ def _table(competitors: Mapping[str, Runs]) -> str:
     return markdown_table(header, rows)
 
 
-def _ratio(ratio: float, reference_known: bool, this_known: bool) -> str:
-    """Tell a ratio whose terms may be lower bounds."""
+def _ratio_text(ratio: float, reference_known: bool, this_known: bool) -> str:
+    """Return a ratio whose terms may be lower bounds, as text."""
     if reference_known:
         return f"{ratio:.2f}" if this_known else f"at most {ratio:.2f}"
     return f"at least {ratio:.2f}" if this_known else "unknown"
 
 
-def _told(interval: Interval, known: bool) -> str:
-    """Tell an interval, of which otherwise only a lower bound is known."""
+def _interval_text(interval: Interval, known: bool) -> str:
+    """Return an interval as text; unless ``known``, it is a lower bound."""
     return ("" if known else "at least ") + f"{interval.mean:,.0f} [{interval.low:,.0f}, {interval.high:,.0f}]"

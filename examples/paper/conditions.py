@@ -1,11 +1,11 @@
-"""What is compared: which losses reach the encoder, in which order, and what the latent transition has to predict."""
+"""What is compared: which losses reach the encoder, in which order, and what the latent transition predicts."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of the training, and the weights of the losses whose gradient reaches the encoder."""
+    """A part of the training, and the weights of the losses whose gradient reaches the encoder."""
 
     share: float  # of all updates
     dynamics_weight: float

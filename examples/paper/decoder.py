@@ -1,4 +1,4 @@
-"""A decoder of frozen latents, and a reader of what its images show: what can still be seen, and what is gone."""
+"""A decoder of frozen latents, and a reader of its images: which properties of a scene do the latents keep?"""
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ class Decoder(nn.Module):
 
     Args:
         latents: those that it will be trained on, (N, D). It sees latents shifted and scaled by their mean and
-            standard deviation, so that an encoder with small latents is at no disadvantage.
+            standard deviation, so that small latents are no disadvantage.
     """
 
     mean: torch.Tensor
@@ -44,7 +44,7 @@ class Decoder(nn.Module):
             nn.Conv2d(64, 64, kernel_size=3, padding=1),
             nn.Mish(),
             nn.Conv2d(64, 3 * 8 * 8, kernel_size=1),
-            nn.PixelShuffle(8),  # and no sigmoid: it would learn black first, and stay there
+            nn.PixelShuffle(8),  # without a sigmoid, with which it would learn black images and stay there
         )
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
@@ -83,7 +83,7 @@ def read_images(images: NDArray[np.uint8], scenes: Scenes) -> dict[str, float]:
     """Compare what ``images`` show with the scenes they should show.
 
     Objects are connected bright pixels: those above half of the image's brightness, which is that of its brightest
-    pixels. Of a real image this reads everything right.
+    pixels. It makes no error on real images.
 
     Returns:
         ``count``: share of images with the right number of objects. ``place``: share of the objects (missing and

@@ -1,4 +1,4 @@
-"""The figure: a row for each condition, as in the paper; columns for what its latents keep."""
+"""The figure: a row for each condition, as in the paper, and columns that show what its latents keep."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the latents of an encoder tell, in numbers. Each function takes latents of scenes not trained on."""
+"""Measures of what an encoder's latents keep. Each function takes latents of scenes that it was not trained on."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ Labels = NDArray[np.integer]
 
 
 def clusters_found(latents: Latents, counts: Labels) -> int:
-    """Return how many clusters HDBSCAN finds, told only that a cluster holds a third of a count's scenes or more."""
+    """Return how many clusters HDBSCAN finds, given only that a cluster holds at least a third of a count's scenes."""
     least = len(latents) // (3 * len(np.unique(counts)))
     clusters = HDBSCAN(min_cluster_size=least, allow_single_cluster=True, copy=True).fit_predict(latents)
     return int(clusters.max() + 1)

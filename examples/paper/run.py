@@ -20,7 +20,7 @@ from paper.conditions import CONDITIONS
 from paper.decoder import read_images, reconstruct, train_decoder
 from paper.scenes import STEPS, Scenes, make_scenes, random_walks
 
-TRANSITIONS = 20_000  # that the encoder learns from
+TRANSITIONS = 20_000  # from which the encoder learns
 HELD_OUT = 2_000  # transitions on which the losses are measured
 HEAD_UPDATES = 3  # updates of the heads on the finished encoder, for each update of the encoder
 HEAD_BATCH, HEAD_HORIZON = 256, 2
@@ -67,7 +67,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, flo
 
 
 class Seen(NamedTuple):
-    """What an encoder was trained on, and what it makes of it."""
+    """What an encoder was trained on, and its latents."""
 
     pixels: list[Episode]
     latents: list[NDArray[np.float32]]  # of each episode, (T + 1, D)
@@ -121,8 +121,8 @@ def fit_heads(
 ) -> None:
     """Train the latent transition and the head on the latents of the encoder, which stays as it is.
 
-    So every condition is measured with a transition and a head that do what they can, those too whose training had no
-    use for one of them. (The random map is one of pixels: its head has been trained already.)
+    So each condition is measured with a fully trained transition and head, even if its training used only one of them.
+    (The random map is one of pixels: its head has been trained already.)
     """
     task = make_task(auxiliary)
     task.weight = 1.0
@@ -211,7 +211,7 @@ def _probes(latents: NDArray[np.float32], fit: Scenes, held_out: NDArray[np.floa
 def _walk(
     extractor: JEPAExtractor, latents: NDArray[np.float32], counts: NDArray[np.int64], max_count: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Roll the latent transition out from one image each, without looking again.
+    """Roll the latent transition out from one image each, without further observations.
 
     Returns:
         True counts (N, STEPS), and the counts (N, STEPS) whose class mean is nearest to the predicted latent.

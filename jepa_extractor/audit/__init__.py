@@ -1,6 +1,6 @@
-"""Did anything collapse that must not?
+"""The audit of an encoder: which classes of observations does it keep apart?
 
-python -m jepa_extractor.audit model.zip --env CountingEnv-v0 --trust
+    python -m jepa_extractor.audit model.zip --env CountingEnv-v0 --trust
 
 Each name loads its module when it is first used.
 """

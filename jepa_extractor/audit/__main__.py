@@ -47,7 +47,7 @@ def main() -> None:
         "class_mdp, successors and values of its states, and the classes are those of its largest bisimulation; "
         "elsewhere count)",
     )
-    parser.add_argument("--observations", type=int, default=2_000, help="observations to collect (default: 2000)")
+    parser.add_argument("--observations", type=int, default=2_000, help="how many to collect (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of environments and actions (default: 0)")
     parser.add_argument("--out", type=Path, help="folder for audit.json and audit.png")
     arguments = parser.parse_args()
@@ -111,7 +111,7 @@ def load_policy(path: Path) -> BasePolicy:
     """Return the policy of the model saved at ``path``, whatever its algorithm. This runs the code that it holds.
 
     Raises:
-        ValueError: the file is no saved model.
+        ValueError: the file is not a saved model.
     """
     try:
         data, parameters, _ = load_from_zip_file(path, device="cpu")
@@ -121,8 +121,8 @@ def load_policy(path: Path) -> BasePolicy:
             kwargs["use_sde"] = data["use_sde"]
         policy: BasePolicy = policy_class(data["observation_space"], data["action_space"], lambda _: 0.0, **kwargs)
         policy.load_state_dict(cast(dict[str, Any], parameters["policy"]))
-    except Exception as error:  # what unpickling an unknown file can raise has no end
-        raise ValueError(f"{path} is no model that Stable-Baselines3 saved ({error!r})") from error
+    except Exception as error:  # unpickling an unknown file can raise anything
+        raise ValueError(f"{path} is not a model that Stable-Baselines3 saved ({error!r})") from error
     return policy
 
 
@@ -130,12 +130,12 @@ def load_vec_normalize(path: Path) -> VecNormalize:
     """Return the ``VecNormalize`` saved at ``path``, without environments. This runs the code that it holds.
 
     Raises:
-        ValueError: the file is no saved ``VecNormalize``.
+        ValueError: the file is not a saved ``VecNormalize``.
     """
     try:
         loaded = pickle.loads(path.read_bytes())
-    except Exception as error:  # what unpickling an unknown file can raise has no end
-        raise ValueError(f"{path} is no saved VecNormalize ({error!r})") from error
+    except Exception as error:  # unpickling an unknown file can raise anything
+        raise ValueError(f"{path} is not a saved VecNormalize ({error!r})") from error
     if not isinstance(loaded, VecNormalize):
         raise ValueError(f"{path} holds a {type(loaded).__name__}, not a VecNormalize: give what its save() wrote")
     return loaded

@@ -10,15 +10,15 @@ from jepa_extractor.checks import require_integer
 class AuditCallback(BaseCallback):
     """Audit the encoder while any Stable-Baselines3 algorithm trains, without changing the training.
 
-    Logged under ``audit/``: the numbers of ``CollapseReport``; the whole of the last is in ``report``.
+    It logs the numbers of each ``CollapseReport`` under ``audit/``; the attribute ``report`` is the last one.
 
     Args:
-        envs: a vector environment of its own, or the id of an environment. Observations are normalised as in the
-            training, by the ``VecNormalize`` of the model's environment.
+        envs: a vector environment for the audit alone, or the id of an environment. Observations are normalised as
+            in the training, by the ``VecNormalize`` of the model's environment.
         classes_from: key of ``info`` that names the class, or the state of ``mdp``.
         every: environment steps between two audits; the first is at the start.
         mdp: see ``audit_encoder``.
-        observations: collected for each audit; always the same ones.
+        observations: how many each audit collects; all audits see the same ones.
         seed: seed of environments and actions.
         verbose: as in Stable-Baselines3.
 

@@ -38,7 +38,7 @@ def audit_encoder(
     """Audit an encoder on observations under uniformly random actions.
 
     Args:
-        model: a model, a policy or an extractor. Of a policy with several features extractors, the first counts.
+        model: a model, a policy or an extractor. Of several features extractors of a policy, the first is audited.
         envs: a Gymnasium vector environment, or the id of an environment, with the wrappers that the model was trained
             with. ``VecNormalize`` is not among them: see ``vec_normalize``.
         classes_from: key of ``info``, whose number is the class that the observation belongs to; with ``mdp``, the
@@ -46,7 +46,7 @@ def audit_encoder(
         mdp: successors (n, k) and values (n,) of the states that ``info`` names: then the classes are those of its
             largest bisimulation, every one is required, and the latents' distances are compared with the bisimulation
             metric.
-        observations: observations to collect, about.
+        observations: number of observations to collect; there may be a few more.
         seed: seed of environments and actions.
         vec_normalize: normalises observations before they are encoded, and is not changed; by default that of the
             model's own environment, if it has one. A policy, an extractor, or a model that was loaded without
@@ -54,7 +54,7 @@ def audit_encoder(
 
     Raises:
         ValueError: an argument has the wrong type or is out of range, ``info`` has no such number, it names no state
-            of ``mdp``, a class was seen less than twice, or the policy does not take such observations.
+            of ``mdp``, a class was seen fewer than two times, or the policy does not take such observations.
     """
     if not isinstance(model, BaseAlgorithm | BasePolicy | JEPAExtractor):
         raise ValueError(
@@ -98,11 +98,13 @@ def audit_encoder(
 
 
 def check_audit(classes_from: str, mdp: Mdp | None, observations: int, seed: int) -> None:
-    """Raise ``ValueError`` where an argument of ``audit_encoder`` is wrong whatever the environment."""
+    """Raise ``ValueError`` if an argument of ``audit_encoder`` is wrong for every environment."""
     if not isinstance(classes_from, str):
-        raise ValueError(f"classes_from={classes_from!r} is no string: name the key of info whose number is the class")
+        raise ValueError(
+            f"classes_from={classes_from!r} is not a string: name the key of info whose number is the class"
+        )
     if mdp is not None and not (isinstance(mdp, tuple | list) and len(mdp) == 2):
-        raise ValueError(f"mdp={mdp!r} is no pair: give successors (n, k) and values (n,), or None")
+        raise ValueError(f"mdp={mdp!r} is not a pair: give successors (n, k) and values (n,), or None")
     require_integer("observations", observations, least=1)
     require_integer("seed", seed, least=0)
 
@@ -117,7 +119,9 @@ def make_envs(envs: str | Envs) -> Envs:
     if isinstance(envs, str):
         return gym.make_vec(envs, num_envs=8, vectorization_mode="sync")
     if not isinstance(envs, VectorEnv):
-        raise ValueError(f"envs={envs!r} is no vector environment: give the id of an environment, or gym.make_vec(...)")
+        raise ValueError(
+            f"envs={envs!r} is not a vector environment: give the id of an environment, or gym.make_vec(...)"
+        )
     return envs
 
 
@@ -140,7 +144,7 @@ def describe(space: gym.Space[Any]) -> str:
 def collect(
     envs: Envs, classes_from: str, observations: int, seed: int
 ) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
-    """Return observations (N, ...), as policies see them, and their labels (N,); those without one are left out.
+    """Return observations (N, ...), as policies see them, and their labels (N,), without the unlabelled ones.
 
     Raises:
         ValueError: ``info`` never has a number under the key ``classes_from``.
@@ -161,7 +165,7 @@ def collect(
 
 
 def normalized(observations: NDArray[np.generic], vec_normalize: VecNormalize) -> NDArray[np.generic]:
-    """Return observations (N, ...) as ``vec_normalize`` shows them."""
+    """Return observations (N, ...) as ``vec_normalize`` normalises them."""
     if not isinstance(vec_normalize, VecNormalize):
         raise ValueError(
             f"vec_normalize is a {type(vec_normalize).__name__}, not a VecNormalize: give that of the training, or None"

@@ -11,23 +11,24 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     from rich.table import Table
 
-LEAST_DISTANCE = 0.01  # between class means, over the root mean square norm of the latents: less is one point
+LEAST_DISTANCE = 0.01  # of two class means, over the root mean square norm of the latents; closer ones count as equal
 
 
 @dataclass(frozen=True)
 class CollapseReport:
-    """Which of c classes that must stay apart did. See ``collapse_audit``.
+    """Which of the c classes that must stay apart do so. See ``collapse_audit``.
 
     Attributes:
         classes: name of each class, (c,), in ascending order; every pair below names classes by it.
         margins: margin of each pair, (c, c), infinite on the diagonal.
         collapsed_pairs: the pairs that did not stay apart.
         smallest_margin: the least of ``margins``.
-        closest_pair: the pair that has it.
-        nearest_centroid_accuracy: of one half of the latents, with centroids from the other half, in [0, 1].
-        adjusted_rand_index: of k-means, told the number of classes, against the classes; 1 is perfect, 0 is chance.
-        rank_correlation: Spearman's, of the distances between class means with the distances that were given;
-            ``None`` if none were, NaN if all latents are equal.
+        closest_pair: the pair with the smallest margin.
+        nearest_centroid_accuracy: accuracy on one half of the latents, with centroids from the other half, in [0, 1].
+        adjusted_rand_index: agreement of k-means, given the number of classes, with the classes; 1 is perfect, 0 is
+            chance.
+        rank_correlation: Spearman's rank correlation of the distances between class means with the given distances;
+            ``None`` if none were given, NaN if all latents are equal.
         classes_kept: number of groups that remain when collapsed pairs count as one.
         classes_required: c.
         latents: what was audited, (N, D).
@@ -173,7 +174,7 @@ def _rank_correlation(between: NDArray[np.float64], given: NDArray[np.float64]) 
     from scipy.stats import spearmanr
 
     upper = np.triu_indices(len(between), k=1)
-    if np.ptp(between[upper]) == 0 or np.ptp(given[upper]) == 0:  # all alike: there is no order
+    if np.ptp(between[upper]) == 0 or np.ptp(given[upper]) == 0:  # all equal: there is no order
         return float("nan")
     return float(spearmanr(between[upper], given[upper]).statistic)
 

@@ -1,4 +1,4 @@
-"""What must stay apart: largest bisimulations of deterministic MDPs, of finite data, and of stochastic MDPs.
+"""Which states must stay apart: largest bisimulations of deterministic MDPs, of finite data, and of stochastic MDPs.
 
 Importing this package loads neither Numba nor SciPy: each name loads its module when it is first used.
 """

@@ -1,4 +1,4 @@
-"""What must stay apart: the largest bisimulation of a deterministic MDP, its quotient, and why two states differ."""
+"""The largest bisimulation of a deterministic MDP, its quotient, and the actions that tell two states apart."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def quotient_mdp(
     followers, labels, _ = checked_mdp(successors, values, tolerance)
     numbers = _checked_classes(classes, len(labels))
     first = np.empty(numbers.max() + 1, np.int64)
-    first[numbers[::-1]] = np.arange(len(numbers))[::-1]  # of what is written twice, the last stays
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]  # where an index comes twice, the last assignment stays
     if (wrong := np.flatnonzero(labels != labels[first][numbers])).size:
         i = wrong[0]
         raise ValueError(
@@ -163,7 +163,7 @@ def _search(successors: Ints, labels: Ints, i: int, j: int) -> tuple[int, Ints, 
 
 @kernel
 def _root(parent: Ints, s: int) -> int:
-    """Return the root of the tree that holds s, and shorten the way there."""
+    """Return the root of the tree that holds s, and shorten the path to it."""
     while parent[s] != s:
         parent[s] = parent[parent[s]]
         s = parent[s]

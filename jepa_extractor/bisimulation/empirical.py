@@ -1,4 +1,4 @@
-"""The largest bisimulation of finite data: which observations what was seen tells apart, and which it does not."""
+"""The largest bisimulation of finite data: which pairs of observations the data tells apart."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

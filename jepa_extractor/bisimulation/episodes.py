@@ -69,8 +69,8 @@ def empirical_data(
     """Return all observations of episodes with their successors and values.
 
     The value of an observation is by default the reward of arriving there. No step arrives at the first observation
-    of an episode, so that its value is unknown, NaN: ``EmpiricalBisimulation`` tells it apart from others by what
-    follows it alone. Where ``info`` tells the value, the first observation can have one too:
+    of an episode, so its value is unknown, NaN: ``EmpiricalBisimulation`` tells it apart from others only by what
+    follows it. Where ``info`` tells the value, the first observation can have one too:
     ``values=lambda episode: episode.labels["count"] == 4``.
 
     Args:

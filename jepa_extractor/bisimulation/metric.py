@@ -1,4 +1,4 @@
-"""The bisimulation metric: how far apart the states of an MDP are, where bisimulation only says whether they are."""
+"""The bisimulation metric: how far apart the states of an MDP are; a bisimulation only says whether they differ."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from jepa_extractor.checks import Number, require_positive
 
 Floats = NDArray[np.float64]
 
-_ROUNDING = 1e-14  # what sums of probabilities are off by
+_ROUNDING = 1e-14  # rounding error of sums of probabilities
 
 
 def bisimulation_metric(
@@ -27,8 +27,8 @@ def bisimulation_metric(
     values. (Ferns, Panangaden and Precup, "Metrics for finite Markov decision processes", UAI 2004, with the weights
     1 - discount and discount, and with values of states in the place of rewards of actions.)
 
-    Bisimilar states, as ``probabilistic_bisimulation`` finds them, are one from the start. Then d comes down from
-    above in rounds (strategy improvement, Hoffman and Karp 1966): optimal transport gives the couplings that are
+    Bisimilar states, as ``probabilistic_bisimulation`` finds them, are merged first. Then d decreases in
+    rounds (strategy improvement, Hoffman and Karp 1966): optimal transport gives the couplings that are
     best at the present d, and d is brought to the fixed point of these. That takes a handful of rounds; to repeat
     the equation takes log(tolerance) / log(discount). Where all states have a single successor under an action, the
     transport is known; for each other action a round solves up to n^2 / 2 transport problems by POT (the extra

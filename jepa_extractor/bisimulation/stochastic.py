@@ -1,4 +1,4 @@
-"""What must stay apart where outcomes are random: the largest probabilistic bisimulation."""
+"""The largest probabilistic bisimulation: which states must stay apart where outcomes are random."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What Stable-Baselines3 calls things: the one file that knows the insides of its algorithms."""
+"""Access to the internals of Stable-Baselines3's algorithms."""
 
 from typing import Any, NamedTuple
 
@@ -24,10 +24,10 @@ def trained_extractors(model: BaseAlgorithm) -> list[Trained]:
     """Return each ``JEPAExtractor`` that an optimizer of ``model`` trains, with that optimizer.
 
     An optimizer trains an extractor if it holds all its parameters. Where two do (TD3 with a shared
-    extractor), the critic's counts. Target networks belong to none.
+    extractor), the critic's is returned. Extractors of target networks are left out.
 
     Raises:
-        ValueError: there is no such extractor.
+        ValueError: the model has no such extractor.
     """
     policy: Any = model.policy
     owners: list[Any] = [getattr(policy, "critic", None), getattr(policy, "actor", None), policy]
@@ -72,7 +72,7 @@ def make_optimizer(model: BaseAlgorithm, parameters: list[torch.nn.Parameter]) -
 
 
 def follow_learning_rate(model: BaseAlgorithm, optimizer: Optimizer) -> None:
-    """Set the learning rate of ``optimizer`` to that of the model's schedule now."""
+    """Set the learning rate of ``optimizer`` to the current one of the model's schedule."""
     rate = model.lr_schedule(model._current_progress_remaining)
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -36,26 +36,28 @@ class JEPACallback(BaseCallback):
     """Train the JEPA in a policy's features extractor while any Stable-Baselines3 algorithm trains the policy.
 
     The callback records transitions while the algorithm collects them, and draws batches from them. Its schedule says
-    when the gradient of the extractor's weighted losses on a batch acts. Neither the algorithm nor the global random
-    streams are touched. An extractor that several optimizers hold counts as the critic's.
+    when to apply the gradient of the extractor's weighted losses on a batch. The algorithm's code and the global random
+    generators are not touched. An extractor that several optimizers hold is trained with the critic's.
 
-    Logged under ``jepa/`` each 16 updates or more, as means since the last record: ``dynamics_loss``, ``<task>_loss``;
-    ``grad_norm`` and ``grad_norm_clipped`` of the auxiliary gradient; with ``Joint``, at every eighth update,
-    ``policy_grad_norm`` and ``policy_grad_norm_clipped`` over all that the owner trains, and ``gradient_angle``, in
-    degrees, between both gradients on the encoder; ``latent_std`` and ``effective_rank`` of the last batch;
-    ``updates``, the auxiliary gradients so far; and with ``probe``, each 64 updates, ``probe_accuracy``: how well
-    ``info[probe]`` can be read off the latents of the newest observations, see ``monitor.record_probe``.
+    It logs under ``jepa/``, after a rollout once there were 16 updates, means since the last record:
 
-    A copy or a pickle of a callback has its settings and belongs to no training; ``save`` and ``load`` keep the rest.
+    - ``dynamics_loss`` and each ``<task>_loss``; ``grad_norm`` and ``grad_norm_clipped`` of the auxiliary gradient.
+    - With ``Joint``, measured at every eighth update: ``policy_grad_norm`` and ``policy_grad_norm_clipped`` over all
+      parameters of the optimizer, and ``gradient_angle`` between both gradients on the encoder, in degrees.
+    - ``latent_std`` and ``effective_rank`` of the last batch; ``updates``, the number of auxiliary gradients so far.
+    - With ``probe``, every 64 updates: ``probe_accuracy``, the accuracy with which ``info[probe]`` can be read off the
+      latents of the newest observations; see ``monitor.record_probe``.
+
+    A copy or a pickle of a callback keeps its settings alone; ``save`` and ``load`` keep the state of a training.
 
     Args:
         schedule: ``Joint()`` or ``Alternating()``; TRPO takes only the latter. ``None``: ``Joint()``.
-        batch_size: stretches in an auxiliary batch. More teaches the encoder faster, and costs more.
+        batch_size: stretches in an auxiliary batch. A larger one trains the encoder faster and takes more time.
         rewarded_fraction: see ``AuxiliaryStep``.
         max_grad_norm: largest norm of the auxiliary gradient, which is clipped by itself; ``None`` for no clip.
         buffer_size: frames the ring keeps; see ``TransitionRing`` for its memory.
         seed: seed of the generator that draws batches.
-        probe: key of ``info`` whose value, a number, the logs measure.
+        probe: key of ``info`` whose value is a number; the logs say how well the latents predict it.
         checkpoint_dir: folder in which the last good model is kept as ``last_good.zip``.
         verbose: as in Stable-Baselines3.
 
@@ -63,8 +65,8 @@ class JEPACallback(BaseCallback):
         ValueError: an argument is out of range, or does not suit the model.
         TypeError: an argument is unknown, or has moved: the message says where.
         RuntimeError: the callback is not called at every step, as it must be to see every transition.
-        FloatingPointError: a loss is not finite. On a CPU training stops before the step that would use it, elsewhere,
-            where looking would stall each step, at the next record.
+        FloatingPointError: a loss is not finite. On a CPU, training stops before the step that would use it; on other
+            devices, where such a check would delay each step, at the next record.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class JEPACallback(BaseCallback):
         _refuse(moved)
         self.schedule = Joint() if schedule is None else schedule
         if not hasattr(self.schedule, "before_optimizer_step"):
-            raise ValueError(f"schedule={schedule!r} is none: give Joint() or Alternating()")
+            raise ValueError(f"schedule={schedule!r} is not a schedule: give Joint() or Alternating()")
         self.step = AuxiliaryStep(batch_size, rewarded_fraction, max_grad_norm)
         require_integer("buffer_size", buffer_size, least=1)
         require_integer("seed", seed, least=0)
@@ -102,8 +104,8 @@ class JEPACallback(BaseCallback):
         self._recorder: Recorder | None = None
         self._monitor = Monitor()
         self._last_good = LastGood(self.checkpoint_dir)
-        self._saved: dict[str, Any] | None = None  # what load() read, until a training takes it over
-        self._training: float = -1  # start time of the training that the hooks belong to
+        self._saved: dict[str, Any] | None = None  # what load() read, until a training restores it
+        self._training: float = -1  # start time of the training in which the hooks act
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in SETTINGS}
@@ -135,9 +137,9 @@ class JEPACallback(BaseCallback):
         save_state(state, Path(path), KIND)
 
     def load(self, path: str | Path) -> "JEPACallback":
-        """Take over what ``save`` saved, as soon as the next training starts; return the callback.
+        """Restore what ``save`` saved when the next training starts; return the callback.
 
-        Transitions recorded before are forgotten.
+        Transitions that this callback has recorded are dropped.
 
         Raises:
             FileNotFoundError: there is no such file.

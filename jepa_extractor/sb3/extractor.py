@@ -23,20 +23,21 @@ CHUNK = 256  # observations encoded at once where there may be many
 
 
 class JEPAExtractor(BaseFeaturesExtractor):
-    """Features are the latents of a JEPA encoder. Its transition and heads live here too.
+    """A features extractor whose features are the latents of a JEPA's encoder.
 
-    So they are trained by the policy's own optimizer, and saved and loaded with the model. The policy
-    alone gives them no gradient; ``JEPACallback`` does.
+    It holds the JEPA's transition and heads too, so that the policy's own optimizer trains them and they are saved and
+    loaded with the model. The policy's loss gives them no gradient; ``JEPACallback`` does.
 
     Args:
         observation_space: as the policy sees it: images have their channels first (Stable-Baselines3 moves them).
         action_space: the environment's action space; ``jepa_policy_kwargs`` passes it on.
         latent_dim: width D of the latent, the number of features.
         encoder: ``"auto"`` picks by the observation space: ``"pooled"`` for images, ``"grid"`` for small grids,
-            ``"combined"`` for a ``Dict``, ``"mlp"`` for the rest. There are ``"nature"`` and ``"resnet"`` for images,
-            and ``"identity"`` for observations that are latents already. Or a callable
-            ``(observation_space, latent_dim) -> nn.Module`` that maps preprocessed observations (B, ...) to (B, width),
-            such as a class of Stable-Baselines3's ``BaseFeaturesExtractor``; another width than D is mapped to D.
+            ``"combined"`` for a ``Dict``, ``"mlp"`` for the rest. Other names are ``"places"``, ``"gated"``,
+            ``"nature"`` and ``"resnet"`` for images, and ``"identity"`` for observations that are latents already. Or a
+            callable ``(observation_space, latent_dim) -> nn.Module`` that maps preprocessed observations (B, ...) to (B, width),
+            such as a subclass of Stable-Baselines3's ``BaseFeaturesExtractor``; a linear layer follows if the width is
+            not D.
         encoder_kwargs: further arguments of the encoder.
         transition: ``"mlp"``, or a callable ``(latent_dim, action_dim) -> nn.Module`` that maps latents (B, D) and
             action features (B, A) to latents (B, D).
@@ -46,12 +47,12 @@ class JEPAExtractor(BaseFeaturesExtractor):
             action), ``"q"``, ``"random"``, or ``AuxiliaryTask`` objects such as ``RewardTask(weight=1.0)`` and
             ``LabelTask("count")``; may be empty.
         dynamics_weight: weight of the latent dynamics loss, at least 0.
-        target: what the latent transition has to predict: ``"online"`` latents with gradient (the paper),
+        target: what the latent transition learns to predict: ``"online"`` latents with gradient (the paper),
             ``"detach"`` without, or ``"ema"``: those of a moving average of the encoder.
         horizon: steps k for which the transition is unrolled in latent space, at least 1.
 
     Raises:
-        ValueError: an argument is out of range; the message names it, its value and what would be right.
+        ValueError: an argument is out of range; the message names it, its value and what to give instead.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class JEPAExtractor(BaseFeaturesExtractor):
     def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
         """Return ``JEPA.losses`` of a batch as a ring gives it. Nothing is changed.
 
-        Images travel to the device as they are stored and become float there, as the policy's own do.
+        Images are moved to the device as they are stored and become float there, as the policy's own do.
 
         Args:
             batch: B stretches of k steps.
@@ -147,7 +148,7 @@ class JEPAExtractor(BaseFeaturesExtractor):
         return self.jepa.total(losses)
 
     def update_targets(self) -> None:
-        """Move what follows the networks slowly: see ``JEPA.update_targets``."""
+        """Update the targets; see ``JEPA.update_targets``."""
         self.jepa.update_targets()
 
     def action_features(self, actions: torch.Tensor) -> torch.Tensor:
@@ -188,7 +189,7 @@ def jepa_policy_kwargs(action_space: spaces.Space[Any], **options: Unpack[JEPAOp
     unknown = sorted(options.keys() - JEPAOptions.__annotations__.keys())
     if unknown:
         raise ValueError(
-            f"{unknown[0]}={options[unknown[0]]!r} is no option of JEPAExtractor: "  # type: ignore[literal-required]
+            f"{unknown[0]}={options[unknown[0]]!r} is not an option of JEPAExtractor: "  # type: ignore[literal-required]
             f"they are {', '.join(JEPAOptions.__annotations__)}"
         )
     return {
@@ -200,15 +201,15 @@ def jepa_policy_kwargs(action_space: spaces.Space[Any], **options: Unpack[JEPAOp
 def _checked_action_space(space: spaces.Space[Any] | None) -> spaces.Space[Any]:
     if not isinstance(space, spaces.Space):
         raise ValueError(
-            f"action_space={space!r} is no space, and the latent transition needs the environment's: "
+            f"action_space={space!r} is not a space, and the latent transition needs the environment's: "
             "use policy_kwargs=jepa_policy_kwargs(env.action_space)"
         )
     if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary) or (
         isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start)
     ):
         raise ValueError(
-            f"action_space={space} is none in which Stable-Baselines3's policies act: Box, MultiBinary, or "
-            "Discrete or MultiDiscrete that start at 0"
+            f"action_space={space} is not one in which Stable-Baselines3's policies act: give Box, "
+            "MultiBinary, or Discrete or MultiDiscrete that start at 0"
         )
     return space
 

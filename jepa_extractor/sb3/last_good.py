@@ -22,7 +22,7 @@ class LastGood:
     def keep(self, model: BaseAlgorithm) -> None:
         """Save ``model`` unless a parameter is no longer finite.
 
-        Where the disk is full or the folder cannot be written, the file before it stays, and a warning is given once.
+        If the disk is full or the folder cannot be written, the earlier file stays, and a warning is given once.
         """
         if self._folder is None or not all(bool(p.isfinite().all()) for p in model.policy.parameters()):
             return

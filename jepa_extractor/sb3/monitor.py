@@ -18,7 +18,7 @@ NEWEST = 512  # transitions on which the accuracy of the probe is measured
 
 
 class Monitor:
-    """Collects values between two records; nothing leaves its device before."""
+    """Collects values between two records, each on the device where it was computed."""
 
     def __init__(self) -> None:
         self.updates = 0  # since the last record
@@ -26,7 +26,7 @@ class Monitor:
         self.last: Gradient | None = None  # of the last update
 
     def add(self, gradient: Gradient) -> None:
-        """Count one auxiliary update."""
+        """Add the losses and gradient norms of one auxiliary update."""
         self.updates += 1
         for name, loss in gradient.losses.items():
             self._values[f"{name}_loss"].append(loss)
@@ -35,13 +35,13 @@ class Monitor:
         self.last = gradient
 
     def add_policy_norms(self, owner: Optimizer, norm: torch.Tensor) -> None:
-        """Count the norm of the algorithm's gradient before its clip, ``norm``, and what its parameters hold after."""
+        """Add the norm of the algorithm's gradient before its clip, ``norm``, and that of the clipped gradient."""
         held = [p.grad for group in owner.param_groups for p in group["params"] if p.grad is not None]
         self._values["policy_grad_norm"].append(norm)
         self._values["policy_grad_norm_clipped"].append(torch.nn.utils.get_total_norm(held))
 
     def add_angle(self, encoder: nn.Module, gradient: Gradient) -> None:
-        """Count the angle, in degrees, between ``gradient`` and the one that the encoder's parameters hold."""
+        """Add the angle, in degrees, between ``gradient`` and the one that the encoder's parameters hold."""
         auxiliary = dict(zip(gradient.parameters, gradient.values, strict=True))
         held = [p for p in encoder.parameters() if p.grad is not None and p in auxiliary]
         pairs = [(p.grad.flatten(), auxiliary[p].flatten()) for p in held if p.grad is not None]
@@ -51,7 +51,7 @@ class Monitor:
             self._values["gradient_angle"].append(torch.rad2deg(torch.acos(cosine.clamp(-1, 1))))
 
     def record(self, logger: Logger) -> None:
-        """Record the means since the last record, and measures of the last latents; begin anew."""
+        """Record the means since the last record, and measures of the last latents; then clear the means."""
         for name, values in self._values.items():
             logger.record(f"jepa/{name}", torch.stack(values).mean().item())
         assert self.last is not None

@@ -1,4 +1,4 @@
-"""What an optimizer calls before it steps: one hook for each optimizer, whatever came before."""
+"""Hooks that act before the steps of an optimizer; each optimizer has at most one."""
 
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, ref
@@ -28,7 +28,7 @@ class StepListener(Protocol):
 
 
 class StepHook:
-    """Calls a listener before each step of an optimizer and, where it asks, measures the gradient as it arrives.
+    """Calls a listener before each step of an optimizer and, if asked, measures the gradient of the backward pass.
 
     Algorithms clip between the backward pass and the step, so the norm before the clip is taken by hooks on the
     parameters themselves.
@@ -73,10 +73,10 @@ _ATTACHED: "WeakKeyDictionary[Optimizer, StepHook]" = WeakKeyDictionary()
 
 
 def attach(owner: Optimizer, listener: StepListener) -> None:
-    """Make ``listener`` the one that ``owner`` calls; an earlier one, of an interrupted training too, is removed.
+    """Let ``owner`` call ``listener`` before each step; an earlier listener, as of an interrupted training, is removed.
 
     Raises:
-        ValueError: another one listens in the same training.
+        ValueError: ``owner`` has another listener in the same training.
     """
     if owner in _ATTACHED:
         if _ATTACHED[owner].active_listener not in (None, listener):

@@ -1,4 +1,4 @@
-"""A pretrained extractor inside of a policy."""
+"""Loading a pretrained extractor into a policy."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,13 +18,13 @@ def load_pretrained(model: BaseAlgorithm, pretrained: JEPAExtractor | str | Path
     Args:
         model: built with the arguments of ``jepa_policy_kwargs`` that the pretrained extractor was built with.
         pretrained: the extractor, or the checkpoint of its ``pretrain``.
-        freeze: whether the weights stay as they are from now on. A model that is saved and loaded again has
-            forgotten this: load the pretrained weights anew.
+        freeze: whether to freeze the weights. This is not saved with the model: after loading it, call
+            ``load_pretrained`` again.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: the checkpoint is broken, or the model's extractors are built otherwise, or it has none; or
-            it is to be frozen for TRPO.
+        ValueError: the checkpoint is broken, the model has no extractor or one that was built otherwise, or ``freeze``
+            is asked of TRPO.
     """
     require_type("model", model, BaseAlgorithm, "give a model of Stable-Baselines3")
     weights: Mapping[str, torch.Tensor]

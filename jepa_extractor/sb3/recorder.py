@@ -21,13 +21,13 @@ class Recorder:
     """Fills a ring while a model collects transitions, and draws batches from it.
 
     Under ``VecNormalize`` it stores the original observations and rewards, which do not drift, and normalises
-    observations with today's statistics when they are drawn. What ``VecNormalize`` clipped off the last observation of
-    an episode is lost.
+    observations with the current statistics when they are drawn. What ``VecNormalize`` clipped off the last observation
+    of an episode is lost.
 
     Args:
         model: the model; its environment has been reset.
         tasks: the auxiliary tasks, which say what they need: labels, and the policy's action after each step.
-        probe: a further key of ``info`` whose values, numbers, label the observations.
+        probe: a further key of ``info`` whose values are numbers that label the observations.
         buffer_size: see ``TransitionRing``.
         seed: see ``TransitionRing``.
 
@@ -57,7 +57,7 @@ class Recorder:
         return {"ring": self.ring.state(), "timesteps": self.timesteps}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what another's ``state`` returned; raise ``ValueError`` if it does not fit."""
+        """Restore what ``state`` of another recorder returned; raise ``ValueError`` if it does not fit."""
         self.ring.restore(state["ring"])
         self.timesteps = state["timesteps"]
 
@@ -79,7 +79,7 @@ class Recorder:
         if self._model.num_timesteps != self.timesteps + self._model.n_envs:
             raise RuntimeError(
                 f"JEPACallback was called at step {self.timesteps}, and then at {self._model.num_timesteps}: give it "
-                "to learn() itself, alone or in a list, not to a callback that calls it now and then"
+                "to learn() itself, alone or in a list, not to a callback that calls it only at some steps"
             )
         self.ring.add(self._read_step(local_variables))
         self.timesteps = self._model.num_timesteps
@@ -102,7 +102,7 @@ class Recorder:
         )
 
     def as_the_policy_sees(self, observations: Any) -> Any:
-        """Normalise stored observations, tensors (..., *observation shape), with today's statistics."""
+        """Normalise stored observations, tensors (..., *observation shape), with the current statistics."""
         normalizer = adapter.normalizer(self._model)
         if normalizer is None:
             return observations

@@ -1,4 +1,4 @@
-"""When the auxiliary gradient acts: together with the algorithm's own, or between its rollouts."""
+"""When the auxiliary gradient is applied: together with the algorithm's own, or between its rollouts."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +21,8 @@ class Owned:
     Attributes:
         extractors: those whose parameters the optimizer holds.
         steps: steps that the optimizer has made.
-        answered: those of ``steps`` that ``Alternating`` has answered.
-        optimizer: with which ``Alternating`` makes its own steps.
+        answered: how many of ``steps`` ``Alternating`` has followed with steps of its own.
+        optimizer: the optimizer of these steps of ``Alternating``.
     """
 
     extractors: list[JEPAExtractor] = field(default_factory=list)
@@ -36,14 +36,14 @@ class Owned:
         return {"steps": self.steps, "answered": self.answered, "optimizer": optimizer}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what another's ``state`` returned."""
+        """Restore what ``state`` of another returned."""
         self.steps, self.answered = state["steps"], state["answered"]
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])
 
 
 def restore_owned(owned: Collection[Owned], states: Sequence[dict[str, Any]]) -> None:
-    """Restore each of ``owned``; raise ``ValueError`` if as many were not saved."""
+    """Restore each of ``owned``; raise ``ValueError`` if another number was saved."""
     if len(states) != len(owned):
         raise ValueError(f"the saved state is of {len(states)} trained encoders, the model has {len(owned)}")
     for one, state in zip(owned, states, strict=True):
@@ -64,7 +64,7 @@ def find_owned(model: BaseAlgorithm) -> dict[Optimizer, Owned]:
                 f"{model.action_space}: give it env.action_space"
             )
         if not any(parameter.requires_grad for parameter in extractor.parameters()):
-            raise ValueError("the JEPAExtractor is frozen, so nothing could be trained: leave JEPACallback away")
+            raise ValueError("the JEPAExtractor is frozen, so nothing could be trained: train without JEPACallback")
         found.setdefault(owner, Owned()).extractors.append(extractor)
     return found
 
@@ -73,7 +73,7 @@ class Schedule(Protocol):
     """When to add the auxiliary gradient. ``add_gradient`` adds it to the ``.grad`` of what is owned."""
 
     def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:
-        """Get ready for a model; raise ``ValueError`` if the schedule does not suit it."""
+        """Prepare for a model; raise ``ValueError`` if the schedule does not suit it."""
 
     def measures_next(self, owned: Owned) -> bool:
         """Return whether the algorithm's gradient is to be measured at the owner's next step."""
@@ -119,12 +119,12 @@ class Joint:
 
 @dataclass(frozen=True)
 class Alternating:
-    """Make steps of the auxiliary alone, by an optimizer of its own, before each rollout.
+    """Make steps on the auxiliary losses alone, with an optimizer of their own, before each rollout.
 
     Args:
-        every: answer only every ``every``-th step of the algorithm's optimizer, at least 1.
-        replay_ratio: auxiliary steps for each step that is answered, at least 1. More learns more from each environment
-            step, and takes longer.
+        every: follow only every ``every``-th step of the algorithm's optimizer with steps of the auxiliary, at least 1.
+        replay_ratio: auxiliary steps for each step that is followed, at least 1. More of them learn more from each
+            environment step, and take longer.
     """
 
     every: int = 1

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.mark.parametrize("path", page.PAGES, ids=lambda path: path.name)
 def test_tables_equal_the_json(path):
-    """ "A test compares the tables with the JSON beside them"; each names the command that makes it again."""
+    """Every table, and the command that makes it again, is as the JSON file beside the page says."""
     text = path.read_text()
     assert page.BLOCK.search(text)
     assert page.filled(text) == text
@@ -25,7 +25,7 @@ def test_a_changed_number_is_seen():
 
 @pytest.mark.parametrize("name", page.TABLES)
 def test_results_say_how_to_make_them_again(name):
-    """ "JSON with machine, versions, seeds and command"."""
+    """Each JSON file names its machine, versions and command, and the page shows the command."""
     facts = json.loads((page.HERE / "results" / f"{name}.json").read_text())
     assert facts["command"].startswith(f"python benchmarks/{name}.py")
     assert facts["machine"]["cores"] >= 1

@@ -157,7 +157,7 @@ def test_policy_kwargs_are_picklable():
         (IMAGE, {"normalization": "batch"}, "normalization='batch'"),
         (IMAGE, {"normalization": "simnorm", "latent_dim": 12}, "latent_dim=12 must be a multiple of 8"),
         (IMAGE, {"transition": "linear"}, "transition='linear' is unknown"),
-        ("images", {}, "observation_space='images' is no Space"),
+        ("images", {}, "observation_space='images' is not of type Space"),
         (IMAGE, {"action_space": spaces.Discrete(2, start=1)}, "action_space=.*start at 0"),
         (IMAGE, {"action_space": spaces.Dict({"a": spaces.Discrete(2)})}, "action_space=Dict"),
         (spaces.Dict({"a": IMAGE}), {"encoder": "identity"}, "observation_space=Dict.*flatten"),
@@ -176,5 +176,5 @@ def test_options_are_typed_once_for_editors():
     """``jepa_policy_kwargs`` has the options of ``JEPAExtractor``, by name, and refuses others."""
     parameters = list(inspect.signature(JEPAExtractor.__init__).parameters)
     assert list(JEPAOptions.__annotations__) == parameters[parameters.index("action_space") + 1 :]
-    with pytest.raises(ValueError, match="laten_dim=3 is no option of JEPAExtractor"):
+    with pytest.raises(ValueError, match="laten_dim=3 is not an option of JEPAExtractor"):
         jepa_policy_kwargs(spaces.Discrete(2), laten_dim=3)

@@ -221,7 +221,7 @@ class RootTask(RewardTask):
 
 
 def test_parameters_that_are_not_finite_are_not_kept(tmp_path):
-    """ "The checkpoint holds the last good state": a finite loss whose gradient is not must not spoil it."""
+    """No checkpoint is written once a finite loss had a gradient that is not finite."""
     extractor = make_extractor(auxiliary=(RootTask(),))
     with pytest.raises(FloatingPointError, match=r"is no longer finite at update 1"):
         pretrain(extractor, make_ring(), updates=3, check_every=1, checkpoint=tmp_path / "c.pt")
@@ -294,8 +294,8 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         ({"check_every": 0}, "check_every=0"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"rewarded_fraction": -0.1}, "rewarded_fraction=-0.1 is not a number in"),
-        ({"extractor": "encoder"}, "extractor='encoder' is no JEPAExtractor"),
-        ({"transitions": []}, r"transitions=\[\] is no TransitionRing"),
+        ({"extractor": "encoder"}, "extractor='encoder' is not of type JEPAExtractor"),
+        ({"transitions": []}, r"transitions=\[\] is not of type TransitionRing"),
         ({"checkpoint": "."}, r"checkpoint='\.' is a folder"),
         ({"max_grad_norm": 0}, "max_grad_norm=0"),
         ({"max_grad_norm": "a"}, "max_grad_norm='a'"),
@@ -322,7 +322,7 @@ def test_what_cannot_be_pretrained_is_refused():
 
 
 def test_numpy_numbers_are_saved_as_numbers(tmp_path):
-    """ "A training that was cut off goes on": also one whose settings and measure are NumPy's numbers."""
+    """A training whose settings and measure are NumPy's numbers is saved, and goes on from its checkpoint."""
     options = {"updates": np.int64(4), "learning_rate": np.float64(1e-3), "discount": np.float32(0.5)}
     options |= {"measure": lambda extractor: np.mean([0.25, 0.75]), "checkpoint": tmp_path / "c.pt"}
     (record,) = pretrain(make_extractor(), make_ring(), **options)

@@ -146,7 +146,7 @@ def test_empty_ring():
 
 
 def test_an_interrupt_leaves_no_false_transition(monkeypatch):
-    """ "Nothing is lost when something fails": no transition leads to a frame that was never written."""
+    """After an interrupt while frames are written, no transition leads to a frame that was never written."""
     ring = make()
     fill(ring, [3])
     append = ring._append

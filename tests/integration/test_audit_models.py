@@ -364,7 +364,7 @@ def test_a_file_that_is_no_model_is_one_sentence(content, tmp_path, capsys, monk
     """Whatever the file holds, the command ends with a sentence that names it."""
     (tmp_path / "file.zip").write_bytes(content)
     message = fail_main(monkeypatch, capsys, tmp_path / "file.zip", "--env", "Small-v0", "--trust")
-    assert "file.zip is no model that Stable-Baselines3 saved" in message
+    assert "file.zip is not a model that Stable-Baselines3 saved" in message
     assert message.count("\n") == 1
 
 
@@ -374,7 +374,7 @@ def test_a_model_whose_weights_are_another_policys_is_one_sentence(tmp_path, cap
     model.policy_kwargs = {**model.policy_kwargs, "net_arch": [9]}
     model.save(tmp_path / "model")
     message = fail_main(monkeypatch, capsys, tmp_path / "model.zip", "--env", "Small-v0", "--trust")
-    assert "model.zip is no model that Stable-Baselines3 saved" in message
+    assert "model.zip is not a model that Stable-Baselines3 saved" in message
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_a_model_whose_weights_are_another_policys_is_one_sentence(tmp_path, cap
     [
         (["nowhere.zip", "--env", "Small-v0"], "there is no file nowhere.zip"),
         (["model.zip", "--env", "Small-v0", "--vec-normalize", "nowhere.pkl"], "there is no file nowhere.pkl"),
-        (["model.zip", "--env", "Small-v0", "--vec-normalize", "model.zip"], "model.zip is no saved VecNormalize"),
+        (["model.zip", "--env", "Small-v0", "--vec-normalize", "model.zip"], "model.zip is not a saved VecNormalize"),
         (
             ["model.zip", "--env", "Small-v0", "--vec-normalize", "dict.pkl"],
             "dict.pkl holds a dict, not a VecNormalize",
@@ -408,13 +408,13 @@ def test_what_cannot_be_audited_is_one_sentence(change, message, tmp_path, capsy
     [
         ({"model": "ppo.zip"}, "model is a str, not a model, policy or JEPAExtractor: load a saved model first"),
         ({"model": None}, "model is a NoneType"),
-        ({"envs": gym.make("Places-v0")}, r"envs=<.*Places.*> is no vector environment: give the id"),
-        ({"envs": None}, "envs=None is no vector environment"),
+        ({"envs": gym.make("Places-v0")}, r"envs=<.*Places.*> is not a vector environment: give the id"),
+        ({"envs": None}, "envs=None is not a vector environment"),
         ({"classes_from": "typo"}, "classes_from='typo' names no class"),
-        ({"classes_from": None}, "classes_from=None is no string: name the key of info"),
-        ({"classes_from": ["place"]}, r"classes_from=\['place'\] is no string"),
-        ({"mdp": 5}, "mdp=5 is no pair: give successors"),
-        ({"mdp": ([[0]], [0], [0])}, r"mdp=\(\[\[0\]\], \[0\], \[0\]\) is no pair"),
+        ({"classes_from": None}, "classes_from=None is not a string: name the key of info"),
+        ({"classes_from": ["place"]}, r"classes_from=\['place'\] is not a string"),
+        ({"mdp": 5}, "mdp=5 is not a pair: give successors"),
+        ({"mdp": ([[0]], [0], [0])}, r"mdp=\(\[\[0\]\], \[0\], \[0\]\) is not a pair"),
         ({"mdp": (np.full((2, 4, 4), 0.25), np.arange(4))}, "there are probabilistic_bisimulation"),
         ({"observations": None}, "observations=None"),
         ({"seed": -1}, "seed=-1"),
@@ -430,9 +430,9 @@ def test_bad_arguments_are_named(change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"envs": None}, "envs=None is no vector environment"),
-        ({"classes_from": None}, "classes_from=None is no string"),
-        ({"mdp": 5}, "mdp=5 is no pair"),
+        ({"envs": None}, "envs=None is not a vector environment"),
+        ({"classes_from": None}, "classes_from=None is not a string"),
+        ({"mdp": 5}, "mdp=5 is not a pair"),
         ({"observations": 0}, "observations=0"),
         ({"seed": None}, "seed=None"),
         ({"every": 0}, "every=0"),

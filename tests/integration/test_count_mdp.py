@@ -10,14 +10,14 @@ from jepa_extractor.bisimulation import distinguishing_actions, largest_bisimula
 
 @pytest.mark.parametrize("max_count", range(1, 21))
 def test_every_count_is_a_class(max_count):
-    """Issue: "`max_count` + 1 classes for every `max_count` from 1 to 20 and every target"."""
+    """The class of each count is its own, for every target."""
     for target in range(max_count + 1):
         classes = largest_bisimulation(*counting_env.count_mdp(max_count, target))
         assert np.array_equal(classes, np.arange(max_count + 1))
 
 
 def test_nine_classes_for_the_default():
-    """Issue: "nine for the default"; 0 and 1 are told apart by adding three times, 8 and 7 by removing three times."""
+    """Nine classes; 0 and 1 are told apart by adding three times, 8 and 7 by removing three times."""
     successors, values = counting_env.count_mdp()
     assert largest_bisimulation(successors, values).max() + 1 == 9
     assert distinguishing_actions(successors, values, 0, 1) == [1, 1, 1]

@@ -26,7 +26,7 @@ def success_rate(output):
 
 @pytest.mark.parametrize("example", ["cleanrl_style_ppo", "torchrl_env"])
 def test_an_example_has_at_most_80_lines(example):
-    """The issue: an example for each tool, short enough to be read at once."""
+    """Each example is short enough to be read at once."""
     assert len((ROOT / "examples" / f"{example}.py").read_text().splitlines()) <= 80
 
 

@@ -383,9 +383,9 @@ def test_last_good_model_survives_broken_parameters(make_ppo, tmp_path):
     ("arguments", "message"),
     [
         ({"batch_size": 0}, "batch_size=0"),
-        ({"schedule": "alternating"}, r"schedule='alternating' is none: give Joint\(\)"),
-        ({"probe": ["count"]}, r"probe=\['count'\] is no key of info"),
-        ({"checkpoint_dir": ["runs"]}, r"checkpoint_dir=\['runs'\] is no path"),
+        ({"schedule": "alternating"}, r"schedule='alternating' is not a schedule: give Joint\(\)"),
+        ({"probe": ["count"]}, r"probe=\['count'\] is not a key of info"),
+        ({"checkpoint_dir": ["runs"]}, r"checkpoint_dir=\['runs'\] is not a path"),
         ({"rewarded_fraction": 1.5}, "rewarded_fraction=1.5 is not a number in"),
         ({"max_grad_norm": 0}, "max_grad_norm=0"),
         ({"buffer_size": 2.5}, "buffer_size=2.5"),

@@ -72,8 +72,8 @@ def test_flat_observations_stay_as_they_are():
         ({"transitions": 0}, "transitions=0"),
         ({"seed": -1}, "seed=-1"),
         ({"labels": ("number",)}, r"labels=\['number'\] are not in info"),
-        ({"labels": "count"}, "labels='count' is no sequence of strings"),
-        ({"envs": "CountingEnv-v0"}, "envs='CountingEnv-v0' is no VectorEnv: make them with gym.make_vec"),
+        ({"labels": "count"}, "labels='count' is not a sequence of strings"),
+        ({"envs": "CountingEnv-v0"}, "envs='CountingEnv-v0' is not of type VectorEnv: make them with gym.make_vec"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -1,11 +1,11 @@
 """The main job, as a person runs it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,28 @@ from stable_baselines3 import PPO
 ROOT = Path(__file__).parents[2]
 
 
-def command(out, *arguments):
-    return [sys.executable, "-W", "error", "examples/train_ppo.py", "--out", str(out), "--threads", "1", *arguments]
+def command(out, *arguments, options=()):
+    script = ["examples/train_ppo.py", "--out", str(out), "--threads", "1", *arguments]
+    return [sys.executable, "-W", "error", *options, *script]
+
+
+@contextmanager
+def running(command):
+    """Start the command as a terminal does, and leave no process behind."""
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell starts its background jobs deaf to Ctrl-C, and these tests may be one
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize("arguments", [[], pytest.param(["--no-jepa"], marks=pytest.mark.slow)])
@@ -39,32 +59,36 @@ def test_a_short_training_leaves_everything(tmp_path, arguments):
 
 
 @pytest.mark.slow
-def test_interrupt_saves_the_model_so_far(tmp_path):
-    """Ctrl-C saves the model so far and says where."""
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_stopped_training_saves_the_model_so_far(tmp_path, stop):
+    """Ctrl-C and SIGTERM save the model so far; the last line says where, and no traceback is printed."""
     out = tmp_path / "out"
-    process = subprocess.Popen(
-        command(out, "--steps", "1000000"),
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a shell starts its background jobs deaf to Ctrl-C, and these tests may be one
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    try:
+    with running(command(out, "--steps", "1000000")) as process:
         for _ in range(600):  # last_good.zip appears when training begins
             if (out / "last_good.zip").exists() or process.poll() is not None:
                 break
             time.sleep(0.1)
         time.sleep(2)
-        os.kill(process.pid, signal.SIGINT)
+        process.send_signal(stop)
         _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 1
-    assert str(out / "model.zip") in errors
-    assert PPO.load(out / "model.zip", device="cpu").num_timesteps > 0
+    assert process.returncode == 1, errors
+    assert "Traceback" not in errors
+    steps = PPO.load(out / "model.zip", device="cpu").num_timesteps
+    assert steps > 0
+    assert errors.splitlines()[-1] == f"Interrupted after {steps} steps: the model so far is in {out / 'model.zip'}"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_stopped_during_imports(tmp_path, stop):
+    """Ctrl-C and SIGTERM while modules are still imported end in one line."""
+    with running(command(tmp_path, options=("-X", "importtime"))) as process:
+        for line in process.stderr:
+            if line.split()[-1] == "numpy":  # imported; torch and others, which take seconds, follow
+                break
+        process.send_signal(stop)
+        lines = process.communicate(timeout=60)[1].splitlines()
+    assert process.returncode == -signal.SIGINT, "a shell that sees this ends its loop, too"
+    assert [line for line in lines if not line.startswith("import time:")] == ["Interrupted"]
 
 
 def test_bad_arguments(tmp_path):

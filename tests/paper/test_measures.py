@@ -30,7 +30,7 @@ def test_scenes_show_what_they_say(scenes):
 
 
 def test_the_reader_reads_real_images_without_error(scenes):
-    """The issue: "whether the reconstructed image shows the right number, place and colour". A real image does."""
+    """The right number, place and colour are read from every real image."""
     read = read_images(scenes.images, scenes)
     assert (read["count"], read["place"], read["color"]) == (1.0, 1.0, 1.0)
     assert read["distance"] < 4.5, "an object's first pixel is a corner at most"

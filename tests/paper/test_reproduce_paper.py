@@ -25,7 +25,7 @@ TINY = ["--updates", "6", "--seeds", "0", "1", "--workers", "2"]
     ],
 )
 def test_bad_arguments_are_one_sentence(arguments, message, capsys, monkeypatch):
-    """The issue: "unknown condition or encoder: a clear sentence"."""
+    """A wrong argument is one sentence that names it, and exit status 2."""
     monkeypatch.setattr(sys, "argv", ["reproduce_paper.py", *arguments])
     with pytest.raises(SystemExit) as exit_status:
         reproduce_paper.main()
@@ -33,8 +33,8 @@ def test_bad_arguments_are_one_sentence(arguments, message, capsys, monkeypatch)
     assert message in capsys.readouterr().err
 
 
-def test_every_condition_of_the_issue_is_there():
-    """The conditions of the paper and those beyond it."""
+def test_the_conditions_of_the_paper_and_more():
+    """The paper's four conditions are the default; six more can be chosen, and the stages of each fill its training."""
     assert list(PAPER) == ["joint", "random", "reward_only", "dynamics_only"]
     assert {"other_reward", "label", "q", "reward_then_dynamics", "detach", "ema"} <= set(BEYOND)
     assert all(sum(stage.share for stage in condition.stages) == 1 for condition in CONDITIONS.values())
@@ -47,8 +47,9 @@ def start(out, *arguments):
 
 @pytest.mark.slow
 def test_the_study_killed_and_started_again(tmp_path):
-    """The issue: "killing the study at a random moment and starting it again gives the same table". What it writes is
-    there, and a folder that holds another configuration is refused.
+    """A study that is killed at a random moment and started again ends with the same table as one that was not.
+
+    Table, results and figure are written, and a folder that holds another configuration is refused.
     """
     conditions = ("--conditions", "joint", "random", "--seeds", "0")
     straight = start(tmp_path / "straight", *conditions)
