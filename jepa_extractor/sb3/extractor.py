@@ -34,10 +34,10 @@ class JEPAExtractor(BaseFeaturesExtractor):
         latent_dim: width D of the latent, the number of features.
         encoder: ``"auto"`` picks by the observation space: ``"pooled"`` for images, ``"grid"`` for small grids,
             ``"combined"`` for a ``Dict``, ``"mlp"`` for the rest. Other names are ``"places"``, ``"gated"``,
-            ``"nature"`` and ``"resnet"`` for images, and ``"identity"`` for observations that are latents already. Or a
-            callable ``(observation_space, latent_dim) -> nn.Module`` that maps preprocessed observations (B, ...) to (B, width),
-            such as a subclass of Stable-Baselines3's ``BaseFeaturesExtractor``; a linear layer follows if the width is
-            not D.
+            ``"nature"`` and ``"resnet"`` for images, and ``"identity"`` for observations that are latents already.
+            Or a callable ``(observation_space, latent_dim) -> nn.Module`` that maps preprocessed observations (B, ...)
+            to (B, width), such as a subclass of Stable-Baselines3's ``BaseFeaturesExtractor``; a linear layer follows
+            if the width is not D.
         encoder_kwargs: further arguments of the encoder.
         transition: ``"mlp"``, or a callable ``(latent_dim, action_dim) -> nn.Module`` that maps latents (B, D) and
             action features (B, A) to latents (B, D).
