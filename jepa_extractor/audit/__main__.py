@@ -43,10 +43,11 @@ def main() -> None:
     parser.add_argument(
         "--classes-from",
         metavar="KEY",
-        help="key of info whose number is the class (default: count; or state, if the environment has the attribute "
-        "class_mdp, the successors and values of its states: the classes are then those of its largest bisimulation)",
+        help="key of info whose number is the class (default: state, where the environment has the attribute "
+        "class_mdp, successors and values of its states, and the classes are those of its largest bisimulation; "
+        "elsewhere count)",
     )
-    parser.add_argument("--observations", type=int, default=2_000, help="how many to collect (default: 2000)")
+    parser.add_argument("--observations", type=int, default=2_000, help="observations to collect (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of environments and actions (default: 0)")
     parser.add_argument("--out", type=Path, help="folder for audit.json and audit.png")
     arguments = parser.parse_args()

@@ -101,9 +101,9 @@ def test_encoders_whose_collapse_is_known(merge, kept, pairs):
 def test_dynamics_alone_keeps_one_of_nine():
     """An encoder trained by latent dynamics alone keeps 1 of 9 classes."""
     envs = gym.make_vec("CountingEnv-v0", 16, image_size=36, **COUNTING)
-    extractor = make_extractor(envs, auxiliary=())
+    extractor = make_extractor(envs, latent_dim=8, auxiliary=())
     transitions = TransitionRing.from_episodes(random_episodes(envs, 500, seed=0), seed=0)
-    pretrain(extractor, transitions, updates=40, batch_size=32)
+    pretrain(extractor, transitions, updates=300, batch_size=32, learning_rate=2e-2, transition_updates=0)
     report = audit_encoder(extractor, envs, "count", counting_env.count_mdp(), observations=600)
     assert (report.classes_kept, report.classes_required) == (1, 9)
     assert report.smallest_margin < 1
