@@ -47,7 +47,7 @@ def main() -> None:
         "class_mdp, successors and values of its states, and the classes are those of its largest bisimulation; "
         "elsewhere count)",
     )
-    parser.add_argument("--observations", type=int, default=2_000, help="how many to collect (default: 2000)")
+    parser.add_argument("--observations", type=int, default=2_000, help="observations to collect (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of environments and actions (default: 0)")
     parser.add_argument("--out", type=Path, help="folder for audit.json and audit.png")
     arguments = parser.parse_args()

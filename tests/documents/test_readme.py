@@ -25,7 +25,7 @@ CODE |= {document.name: "\n".join(blocks(document)) for document in DOCUMENTS[1:
 def test_code_runs(name, tmp_path, monkeypatch):
     """The documents' Python code is executed by the tests; trainings are cut short."""
     monkeypatch.chdir(tmp_path)
-    learn, pretrain = PPO.learn, jepa_extractor.pretrain
+    learn, pretrain, random_episodes = PPO.learn, jepa_extractor.pretrain, jepa_extractor.random_episodes
 
     def short_learn(model, steps, **kwargs):
         model.n_epochs = 1
@@ -34,6 +34,11 @@ def test_code_runs(name, tmp_path, monkeypatch):
     monkeypatch.setattr(PPO, "learn", short_learn)
     few = {"updates": 5, "transition_updates": 5}
     monkeypatch.setattr(jepa_extractor, "pretrain", lambda *args, **kwargs: pretrain(*args, **{**kwargs, **few}))
+    monkeypatch.setattr(
+        jepa_extractor,
+        "random_episodes",
+        lambda envs, transitions, **kwargs: random_episodes(envs, min(transitions, 1_000), **kwargs),
+    )
     exec(compile(CODE[name], name, "exec"), {"__name__": "__main__"})
 
 

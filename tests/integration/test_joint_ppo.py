@@ -11,6 +11,7 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from jepa_extractor import Alternating, JEPACallback, Joint, LabelTask, RewardTask, jepa_policy_kwargs
 from jepa_extractor.sb3.monitor import Monitor
@@ -49,12 +50,13 @@ class Interrupt(BaseCallback):
 
 def test_joint_equals_patched_backward(make_ppo, monkeypatch):
     """With clipping off, 64 joint PPO updates give the same parameters as a patched backward, difference 0.0."""
-    model = make_ppo(max_grad_norm=UNCLIPPED)
+    short = {"n_steps": 16, "batch_size": 16}
+    model = make_ppo(max_grad_norm=UNCLIPPED, **short)
     callback = JEPACallback(max_grad_norm=None, batch_size=16)
-    model.learn(4 * 256, callback=callback)
+    model.learn(4 * 64, callback=callback)
     assert callback.updates == 64
 
-    twin = make_ppo(max_grad_norm=UNCLIPPED)
+    twin = make_ppo(max_grad_norm=UNCLIPPED, **short)
     recorder = RecordOnly(batch_size=16)
     backward = torch.Tensor.backward
 
@@ -63,7 +65,7 @@ def test_joint_equals_patched_backward(make_ppo, monkeypatch):
         backward(loss + (2.0 * losses["dynamics"] + 10.0 * losses["reward"]))
 
     monkeypatch.setattr(torch.Tensor, "backward", joint_backward)
-    twin.learn(4 * 256, callback=recorder)
+    twin.learn(4 * 64, callback=recorder)
     assert largest_difference(parameters(model), parameters(twin)) == 0.0
 
 
@@ -226,6 +228,18 @@ class Labelled(gym.Wrapper):
         return observation, reward, terminated, truncated, {"goal": 1.0} if terminated or truncated else {}
 
 
+class Kind(gym.Wrapper):
+    """``info["kind"]`` is ``value`` at each step."""
+
+    def __init__(self, env, value):
+        super().__init__(env)
+        self.value = value
+
+    def step(self, action):
+        *rest, info = self.env.step(action)
+        return *rest, {**info, "kind": self.value}
+
+
 def test_a_label_may_be_rare():
     """A label that only the end of a long episode has does not end a training, and missing ones do not count."""
     env = Labelled(gym.make("MountainCar-v0"))  # 200 steps, however one acts by chance
@@ -237,11 +251,10 @@ def test_a_label_may_be_rare():
 
 
 @pytest.mark.parametrize("value", ["three", [1.0, 2.0]])
-def test_a_label_that_is_no_number(make_ppo, value):
+def test_a_label_that_is_not_a_number(make_ppo, value):
     """A label must be a number: the error names the key and what info holds."""
     model = make_ppo()
-    for env in model.get_env().unwrapped.envs:
-        env.unwrapped._info = lambda is_success: {"kind": value}
+    model.set_env(DummyVecEnv([lambda env=env: Kind(env, value) for env in model.get_env().unwrapped.envs]))
     with pytest.raises(ValueError, match=r"label 'kind' is .* in info: name a key whose value is a number"):
         model.learn(64, callback=JEPACallback(probe="kind"))
 
@@ -341,7 +354,7 @@ def test_a_non_finite_loss_is_told_on_a_full_disk_too(make_ppo, tmp_path, monkey
 
 def test_a_full_disk_does_not_end_a_training(make_ppo, tmp_path, monkeypatch):
     """Where the last good model cannot be written, one warning is given, the old file stays, and training goes on."""
-    model = make_ppo()
+    model = make_ppo(n_steps=16, batch_size=16)
     callback = JEPACallback(batch_size=16, checkpoint_dir=tmp_path)
     model.learn(64, callback=callback)
     before = (tmp_path / "last_good.zip").read_bytes()
@@ -352,7 +365,7 @@ def test_a_full_disk_does_not_end_a_training(make_ppo, tmp_path, monkeypatch):
 
     monkeypatch.setattr(model, "save", full)
     with pytest.warns(UserWarning, match=r"checkpoint_dir=.*cannot be written.*No space left") as warned:
-        model.learn(6 * 256, callback=callback, reset_num_timesteps=False)
+        model.learn(6 * 64, callback=callback, reset_num_timesteps=False)
     assert len(warned) == 1
     assert callback.updates > 64
     assert (tmp_path / "last_good.zip").read_bytes() == before

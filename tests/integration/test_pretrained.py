@@ -30,7 +30,7 @@ def pretrained(env_id, checkpoint=None):
     torch.manual_seed(0)
     extractor = JEPAExtractor(policy_space(envs.single_observation_space), envs.single_action_space, latent_dim=8)
     transitions = TransitionRing.from_episodes(random_episodes(envs, 100, seed=0), seed=0)
-    pretrain(extractor, transitions, updates=3, batch_size=16, checkpoint=checkpoint)
+    pretrain(extractor, transitions, updates=3, batch_size=16, transition_updates=3, checkpoint=checkpoint)
     return extractor
 
 

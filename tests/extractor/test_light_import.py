@@ -1,5 +1,6 @@
 """What importing the package loads."""
 
+import functools
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 import jepa_extractor
 
 
+@functools.cache
 def loaded_by(statement):
     """Return the modules that a new process holds after ``statement``."""
     code = f"{statement}\nimport sys\nprint(*sys.modules)"
