@@ -2,27 +2,35 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from jepa_extractor.planning.model import LatentModel, every_pair
+
+Floats = NDArray[np.float32]
+Numbers = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 
 DISTANCES = 2**24  # held at once: 64 MiB
 
 
 class _Edges(NamedTuple):
-    """The actions of F nodes of each of B graphs, each field (B, F, K).
+    """The K actions of each of F nodes of each of B graphs: every field is (B, F, K, ...).
 
     Attributes:
+        latents: predicted, (B, F, K, D).
         rewards: predicted.
         discounts: of what comes after: the discount factor times the probability of going on.
-        nodes: number of the node that the action leads to; -1 where it leads out of the graph.
-        values: of the latent that the action leads to, if it leads out of the graph.
+        values: of the latent, where the search ends there.
+        nodes: number of the node that the action leads to; -1 where the search ends.
     """
 
-    rewards: torch.Tensor
-    discounts: torch.Tensor
-    nodes: torch.Tensor
-    values: torch.Tensor
+    latents: Floats
+    rewards: Floats
+    discounts: Floats
+    values: Floats
+    nodes: Numbers
 
 
 def search(
@@ -33,13 +41,15 @@ def search(
     discount: float,
     width: int,
     tolerance: float,
-) -> torch.Tensor:
+) -> Floats:
     """Return the value (B, K) of each action at each of ``roots`` (B, D): the best that ``horizon`` steps can earn.
 
-    A value is the discounted sum of predicted rewards, and the best Q of the last latent if there is a Q head. Each root
-    has a graph of its own. A latent that an action leads to is a new node, unless it meets one: then the action leads
-    to that node, which is expanded once. A node z has its own scale, the largest distance |T(z, a) - z| over actions: what
+    A value is the discounted sum of predicted rewards, and the best Q of the last latent if there is a Q head. Each
+    root has a graph of its own. What an action leads to is a new node, unless it meets one: then the action leads to
+    that node, which is expanded once. A node z has its own scale, the largest distance |T(z, a) - z| over actions: what
     follows it meets nodes within ``tolerance`` of that. Where nothing meets, the graph is the tree of all sequences.
+
+    The networks run where they are; the rest, many steps on small arrays, is NumPy's, which takes a third of the time.
 
     Args:
         model: what predicts.
@@ -47,100 +57,100 @@ def search(
         actions: features of all actions, (K, A).
         horizon: steps H, at least 1.
         discount: of a reward one step later, in [0, 1].
-        width: new nodes kept at each depth, those of the highest return so far; the others end the search.
+        width: new nodes kept at each depth, those of the highest return so far; at the others the search ends.
         tolerance: at least 0; with 0 only equal latents meet.
     """
-    size, dim = roots.shape
-    nodes = roots[:, None]  # (B, N, D), as are all nodes so far
-    exists = torch.ones(size, 1, dtype=torch.bool, device=roots.device)  # (B, N): graphs have different sizes
-    new = nodes, exists  # the nodes to expand
-    returns = torch.zeros_like(exists, dtype=roots.dtype)  # of the way to them
-    reach = torch.ones_like(returns)  # what a reward there counts at the root
-    levels: list[_Edges] = []
-    for depth in range(horizon):
-        latents, live = new
-        predicted = model.predict(*every_pair(latents[live], actions))
-
-        def spread(values: torch.Tensor, live: torch.Tensor = live) -> torch.Tensor:
-            """Put values of the live nodes' actions, (n * K, ...), in their places, (B, F, K, ...)."""
-            spread = values.new_zeros((*live.shape, len(actions), *values.shape[1:]))
-            spread[live] = values.reshape(-1, *spread.shape[2:])
-            return spread
-
-        arrived = spread(predicted.latents)
-        edges = _Edges(
-            spread(predicted.rewards),
-            discount * spread(predicted.going_on),
-            torch.full(arrived.shape[:3], -1, device=roots.device),
-            spread(model.best_value(predicted.latents, actions)),
-        )
+    latents = roots.cpu().numpy()[:, None]  # of the nodes to expand, (B, F, D)
+    live = np.ones(latents.shape[:2], np.bool_)  # (B, F): graphs have different sizes
+    nodes, exists = latents, live  # all so far, (B, N, D) and (B, N)
+    returns = np.zeros(live.shape, np.float32)  # of the way to the nodes to expand
+    reach = np.ones(live.shape, np.float32)  # what a reward there counts at the root
+    levels = []
+    row = np.arange(len(live))[:, None]
+    for depth in range(1, horizon + 1):
+        edges = _expand(model, latents, live, actions, discount)
         levels.append(edges)
-        if depth == horizon - 1:
+        if depth == horizon:
             break
-        children = arrived.flatten(1, 2)  # (B, C, D)
-        scale = (arrived - latents[:, :, None]).norm(dim=-1).amax(-1, keepdim=True)
-        radius = (tolerance * scale).expand(-1, -1, len(actions)).flatten(1)
-        alive = live.repeat_interleave(len(actions), 1)
-        target = _meeting(nodes, exists, children, alive, radius)
-        returns = (returns[:, :, None] + reach[:, :, None] * edges.rewards).flatten(1)
-        reach = (reach[:, :, None] * edges.discounts).flatten(1)
+        children = edges.latents.reshape(len(live), -1, latents.shape[-1])  # (B, C, D)
+        steps = np.linalg.norm(edges.latents - latents[:, :, None], axis=-1)
+        radius = np.repeat(tolerance * steps.max(-1), len(actions), axis=1)
+        target = _meeting(nodes, exists, children, np.repeat(live, len(actions), axis=1), radius)
+        returns = (returns[:, :, None] + reach[:, :, None] * edges.rewards).reshape(target.shape)
+        reach = (reach[:, :, None] * edges.discounts).reshape(target.shape)
         # children that meet nothing become nodes, best first
-        known = nodes.shape[1]
-        lead = alive & (target == known + torch.arange(children.shape[1], device=roots.device))
-        score = torch.where(lead, returns + reach * edges.values.flatten(1), -torch.inf)
-        kept = min(width, int(lead.sum(1).max()))
-        order = score.argsort(dim=1, descending=True, stable=True)
-        rank = torch.empty_like(order).scatter_(
-            1, order, torch.arange(order.shape[1], device=roots.device).expand_as(order)
-        )
-        number = torch.where(rank < kept, known + rank, -1)
-        led = number.gather(1, (target - known).clamp(min=0))  # the number of the child that is met
-        edges.nodes.copy_(torch.where(target < known, target, led).unflatten(1, edges.nodes.shape[1:]))
+        known, child = nodes.shape[1], np.arange(target.shape[1])
+        leads = target == known + child
+        kept = min(width, int(leads.sum(1).max()))
+        score = np.where(leads, returns + reach * edges.values.reshape(target.shape), -np.inf)
+        order = np.argsort(-score, axis=1, kind="stable")
+        rank = np.argsort(order, axis=1)
+        led = rank[row, np.maximum(target - known, 0)]  # the rank of the child that is met
+        number = np.where(target < known, target, np.where(led < kept, known + led, -1))
+        edges.nodes[:] = number.reshape(edges.nodes.shape)
         if kept == 0:
             break
         order = order[:, :kept]
-        new = children.gather(1, order[:, :, None].expand(-1, -1, dim)), lead.gather(1, order)
-        returns, reach = returns.gather(1, order), reach.gather(1, order)
-        nodes, exists = torch.cat([nodes, new[0]], 1), torch.cat([exists, new[1]], 1)
-    edges = _Edges(*(torch.cat(parts, 1) for parts in zip(*levels, strict=True)))
-    return _best_returns(edges, model.best_value(nodes.flatten(0, 1), actions).reshape(exists.shape), horizon)
+        latents, live = children[row, order], leads[row, order]
+        returns, reach = returns[row, order], reach[row, order]
+        nodes, exists = np.concatenate([nodes, latents], 1), np.concatenate([exists, live], 1)
+    return _best_returns(_Edges(*(np.concatenate(parts, 1) for parts in zip(*levels, strict=True))), horizon)
 
 
-def _best_returns(edges: _Edges, values: torch.Tensor, horizon: int) -> torch.Tensor:
-    """Return the value (B, K) of each action at node 0, by value iteration from ``values`` (B, N) after the horizon.
+def _expand(model: LatentModel, latents: Floats, live: Mask, actions: torch.Tensor, discount: float) -> _Edges:
+    """Predict what follows every action at the nodes (B, F, D) that are ``live`` (B, F)."""
+    at, features = every_pair(torch.from_numpy(latents[live]).to(actions.device), actions)
+    predicted = model.predict(at, features)
+    after = discount * predicted.going_on
+    values = model.best_value(predicted.latents, actions)
+    columns = torch.column_stack([predicted.latents, predicted.rewards, after, values]).cpu().numpy()
+    table = np.zeros((*live.shape, len(actions), columns.shape[1]), np.float32)
+    table[live] = columns.reshape(-1, *table.shape[2:])
+    ends = np.full(table.shape[:3], -1, np.intp)
+    return _Edges(table[..., :-3], table[..., -3], table[..., -2], table[..., -1], ends)
 
-    After h rounds a node has its best return over h steps; one at depth d is asked for no more than horizon - d.
+
+def _best_returns(edges: _Edges, horizon: int) -> Floats:
+    """Return the value (B, K) of each action at node 0, by value iteration over all N nodes.
+
+    After h rounds a node has its best return over h steps; one at depth d is asked for no more than horizon - d. The
+    actions of a node at depth horizon - 1 lead out of the graph, so no value is needed to begin with.
     """
     inside = edges.nodes >= 0
-    at = edges.nodes.clamp(min=0).flatten(1)
+    row = np.arange(len(inside))[:, None, None]
+    best = np.zeros(inside.shape[:2], np.float32)
     for _ in range(horizon):
-        after = torch.where(inside, values.gather(1, at).reshape(inside.shape), edges.values)
+        after = np.where(inside, best[row, edges.nodes], edges.values)
         returns = edges.rewards + edges.discounts * after
-        values = returns.amax(-1)
-    return returns[:, 0]
+        best = returns.max(-1)
+    values: Floats = returns[:, 0]
+    return values
 
 
-def _meeting(
-    nodes: torch.Tensor, exists: torch.Tensor, children: torch.Tensor, alive: torch.Tensor, radius: torch.Tensor
-) -> torch.Tensor:
-    """Return what each child (B, C) meets: the number n of the nearest node (B, N), N + c for child c, if need be itself.
+def _meeting(nodes: Floats, exists: Mask, children: Floats, live: Mask, radius: Floats) -> Numbers:
+    """Return what each child (B, C) meets: n for node n of (B, N), N + c for child c, if need be itself.
 
     A child meets nodes, and children before it that meet nothing, within its own radius.
     """
     count, known = children.shape[1], nodes.shape[1]
-    step = max(1, DISTANCES // (count * (known + count)))
-    earlier = torch.ones(count, count, dtype=torch.bool, device=nodes.device).tril(-1)
-    own = known + torch.arange(count, device=nodes.device)
-    targets = []
-    for part in (slice(start, start + step) for start in range(0, len(nodes), step)):
-        within = radius[part, :, None]
-        # exact distances: by matrix products those of equal latents would not be 0
-        to_nodes = torch.cdist(children[part], nodes[part], compute_mode="donot_use_mm_for_euclid_dist")
-        nearest, node = to_nodes.masked_fill(~exists[part, None], torch.inf).min(-1)
-        free = alive[part] & (nearest > radius[part])
-        between = torch.cdist(children[part], children[part], compute_mode="donot_use_mm_for_euclid_dist")
-        meets = (between <= within) & earlier & free[:, None]
+    slices = max(1, DISTANCES // (count * (known + count)))
+    earlier = np.tri(count, k=-1, dtype=np.bool_)
+    target = np.empty(live.shape, np.intp)
+    for part in (slice(start, start + slices) for start in range(0, len(nodes), slices)):
+        distances = _distances(children[part], np.concatenate([nodes[part], children[part]], 1))
+        to_nodes, between = distances[..., :known], distances[..., known:]
+        to_nodes[np.broadcast_to(~exists[part, None], to_nodes.shape)] = np.inf
+        free = live[part] & (to_nodes.min(-1) > radius[part])
+        meets = (between <= radius[part, :, None]) & earlier & free[:, None]
         leads = free & ~meets.any(-1)
-        distance, child = between.masked_fill(~(meets & leads[:, None]), torch.inf).min(-1)
-        targets.append(torch.where(free, torch.where(distance.isfinite(), known + child, own), node))
-    return torch.cat(targets)
+        to_leaders = np.where(meets & leads[:, None], between, np.inf)
+        met = np.where(np.isfinite(to_leaders.min(-1)), to_leaders.argmin(-1), np.arange(count))
+        target[part] = np.where(free, known + met, to_nodes.argmin(-1))
+    return target
+
+
+def _distances(one: Floats, other: Floats) -> Floats:
+    """Return all distances of latents (B, N, D) and (B, M, D), (B, N, M); those of equal latents are 0."""
+    pair = torch.from_numpy(one), torch.from_numpy(other)
+    distances: Floats = torch.cdist(*pair, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+    return distances

@@ -47,8 +47,8 @@ class MPPI:
         """Improve ``mean`` (B, length, A) for latents (B, D).
 
         Returns:
-            The first actions of the elites, best first, (B, elites, A); the elites' weights (B, elites), whose sum is 1;
-            the mean of the last iteration (B, length, A).
+            The first actions of the elites, best first, (B, elites, A); the elites' weights (B, elites), whose sum is
+            1; the mean of the last iteration (B, length, A).
         """
         generator = torch.Generator().manual_seed(self.seed)
         std = torch.full_like(mean, LARGEST_STD)

@@ -1,7 +1,10 @@
 """LatentPlanner: a trained JEPA as a policy of Stable-Baselines3, which plans at each step."""
 
 import itertools
+import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from torch import nn
 
 from jepa_extractor.checks import require_fraction, require_integer, require_type, require_weight
 from jepa_extractor.modules import training_mode_kept
-from jepa_extractor.observations import Arrays, each
+from jepa_extractor.observations import Arrays
 from jepa_extractor.planning.graph import search
 from jepa_extractor.planning.model import LatentModel
 from jepa_extractor.planning.mppi import MPPI
@@ -40,10 +43,10 @@ class LatentPlanner:
     ``iterations * samples * horizon`` passes.
 
     Args:
-        extractor: trained, with a transition that predicts and the task ``"reward"`` or ``"action_reward"``; of a
-            model of Stable-Baselines3 it is ``model.policy.features_extractor`` or that of its network. It is not changed.
-            A task ``"end"`` needs a head (..., D) -> (..., 1) that predicts from the latent arrived at whether the
-            episode has ended, as a number in [0, 1].
+        extractor: trained, with a transition that predicts and the task ``"reward"`` or ``"action_reward"``; a
+            model of Stable-Baselines3 has it as ``model.policy.features_extractor``, or in a network. It is not
+            changed. A task ``"end"`` needs a head (..., D) -> (..., 1) that predicts from the latent arrived at whether
+            the episode has ended, as a number in [0, 1].
         horizon: steps planned, at least 1.
         discount: discount factor, in [0, 1]; that with which a Q head was trained.
         width: discrete actions: new nodes kept at each depth, the best by predicted return; at least the number of
@@ -106,6 +109,7 @@ class LatentPlanner:
             )
         else:
             self._actions = _all_actions(self.action_space, width)
+            self._all_features = self._features(torch.from_numpy(self._actions))
         if _is_untrained(extractor.jepa.transition):
             warnings.warn(
                 "the extractor's transition was never trained, so plans are worth nothing: train it with pretrain or "
@@ -123,8 +127,8 @@ class LatentPlanner:
         """Plan, and return the first actions of the best plans.
 
         Args:
-            observation: one, or a batch (n, ...), as the environment or Stable-Baselines3 gives it: images with channels
-                first or last; a dict of arrays for a ``Dict`` space.
+            observation: one, or a batch (n, ...), as the environment or Stable-Baselines3 gives it: images with
+                channels first or last; a dict of arrays for a ``Dict`` space.
             state: what the call one step earlier returned. Continuous plans begin from it, discrete ones need none.
             episode_start: bool (n,), whether an episode has begun since, so that its state counts no more.
             deterministic: ``False`` draws a continuous action among the best plans, weighted as in TD-MPC2, instead of
@@ -137,15 +141,14 @@ class LatentPlanner:
             ValueError: the observations are not of the extractor's observation space.
         """
         observations, is_batch = as_batch(observation, self.observation_space)
-        with torch.no_grad(), training_mode_kept(self._extractor):
-            self._extractor.eval()
+        with torch.no_grad(), _evaluation_mode(self._extractor):
             latents = torch.from_numpy(self._extractor.encode(observations, self._normalize_images))
             latents = latents.to(self._extractor.device)
             if isinstance(self.action_space, spaces.Box):
                 actions, state = self._sample(latents, state, episode_start, deterministic)
             else:
-                values = search(self._model, latents, self._features(self._actions), *self._graph)
-                actions = self._actions[values.argmax(1).cpu()].numpy().astype(self.action_space.dtype)
+                values = search(self._model, latents, self._all_features, *self._graph)
+                actions = self._actions[values.argmax(1)].astype(self.action_space.dtype)
         return actions if is_batch else actions[0], state
 
     def _sample(
@@ -183,6 +186,16 @@ class LatentPlanner:
         return features.flatten(1)
 
 
+@contextmanager
+def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+    if not module.training:  # to look at each part takes longer than a small network
+        yield
+        return
+    with training_mode_kept(module):
+        module.eval()
+        yield
+
+
 def as_batch(observations: Any, space: spaces.Space[Any]) -> tuple[Arrays, bool]:
     """Return observations (n, ...) as the policy sees them, and whether they were a batch.
 
@@ -208,22 +221,23 @@ def as_batch(observations: Any, space: spaces.Space[Any]) -> tuple[Arrays, bool]
     return array.reshape(-1, *space.shape), is_batch
 
 
-def _all_actions(space: spaces.Space[Any], width: int) -> torch.Tensor:
+def _all_actions(space: spaces.Space[Any], width: int) -> NDArray[np.int64]:
     """Return every action (K, *shape) of a discrete space."""
     if isinstance(space, spaces.Discrete):
-        choices = [range(int(space.n))]
+        sizes = [int(space.n)]
     elif isinstance(space, spaces.MultiBinary):
-        choices = [range(2)] * int(np.prod(space.shape))
+        sizes = [2] * math.prod(space.shape)
     else:
         assert isinstance(space, spaces.MultiDiscrete)
-        choices = [range(int(number)) for number in space.nvec.flat]
-    count = int(np.prod([float(len(choice)) for choice in choices]))
+        sizes = [int(size) for size in space.nvec.flat]
+    assert space.shape is not None
+    count = math.prod(sizes)
     if count > width:
         raise ValueError(
             f"action_space={space} has {count} actions, more than width={width} nodes: give a larger width, or an "
             "environment with fewer actions"
         )
-    return torch.tensor(list(itertools.product(*choices))).reshape(-1, *space.shape)
+    return np.array(list(itertools.product(*[range(size) for size in sizes])), np.int64).reshape(-1, *space.shape)
 
 
 def _is_untrained(transition: nn.Module) -> bool:

@@ -43,10 +43,10 @@ def retarget(
 ) -> JEPAExtractor:
     """Return a copy of ``extractor`` whose task ``"reward"`` predicts other rewards; nothing is trained.
 
-    The new head gives a latent the reward of the nearest labelled one. It has no parameter that a handful of labels could
-    fit wrongly, and needs none: a good encoder has one small cluster for each class. Encoder and transition are
-    copied as they are, with their gradient off. The tasks ``"action_reward"``, ``"q"`` and ``"end"`` are left out, since
-    they tell of the old goal.
+    The new head gives a latent the reward of the nearest labelled one. It has no parameter that a handful of labels
+    could fit wrongly, and needs none where each class is one small cluster. Encoder and transition are copied as they
+    are, with their gradient off. The tasks ``"action_reward"``, ``"q"`` and ``"end"`` are left out, since they tell of
+    the old goal.
 
     Args:
         extractor: trained, by ``pretrain`` or with a model.
