@@ -22,7 +22,7 @@ class _Edges(NamedTuple):
         latents: predicted, (B, F, K, D).
         rewards: predicted.
         discounts: of what comes after: the discount factor times the probability of going on.
-        values: of the latent, where the search ends there.
+        values: the best Q of the latent.
         nodes: number of the node that the action leads to; -1 where the search ends.
     """
 
@@ -113,16 +113,14 @@ def _expand(model: LatentModel, latents: Floats, live: Mask, actions: torch.Tens
 def _best_returns(edges: _Edges, horizon: int) -> Floats:
     """Return the value (B, K) of each action at node 0, by value iteration over all N nodes.
 
-    After h rounds a node has its best return over h steps; one at depth d is asked for no more than horizon - d. The
-    actions of a node at depth horizon - 1 lead out of the graph, so no value is needed to begin with.
+    After h rounds a node has its best return over h steps; one at depth d is asked for no more than horizon - d.
     """
     inside = edges.nodes >= 0
     row = np.arange(len(inside))[:, None, None]
-    best = np.zeros(inside.shape[:2], np.float32)
-    for _ in range(horizon):
-        after = np.where(inside, best[row, edges.nodes], edges.values)
+    returns = edges.rewards + edges.discounts * edges.values
+    for _ in range(horizon - 1):
+        after = np.where(inside, returns.max(-1)[row, edges.nodes], edges.values)
         returns = edges.rewards + edges.discounts * after
-        best = returns.max(-1)
     values: Floats = returns[:, 0]
     return values
 

@@ -66,6 +66,8 @@ def retarget(
             f"rewards has shape {labels.shape} for {length(batch)} observations: give a batch of observations, and one "
             "reward for each"
         )
+    if labels.size == 0:
+        raise ValueError("there is no observation: label at least one of the goal and one other")
     if not np.isfinite(labels).all():
         raise ValueError("rewards are not all finite: leave out observations whose reward is unknown")
     if np.all(labels == labels[0]):
