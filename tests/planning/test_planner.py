@@ -87,7 +87,7 @@ def test_latents_that_meet_are_expanded_once():
 
 
 class Drift(nn.Module):
-    """Walks on a line in steps of 1, each prediction off by up to ``error``; the state is the first component."""
+    """Walks on a line in steps of 1: the first component. The second is an error, up to ``error``, of each way its own."""
 
     def __init__(self, latent_dim, action_dim, error):
         super().__init__()
@@ -95,7 +95,9 @@ class Drift(nn.Module):
 
     def forward(self, latents, actions):
         moved = latents[:, :1] + actions[:, 1:] - actions[:, :1]
-        return torch.cat([moved, self.error * torch.sin(1e3 * latents[:, :1] + 10 * actions[:, :1])], dim=1)
+        return torch.cat(
+            [moved, self.error * torch.sin(1e3 * latents.sum(1, keepdim=True) + 10 * actions[:, :1])], dim=1
+        )
 
 
 class Peak(nn.Module):
@@ -119,12 +121,19 @@ def line(error):
 def test_pruning_changes_no_value(error):
     """Merging latents that meet gives what the exhaustive search gives, on exact and on slightly wrong predictions."""
     extractor = line(error)
+    extractor.jepa.transition = transition = Count(extractor.jepa.transition)
     roots = torch.tensor([[place, 0.0] for place in (-1.0, 0.0, 2.0, 3.0, 5.0)])
-    with torch.no_grad():
-        pruned, exhaustive = (
-            search(LatentModel(extractor), roots, torch.eye(2), 7, 0.99, 1_000, tolerance) for tolerance in (0.25, 0.0)
-        )
+
+    def values_and_rows(tolerance):
+        transition.rows = 0
+        with torch.no_grad():
+            return search(LatentModel(extractor), roots, torch.eye(2), 7, 0.99, 1_000, tolerance), transition.rows
+
+    pruned, few = values_and_rows(0.25)
+    exhaustive, many = values_and_rows(0.0)
     np.testing.assert_allclose(pruned, exhaustive, atol=1e-5)
+    assert few <= 5 * 2 * 13  # at most 13 places are within six steps of a root
+    assert error == 0.0 or many == 5 * (2**8 - 2)
 
 
 def test_a_narrow_search_keeps_the_best_ways():
@@ -214,6 +223,31 @@ def test_the_q_head_counts_what_follows_the_horizon():
     planner = LatentPlanner(pushed((Given("reward", Nothing()), Given("q", Far()))), horizon=1)
     action, _ = planner.predict(np.array([-0.2], np.float32))
     assert action == pytest.approx(6.0, abs=1.0)  # two steps of 0.6 reach 1.0
+
+
+def test_the_return_of_a_continuous_plan():
+    """Later rewards are discounted, and the last action counts by the Q head alone."""
+
+    class Sum(nn.Module):
+        def forward(self, inputs):
+            return inputs.sum(-1, keepdim=True)
+
+    extractor = pushed((Given("reward", Near()), Given("q", Sum())), low=-1.0, high=1.0)
+    planner = LatentPlanner(extractor, horizon=2, discount=0.5)
+    sequences = torch.tensor([[0.5, -1.0, 0.25], [1.0, 1.0, -1.0]])
+    values = planner._mppi._values(torch.tensor([[0.2]]), sequences[None, :, :, None])
+    expected = [-0.25 - 0.5 * 0.35 + 0.25 * (0.15 + 0.25), -0.2 - 0.5 * 0.1 + 0.25 * (0.4 - 1.0)]
+    np.testing.assert_allclose(values[0], expected, atol=1e-6)
+
+
+def test_a_continuous_plan_goes_on_one_step_later():
+    """The state is the plan of the step before: its second action is where the next search begins."""
+    planner = LatentPlanner(pushed(low=-1.0, high=1.0), horizon=3, samples=1, elites=1, iterations=1, seed=8)
+    place = np.zeros(1, np.float32)
+    fresh, _ = planner.predict(place)
+    assert abs(fresh.item()) < 0.8  # so that nothing is clipped
+    later, _ = planner.predict(place, (np.array([[[0.7], [0.1], [-0.3]]], np.float32),))
+    assert later - fresh == pytest.approx(0.1, abs=1e-6)
 
 
 def test_continuous_plans_are_reproducible():
