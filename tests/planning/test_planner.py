@@ -87,7 +87,7 @@ def test_latents_that_meet_are_expanded_once():
 
 
 class Drift(nn.Module):
-    """Walks on a line in steps of 1: the first component. The second is an error, up to ``error``, of each way its own."""
+    """Walks on a line in steps of 1: the first component. The second is an error, up to ``error``, of each way."""
 
     def __init__(self, latent_dim, action_dim, error):
         super().__init__()
