@@ -132,7 +132,8 @@ def _meeting(nodes: Floats, exists: Mask, children: Floats, live: Mask, radius: 
     """
     count, known = children.shape[1], nodes.shape[1]
     slices = max(1, DISTANCES // (count * (known + count)))
-    earlier = np.tri(count, k=-1, dtype=np.bool_)
+    child = np.arange(count)
+    earlier = child < child[:, None]
     target = np.empty(live.shape, np.intp)
     for part in (slice(start, start + slices) for start in range(0, len(nodes), slices)):
         distances = _distances(children[part], np.concatenate([nodes[part], children[part]], 1))
@@ -142,7 +143,7 @@ def _meeting(nodes: Floats, exists: Mask, children: Floats, live: Mask, radius: 
         meets = (between <= radius[part, :, None]) & earlier & free[:, None]
         leads = free & ~meets.any(-1)
         to_leaders = np.where(meets & leads[:, None], between, np.inf)
-        met = np.where(np.isfinite(to_leaders.min(-1)), to_leaders.argmin(-1), np.arange(count))
+        met = np.where(np.isfinite(to_leaders.min(-1)), to_leaders.argmin(-1), child)
         target[part] = np.where(free, known + met, to_nodes.argmin(-1))
     return target
 

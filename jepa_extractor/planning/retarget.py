@@ -45,8 +45,8 @@ def retarget(
 
     The new head gives a latent the reward of the nearest labelled one. It has no parameter that a handful of labels
     could fit wrongly, and needs none where each class is one small cluster. Encoder and transition are copied as they
-    are, with their gradient off. The tasks ``"action_reward"``, ``"q"`` and ``"end"`` are left out, since they tell of
-    the old goal.
+    are, in evaluation mode, with their gradient off. The tasks ``"action_reward"``, ``"q"`` and ``"end"`` are left out,
+    since they tell of the old goal.
 
     Args:
         extractor: trained, by ``pretrain`` or with a model.
@@ -81,7 +81,7 @@ def retarget(
     heads: dict[str, Any] = {task.name: new.jepa.heads[task.name] for task in kept}
     new.jepa.tasks = (RewardTask(), *kept)
     new.jepa.heads = nn.ModuleDict({"reward": NearestLabel(latents, torch.from_numpy(labels)).to(new.device), **heads})
-    return new
+    return new.eval()
 
 
 SAME = 1e-3  # distance of latents taken for one, relative to the largest distance of labelled ones

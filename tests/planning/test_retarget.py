@@ -51,6 +51,8 @@ def test_the_old_extractor_keeps_its_goal():
     assert all(parameter.requires_grad for parameter in old.parameters())
     assert [task.name for task in new.jepa.tasks] == list(new.jepa.heads) == ["reward", "label_place"]
     assert not any(parameter.requires_grad for parameter in new.parameters())
+    assert old.training
+    assert not any(module.training for module in new.modules())
     assert (new.encode(observations) == old.encode(observations)).all()
     for name, value in new.jepa.transition.state_dict().items():
         assert torch.equal(value, old.jepa.transition.state_dict()[name])
