@@ -134,9 +134,9 @@ for way in tqdm(arguments.ways, unit="way"):
 (arguments.out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
 draw(result, arguments.out / "new_goal.png")
 
-table = Table(title=f"Success within {HORIZON} steps, {arguments.background} background, seed {arguments.seed}")
-for column in ("training", "pictures", *(f"goal {goal}" for goal in GOALS), "mean"):
-    table.add_column(column, justify="left" if column == "training" else "right")
+table = Table(title=f"Success at goals 0 to 8, {arguments.background} background, seed {arguments.seed}")
+for column in ("training", "pictures", *map(str, GOALS), "mean"):
+    table.add_column(column, justify="left" if column == "training" else "right", no_wrap=True)
 for way, by_number in result.items():
     for number, successes in by_number.items():
         table.add_row(way, str(number), *(f"{value:.2f}" for value in successes), f"{np.mean(successes):.3f}")
