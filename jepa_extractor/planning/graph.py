@@ -49,7 +49,7 @@ def search(
     that node, which is expanded once. A node z has its own scale, the largest distance |T(z, a) - z| over actions: what
     follows it meets nodes within ``tolerance`` of that. Where nothing meets, the graph is the tree of all sequences.
 
-    The networks run where they are; the rest, many steps on small arrays, is NumPy's, which takes a third of the time.
+    The networks run where they are; the rest, many steps on small arrays, is NumPy's: one observation costs half.
 
     Args:
         model: what predicts.
