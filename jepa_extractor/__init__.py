@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from jepa_extractor.bisimulation import largest_bisimulation as largest_bisimulation
     from jepa_extractor.heads import make_head as make_head
     from jepa_extractor.losses import squared_error as squared_error
+    from jepa_extractor.planning.planner import LatentPlanner as LatentPlanner
+    from jepa_extractor.planning.retarget import retarget as retarget
     from jepa_extractor.pretraining import LabelAccuracy as LabelAccuracy
     from jepa_extractor.pretraining import pretrain as pretrain
     from jepa_extractor.replay import TransitionRing as TransitionRing
@@ -49,6 +51,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "bisimulation": ("EmpiricalBisimulation", "largest_bisimulation"),
         "heads": ("make_head",),
         "losses": ("squared_error",),
+        "planning.planner": ("LatentPlanner",),
+        "planning.retarget": ("retarget",),
         "pretraining": ("LabelAccuracy", "pretrain"),
         "replay": ("TransitionRing",),
         "rollouts": ("Episode", "random_episodes"),

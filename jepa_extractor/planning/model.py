@@ -1,0 +1,95 @@
+"""What a JEPA predicts of an action: the next latent, the reward, the end, and what comes after."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from gymnasium import spaces
+
+from jepa_extractor.sb3.extractor import JEPAExtractor
+
+OF_THE_GOAL = ("reward", "action_reward", "q", "end")  # the tasks that a planner reads
+
+
+class Prediction(NamedTuple):
+    """What follows N actions.
+
+    Attributes:
+        latents: (N, D).
+        rewards: (N,).
+        going_on: probability in [0, 1] that the episode goes on, (N,).
+    """
+
+    latents: torch.Tensor
+    rewards: torch.Tensor
+    going_on: torch.Tensor
+
+
+class LatentModel:
+    """The transition and the heads of an extractor, as a model of the environment.
+
+    Args:
+        extractor: has the task ``"reward"`` or ``"action_reward"``; with both, ``"reward"`` is read. A task ``"end"``
+            has a head (..., D) -> (..., 1) that predicts from the latent arrived at whether the episode has ended, as a
+            number in [0, 1].
+
+    Raises:
+        ValueError: the extractor predicts no reward.
+    """
+
+    def __init__(self, extractor: JEPAExtractor) -> None:
+        heads = dict(extractor.jepa.heads.items())
+        if "reward" not in heads and "action_reward" not in heads:
+            raise ValueError(
+                f"the extractor predicts no reward: its tasks are {tuple(heads)}; train it with auxiliary=('reward',), "
+                "or give it labelled observations with retarget"
+            )
+        self._next = extractor.jepa.next
+        self._reward = heads.get("reward")
+        self._action_reward = heads.get("action_reward")
+        self._end = heads.get("end")
+        self._q = heads.get("q")
+        self._q_of_all_actions = isinstance(extractor.action_space, spaces.Discrete)
+
+    @property
+    def has_q(self) -> bool:
+        """Whether there is a Q head."""
+        return self._q is not None
+
+    def predict(self, latents: torch.Tensor, actions: torch.Tensor) -> Prediction:
+        """Predict what follows actions, as features (N, A), at latents (N, D)."""
+        arrived = self._next(latents, actions)
+        if self._reward is not None:
+            rewards = self._reward(arrived)
+        else:
+            assert self._action_reward is not None
+            rewards = self._action_reward(torch.cat([latents, actions], dim=-1))
+        rewards = rewards.squeeze(-1)
+        if self._end is None:
+            return Prediction(arrived, rewards, torch.ones_like(rewards))
+        return Prediction(arrived, rewards, 1 - self._end(arrived).squeeze(-1).clamp(0, 1))
+
+    def action_value(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Return the Q head's value (N,) of actions, as features (N, A), at latents (N, D); 0 without a Q head."""
+        if self._q is None:
+            return latents.new_zeros(len(latents))
+        if self._q_of_all_actions:
+            values: torch.Tensor = (self._q(latents) * actions).sum(-1)
+            return values
+        values = self._q(torch.cat([latents, actions], dim=-1)).squeeze(-1)
+        return values
+
+    def best_value(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Return the largest of the Q head's values over all ``actions`` (K, A) at latents (N, D): (N,)."""
+        if self._q is None:
+            return latents.new_zeros(len(latents))
+        values = self.action_value(*every_pair(latents, actions))
+        return values.reshape(len(latents), len(actions)).amax(1)
+
+
+def every_pair(latents: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return latents (N, D) and actions (K, A) as N * K pairs, those of one latent next to each other."""
+    return latents.repeat_interleave(len(actions), 0), actions.repeat(len(latents), 1)
+
+
+Featurize = Callable[[torch.Tensor], torch.Tensor]  # actions (N, *action shape) -> features (N, A)

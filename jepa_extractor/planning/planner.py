@@ -1,0 +1,249 @@
+"""LatentPlanner: a trained JEPA as a policy of Stable-Baselines3, which plans at each step."""
+
+import itertools
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.preprocessing import maybe_transpose, preprocess_obs
+from stable_baselines3.common.utils import is_vectorized_observation
+from torch import nn
+
+from jepa_extractor.checks import require_fraction, require_integer, require_type, require_weight
+from jepa_extractor.modules import training_mode_kept
+from jepa_extractor.observations import Arrays
+from jepa_extractor.planning.graph import search
+from jepa_extractor.planning.model import LatentModel
+from jepa_extractor.planning.mppi import MPPI
+from jepa_extractor.sb3.extractor import JEPAExtractor
+
+State = tuple[NDArray[Any], ...] | None
+
+
+class LatentPlanner:
+    """Chooses actions by planning with the transition and the heads of a trained extractor; there is no policy.
+
+    It has Stable-Baselines3's ``predict``, so ``evaluate_policy`` and whatever else takes a model takes a planner. It
+    plans anew at each step. A plan is worth its predicted rewards, discounted; after an end that the task ``"end"``
+    predicts, if there is one, nothing counts; a Q head, if there is one, says what comes after the horizon.
+
+    Discrete actions (``Discrete``, ``MultiDiscrete``, ``MultiBinary``) are searched breadth first, in a graph in which
+    latents that meet are one node: see ``jepa_extractor.planning.graph.search``. Continuous ones (a bounded ``Box``)
+    are sampled as in TD-MPC2: see ``jepa_extractor.planning.mppi.MPPI``.
+
+    Cost of ``predict`` for each observation: one pass of the encoder; then, for discrete actions, one pass of the
+    transition and the heads for each action of each node, with at most ``1 + (horizon - 1) * width`` nodes, as many as
+    there are classes of a bisimulation within the horizon where the transition is good; for continuous ones,
+    ``iterations * samples * horizon`` passes. On CountingEnv with ``horizon=8`` and one processor, ``predict`` takes
+    nine times a pass of the default encoder for one observation (3.8 ms), and twice for 64 (28 ms).
+
+    Args:
+        extractor: trained, with a transition that predicts and the task ``"reward"`` or ``"action_reward"``; a
+            model of Stable-Baselines3 has it as ``model.policy.features_extractor``, or in a network. It is not
+            changed. A task ``"end"`` needs a head (..., D) -> (..., 1) that predicts from the latent arrived at whether
+            the episode has ended, as a number in [0, 1].
+        horizon: steps planned, at least 1.
+        discount: discount factor, in [0, 1]; that with which a Q head was trained.
+        width: discrete actions: new nodes kept at each depth, the best by predicted return; at least the number of
+            actions. While no depth has more, no sequence is left out.
+        tolerance: discrete actions: two latents meet where they are no farther apart than this part of the step that
+            led there, by which the longest of the steps of all actions is meant; 0 lets only equal latents meet.
+        samples: continuous actions: sequences drawn in each iteration.
+        elites: the best of them, which decide where the next ones are drawn; at most ``samples``.
+        iterations: how often sequences are drawn.
+        seed: of the random numbers.
+        normalize_images: whether uint8 images become floats in [0, 1]: as in the training.
+
+    Raises:
+        ValueError: an argument is out of range, the extractor predicts no reward, or the action space is too large to
+            be searched, or a ``Box`` without bounds.
+
+    Warns:
+        UserWarning: the extractor's transition was never trained.
+    """
+
+    def __init__(
+        self,
+        extractor: JEPAExtractor,
+        horizon: int = 8,
+        discount: float = 0.99,
+        width: int = 256,
+        tolerance: float = 0.25,
+        samples: int = 512,
+        elites: int = 64,
+        iterations: int = 6,
+        seed: int = 0,
+        normalize_images: bool = True,
+    ) -> None:
+        require_type(
+            "extractor",
+            extractor,
+            JEPAExtractor,
+            "a model of Stable-Baselines3 has one, model.policy.features_extractor",
+        )
+        require_integer("horizon", horizon, least=1)
+        require_fraction("discount", discount)
+        require_integer("width", width, least=1)
+        require_weight("tolerance", tolerance)
+        require_integer("elites", elites, least=1)
+        require_integer("samples", samples, least=elites)
+        require_integer("iterations", iterations, least=1)
+        require_integer("seed", seed, least=0)
+        self.observation_space = extractor.observation_space
+        self.action_space = extractor.action_space
+        self._extractor = extractor
+        self._model = LatentModel(extractor)
+        self._graph = (horizon, discount, width, tolerance)
+        self._normalize_images = normalize_images
+        self._draws = torch.Generator().manual_seed(seed)  # of actions that are not deterministic
+        if isinstance(self.action_space, spaces.Box):
+            if not self.action_space.is_bounded():
+                raise ValueError(f"action_space={self.action_space} has no bounds: wrap the environment to have some")
+            self._mppi = MPPI(
+                self._model, self._features_of_scaled, horizon, discount, samples, elites, iterations, seed
+            )
+        else:
+            self._actions = _all_actions(self.action_space, width)
+            self._all_features = self._features(torch.from_numpy(self._actions))
+        if _is_untrained(extractor.jepa.transition):
+            warnings.warn(
+                "the extractor's transition was never trained, so plans are worth nothing: train it with pretrain or "
+                "JEPACallback, and dynamics_weight above 0",
+                stacklevel=2,
+            )
+
+    def predict(
+        self,
+        observation: Arrays,
+        state: State = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[Any], State]:
+        """Plan, and return the first actions of the best plans.
+
+        Args:
+            observation: one, or a batch (n, ...), as the environment or Stable-Baselines3 gives it: images with
+                channels first or last; a dict of arrays for a ``Dict`` space.
+            state: what the call one step earlier returned. Continuous plans begin from it, discrete ones need none.
+            episode_start: bool (n,), whether an episode has begun since, so that its state counts no more.
+            deterministic: ``False`` draws a continuous action among the best plans, weighted as in TD-MPC2, instead of
+                the best. Discrete actions are the best in either case; the first of equal ones.
+
+        Returns:
+            The action, or actions (n, *action shape), and the state for the next call.
+
+        Raises:
+            ValueError: the observations are not of the extractor's observation space.
+        """
+        observations, is_batch = as_batch(observation, self.observation_space)
+        with torch.no_grad(), _evaluation_mode(self._extractor):
+            latents = torch.from_numpy(self._extractor.encode(observations, self._normalize_images))
+            latents = latents.to(self._extractor.device)
+            if isinstance(self.action_space, spaces.Box):
+                actions, state = self._sample(latents, state, episode_start, deterministic)
+            else:
+                values = search(self._model, latents, self._all_features, *self._graph)
+                actions = self._actions[values.argmax(1)].astype(self.action_space.dtype)
+        return actions if is_batch else actions[0], state
+
+    def _sample(
+        self, latents: torch.Tensor, state: State, episode_start: NDArray[np.bool_] | None, deterministic: bool
+    ) -> tuple[NDArray[Any], State]:
+        space = self.action_space
+        assert isinstance(space, spaces.Box)
+        mean = torch.zeros(len(latents), self._mppi.length, int(np.prod(space.shape)), device=latents.device)
+        if state is not None:
+            mean[:, :-1] = torch.as_tensor(state[0], device=latents.device)[:, 1:]  # one step has passed
+        if episode_start is not None:
+            mean[torch.as_tensor(episode_start, dtype=torch.bool, device=latents.device)] = 0.0
+        first, weights, mean = self._mppi.plan(latents, mean)
+        chosen = torch.zeros(len(latents), dtype=torch.long)
+        if not deterministic:
+            chosen = torch.multinomial(weights.cpu(), 1, generator=self._draws).squeeze(1)
+        scaled = first.cpu()[torch.arange(len(chosen)), chosen]
+        return self._unscaled(scaled).numpy().astype(space.dtype).clip(space.low, space.high), (mean.cpu().numpy(),)
+
+    def _unscaled(self, scaled: torch.Tensor) -> torch.Tensor:
+        """Map actions (N, A) in [-1, 1] to actions (N, *action shape) of the space."""
+        space = self.action_space
+        assert isinstance(space, spaces.Box)
+        low, high = (
+            torch.as_tensor(bound, dtype=scaled.dtype, device=scaled.device) for bound in (space.low, space.high)
+        )
+        return low + (scaled.reshape(-1, *space.shape) + 1) / 2 * (high - low)
+
+    def _features_of_scaled(self, scaled: torch.Tensor) -> torch.Tensor:
+        return self._features(self._unscaled(scaled))
+
+    def _features(self, actions: torch.Tensor) -> torch.Tensor:
+        features = preprocess_obs(actions.to(self._extractor.device), self.action_space, normalize_images=False)
+        assert isinstance(features, torch.Tensor)
+        return features.flatten(1)
+
+
+@contextmanager
+def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+    if not module.training:  # to look at each part takes longer than a small network
+        yield
+        return
+    with training_mode_kept(module):
+        module.eval()
+        yield
+
+
+def as_batch(observations: Any, space: spaces.Space[Any]) -> tuple[Arrays, bool]:
+    """Return observations (n, ...) as the policy sees them, and whether they were a batch.
+
+    Args:
+        observations: one, or a batch; images with channels first or last.
+        space: as the policy sees it.
+
+    Raises:
+        ValueError: they are not of ``space``.
+    """
+    if isinstance(space, spaces.Dict):
+        if not isinstance(observations, dict) or observations.keys() != space.keys():
+            raise ValueError(f"observations={type(observations).__name__} must be a dict with the keys {list(space)}")
+        parts = {key: as_batch(observations[key], part) for key, part in space.items()}
+        return {key: array for key, (array, _) in parts.items()}, any(is_batch for _, is_batch in parts.values())  # type: ignore[misc]
+    if isinstance(observations, tuple | dict):
+        raise ValueError(
+            f"observations is a {type(observations).__name__}: give an array; env.reset() returns it first"
+        )
+    array = maybe_transpose(np.asarray(observations), space)
+    is_batch = is_vectorized_observation(array, space)
+    assert space.shape is not None
+    return array.reshape(-1, *space.shape), is_batch
+
+
+def _all_actions(space: spaces.Space[Any], width: int) -> NDArray[np.int64]:
+    """Return every action (K, *shape) of a discrete space."""
+    if isinstance(space, spaces.Discrete):
+        sizes = [int(space.n)]
+    elif isinstance(space, spaces.MultiBinary):
+        sizes = [2] * math.prod(space.shape)
+    else:
+        assert isinstance(space, spaces.MultiDiscrete)
+        sizes = [int(size) for size in space.nvec.flat]
+    assert space.shape is not None
+    count = math.prod(sizes)
+    if count > width:
+        raise ValueError(
+            f"action_space={space} has {count} actions, more than width={width} nodes: give a larger width, or an "
+            "environment with fewer actions"
+        )
+    return np.array(list(itertools.product(*[range(size) for size in sizes])), np.int64).reshape(-1, *space.shape)
+
+
+def _is_untrained(transition: nn.Module) -> bool:
+    """Return whether a layer's normalisation is as it was made: any training would have moved it."""
+    norms = [
+        module for module in transition.modules() if isinstance(module, nn.LayerNorm) and module.elementwise_affine
+    ]
+    return any(bool((norm.weight == 1).all()) and (norm.bias is None or not bool(norm.bias.any())) for norm in norms)

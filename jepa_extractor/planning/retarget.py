@@ -1,0 +1,98 @@
+"""A new goal for a trained extractor, from a few labelled observations."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from jepa_extractor.checks import require_type
+from jepa_extractor.observations import Arrays, length
+from jepa_extractor.planning.model import OF_THE_GOAL
+from jepa_extractor.planning.planner import as_batch
+from jepa_extractor.sb3.extractor import JEPAExtractor
+from jepa_extractor.tasks import RewardTask
+
+
+class NearestLabel(nn.Module):
+    """The label of the nearest of some latents.
+
+    Args:
+        latents: float32 (N, D).
+        labels: float32 (N,).
+    """
+
+    latents: torch.Tensor
+    labels: torch.Tensor
+
+    def __init__(self, latents: torch.Tensor, labels: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("latents", latents)
+        self.register_buffer("labels", labels)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Map latents (..., D) to labels (..., 1)."""
+        nearest = torch.cdist(latents.reshape(-1, latents.shape[-1]), self.latents).argmin(1)
+        return self.labels[nearest].reshape(*latents.shape[:-1], 1)
+
+
+def retarget(
+    extractor: JEPAExtractor, observations: Arrays, rewards: ArrayLike, normalize_images: bool = True
+) -> JEPAExtractor:
+    """Return a copy of ``extractor`` whose task ``"reward"`` predicts other rewards; nothing is trained.
+
+    The new head gives a latent the reward of the nearest labelled one. It has no parameter that a handful of labels
+    could fit wrongly, and needs none where each class is one small cluster. Encoder and transition are copied as they
+    are, in evaluation mode, with their gradient off. The tasks ``"action_reward"``, ``"q"`` and ``"end"`` are left out,
+    since they tell of the old goal.
+
+    Args:
+        extractor: trained, by ``pretrain`` or with a model.
+        observations: (N, ...), as ``random_episodes`` or ``reset`` gives them: images with channels first or last.
+        rewards: for arriving at each observation, (N,).
+        normalize_images: whether uint8 images become floats in [0, 1]: as in the training.
+
+    Raises:
+        ValueError: the observations are not of the extractor's space; the rewards are not N finite numbers, or all
+            equal; or two observations with different rewards have the same latent.
+    """
+    require_type("extractor", extractor, JEPAExtractor, "give a trained one")
+    batch, is_batch = as_batch(observations, extractor.observation_space)
+    labels = np.asarray(rewards, np.float32)
+    if not is_batch or labels.shape != (length(batch),):
+        raise ValueError(
+            f"rewards has shape {labels.shape} for {length(batch)} observations: give a batch of observations, and one "
+            "reward for each"
+        )
+    if labels.size == 0:
+        raise ValueError("there is no observation: label at least one of the goal and one other")
+    if not np.isfinite(labels).all():
+        raise ValueError("rewards are not all finite: leave out observations whose reward is unknown")
+    if np.all(labels == labels[0]):
+        raise ValueError(
+            f"rewards are all {labels[0]:g}, so every plan is as good: label observations of the goal and others"
+        )
+    latents = torch.from_numpy(extractor.encode(batch, normalize_images))
+    _require_no_contradiction(latents, labels)
+    new = copy.deepcopy(extractor).requires_grad_(False)
+    kept = [task for task in new.jepa.tasks if task.name not in OF_THE_GOAL]
+    heads: dict[str, Any] = {task.name: new.jepa.heads[task.name] for task in kept}
+    new.jepa.tasks = (RewardTask(), *kept)
+    new.jepa.heads = nn.ModuleDict({"reward": NearestLabel(latents, torch.from_numpy(labels)).to(new.device), **heads})
+    return new.eval()
+
+
+SAME = 1e-3  # distance of latents taken for one, relative to the largest distance of labelled ones
+
+
+def _require_no_contradiction(latents: torch.Tensor, labels: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+    distances = torch.cdist(latents, latents, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+    contradict = (distances <= SAME * distances.max()) & (labels[:, None] != labels)
+    if contradict.any():
+        one, other = np.argwhere(contradict)[0]
+        raise ValueError(
+            f"observations {one} and {other} have rewards {labels[one]:g} and {labels[other]:g} and the same latent: "
+            "the labels contradict each other, or the encoder does not tell these observations apart"
+        )
