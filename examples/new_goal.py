@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from stable_baselines3.common.evaluation import evaluate_policy
-from torch import nn
 from tqdm import tqdm
 
 import counting_env  # noqa: F401  # registers CountingEnv-v0
@@ -27,7 +26,6 @@ from jepa_extractor import (
     random_episodes,
     retarget,
 )
-from jepa_extractor.encoders import PooledEncoder
 
 GOALS = range(9)
 HORIZON = 8  # steps from 0 to 8, the longest way to a goal
@@ -42,27 +40,13 @@ WAYS = {
 }
 
 
-class FlatEncoder(PooledEncoder):
-    """``PooledEncoder`` that sees only what is flat: on noise, the objects.
-
-    Each pixel is multiplied by how flat it is: 1 where it equals its left neighbour, 0 where a channel differs by 16
-    grey levels or more.
-    """
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map float32 images (B, C, H, W) in [0, 1] to latents (B, D)."""
-        left = nn.functional.pad(images, (1, 0, 0, 0))[..., :-1]
-        steps = (images - left).abs().amax(dim=1, keepdim=True)
-        return super().forward(images * (1 - steps * (255 / 16)).relu())
-
-
 def train(
     transitions: TransitionRing, envs: gym.vector.VectorEnv, way: dict | None, arguments: argparse.Namespace
 ) -> JEPAExtractor:
     """Return an extractor trained on random steps; its transition is fitted to its latents in every way of training."""
     torch.manual_seed(arguments.seed)
     transitions.generator = np.random.default_rng(arguments.seed)  # the same batches in every way
-    encoder = FlatEncoder if arguments.background == "noise" else "pooled"
+    encoder = "gated" if arguments.background == "noise" else "pooled"
     space = policy_space(envs.single_observation_space)
     extractor = JEPAExtractor(space, envs.single_action_space, encoder=encoder, **(way or {}))
     if way is None:
