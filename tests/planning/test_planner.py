@@ -397,7 +397,7 @@ def test_wrong_options(options, message):
 def test_what_cannot_be_planned_with():
     """No extractor, no reward to predict, too many actions, actions without bounds: each is an error that says so."""
     box = spaces.Box(-1, 1, (3,), np.float32)
-    with pytest.raises(ValueError, match=r"extractor=.*no JEPAExtractor.*features_extractor"):
+    with pytest.raises(ValueError, match=r"extractor=.*not of type JEPAExtractor.*features_extractor"):
         LatentPlanner(nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r"predicts no reward.*retarget"):
         LatentPlanner(JEPAExtractor(box, spaces.Discrete(2), auxiliary=()))
