@@ -25,10 +25,10 @@ TABLES: Mapping[str, Callable[[Any], str]] = {
     "environment": lambda facts: environment.tables(facts["steps_per_second"], facts["share_in_environment"]),
     "overhead": lambda facts: overhead.tables(facts["seconds_a_step"]),
     "bisimulation": lambda facts: bisimulation.tables(facts["comparison"], facts["growth"]),
-    "sample_efficiency": lambda facts: learning_tables(facts["results"]),
+    "sample_efficiency": lambda facts: learning_tables(facts["results"], facts["titles"]),
 }
 BRIEF: Mapping[str, Callable[[Any], str]] = {
-    "sample_efficiency": lambda facts: brief_table(facts["results"]),
+    "sample_efficiency": lambda facts: brief_table(facts["results"], facts["titles"]),
 }
 
 

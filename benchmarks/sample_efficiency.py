@@ -17,7 +17,7 @@ from typing import Any
 from learning.cases import ALGORITHMS, COMPETITORS, TASKS
 from learning.figure import draw_curves
 from learning.run import run
-from learning.summary import tables
+from learning.summary import TITLES, tables
 from results import add_out, at_least, environment_facts, write_json
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))  # examples are no package
@@ -81,7 +81,7 @@ def main() -> None:
     if results:
         print(tables(results))
         facts = {**environment_facts(), "workers": arguments.workers, "torch_threads": 1}
-        write_json(Path(arguments.out), {**facts, "results": results})
+        write_json(Path(arguments.out), {**facts, "titles": TITLES, "results": results})
         draw_curves(results, Path(arguments.out).with_suffix(".png"))
     for (name, seed), error in study.failures.items():
         print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)

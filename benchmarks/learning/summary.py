@@ -12,6 +12,7 @@ from learning.cases import COMPETITORS, TASKS
 Runs = Mapping[str, Mapping[str, Any]]  # results by seed
 Results = Mapping[str, Mapping[str, Mapping[str, Runs]]]  # by task, algorithm and competitor
 BRIEF = ("nature", "plain", "more_updates", "joint", "detach_q")  # competitors
+TITLES = {name: competitor.title for name, competitor in COMPETITORS.items()}
 
 
 class Interval(NamedTuple):
@@ -47,32 +48,34 @@ def until_success(runs: Runs) -> tuple[Interval, Interval, int]:
     return interquartile(steps), interquartile(seconds), sum(run["steps"] is not None for run in runs.values())
 
 
-def tables(results: Results) -> str:
+def tables(results: Results, titles: Mapping[str, str] = TITLES) -> str:
     """Return a Markdown table for each task and algorithm."""
     return "\n\n".join(
-        f"{algorithm} on {TASKS[task].env_id}:\n\n{_table(competitors)}"
+        f"{algorithm} on {TASKS[task].env_id}:\n\n{_table(competitors, titles)}"
         for task, algorithms in results.items()
         for algorithm, competitors in algorithms.items()
     )
 
 
-def brief_table(results: Results) -> str:
+def brief_table(results: Results, titles: Mapping[str, str] = TITLES) -> str:
     """Return one Markdown table: a row for each task and algorithm, with the steps of a few competitors."""
+    panels = [competitors for of_task in results.values() for competitors in of_task.values()]
+    shown = [name for name in BRIEF if any(name in competitors for competitors in panels)]
     rows = []
     for task, algorithms in results.items():
         for algorithm, competitors in algorithms.items():
             cells = []
-            for name in BRIEF:
+            for name in shown:
                 if name not in competitors:
                     cells.append("")
                     continue
                 steps, _, solved = until_success(competitors[name])
                 cells.append(_interval_text(steps, solved == len(competitors[name])))
             rows.append([f"{algorithm}, {TASKS[task].env_id}", *cells])
-    return markdown_table(["", *(COMPETITORS[name].title for name in BRIEF)], rows)
+    return markdown_table(["", *(titles[name] for name in shown)], rows)
 
 
-def _table(competitors: Mapping[str, Runs]) -> str:
+def _table(competitors: Mapping[str, Runs], titles: Mapping[str, str]) -> str:
     measured = {name: until_success(runs) for name, runs in competitors.items()}
     all_solved = {name: solved == len(competitors[name]) for name, (_, _, solved) in measured.items()}
     references = [name for name in ("nature", "plain") if name in measured]
@@ -87,7 +90,7 @@ def _table(competitors: Mapping[str, Runs]) -> str:
         succeed = f"{solved} of {len(competitors[name])}"
         rows.append(
             [
-                COMPETITORS[name].title,
+                titles[name],
                 succeed,
                 _interval_text(steps, all_solved[name]),
                 _interval_text(seconds, all_solved[name]),
@@ -99,7 +102,7 @@ def _table(competitors: Mapping[str, Runs]) -> str:
         "succeed",
         "steps",
         "processor seconds",
-        *(f"{COMPETITORS[name].title} ÷ this" for name in references),
+        *(f"{titles[name]} ÷ this" for name in references),
     ]
     return markdown_table(header, rows)
 
