@@ -65,7 +65,7 @@ def same(one, other):
 
 
 def test_updates_by_hand():
-    """Pretraining uses "the same loss code as the callback": its updates are Adam's on 2 dynamics + 10 reward."""
+    """Pretraining uses the loss code of the callback: its updates are Adam's on 2 dynamics + 10 reward."""
     trained, by_hand, ring = make_extractor(), make_extractor(), make_ring()
     options = {"rewarded_fraction": 0.0, "max_grad_norm": None, "transition_updates": 0}
     (record,) = pretrain(trained, make_ring(), updates=4, batch_size=16, learning_rate=1e-3, **options)
@@ -86,7 +86,7 @@ def test_updates_by_hand():
 
 
 def test_it_learns_and_stops_early():
-    """There is an "early stop by a measure": training ends at the first check that reaches it."""
+    """Training ends early, at the first check whose measure reaches stop_at."""
     held_out = (
         [episode.observations for episode in episodes(seed=1)],
         [episode.labels["place"] for episode in episodes(seed=1)],
@@ -102,7 +102,7 @@ def test_it_learns_and_stops_early():
 
 @pytest.mark.parametrize("kwargs", [{}, {"target": "ema", "auxiliary": ("q", "random")}, {"horizon": 2}])
 def test_resume_is_exact(tmp_path, kwargs):
-    """Checkpoints "resume exactly": cut off in the middle or not, weights, records and later batches are the same."""
+    """Cut off in the middle and resumed, or not, weights, records and later batches are the same."""
 
     class CutOffError(Exception):
         pass
