@@ -26,6 +26,8 @@ HEAD_UPDATES = 3  # updates of the heads on the finished encoder, for each updat
 HEAD_BATCH, HEAD_HORIZON = 256, 2
 DECODER_SHARE = 0.4  # updates of the decoder, for each update of the encoder
 DISCOUNT = 0.9  # of the Q task
+# the same sampling in every condition, no clip, and no fit of the transition: fit_heads does that for all
+UNIFORM = {"rewarded_fraction": 0.0, "max_grad_norm": None, "transition_updates": 0}
 FIT_SEED, TEST_SEED, WALK_SEED = 2_000_000, 3_000_000, 4_000_000  # far above those of training
 
 
@@ -95,8 +97,10 @@ def train(configuration: dict[str, Any], seed: int, folder: Path) -> tuple[JEPAE
             extractor,
             transitions,
             max(1, round(stage.share * configuration["updates"])),
+            batch_size=128,
             discount=DISCOUNT,
             checkpoint=folder / f"stage{number}.pt",
+            **UNIFORM,
         )
     ends = np.cumsum([len(episode.observations) for episode in episodes])[:-1]
     parts = [episodes[start : start + 500] for start in range(0, len(episodes), 500)]
@@ -147,6 +151,7 @@ def fit_heads(
         batch_size=HEAD_BATCH,
         discount=DISCOUNT,
         checkpoint=folder / "heads.pt",
+        **UNIFORM,
     )
 
 

@@ -47,10 +47,13 @@ def test_a_run_without_success_counts_with_its_whole_budget():
 
 
 def test_a_competitor_that_did_not_run_leaves_its_cell_empty():
-    """The brief table shows those that ran, in the column of each."""
-    brief = brief_table({"hard": {"DQN": {"joint": {0: outcome(170)}}}})
-    assert BRIEF == ("nature", "plain", "more_updates", "joint", "detach_q")
-    assert brief.splitlines()[-1] == "| DQN, CountingEnvHard-v0 |  |  |  | 170 [170, 170] |  |"
+    """The brief table has a column for each competitor that ran anywhere; where it did not, the cell is empty."""
+    solved = {0: outcome(170)}
+    brief = brief_table({"hard": {"DQN": {"joint": solved}}, "default": {"DQN": {"nature": solved, "joint": solved}}})
+    header, _, hard, default = brief.splitlines()
+    assert header == "|  | NatureCNN | joint, reward |"
+    assert hard == "| DQN, CountingEnvHard-v0 |  | 170 [170, 170] |"
+    assert default == "| DQN, CountingEnv-v0 | 170 [170, 170] | 170 [170, 170] |"
 
 
 def test_curves(tmp_path):
