@@ -1,7 +1,7 @@
 """Pretraining: a JEPA learns from transitions, without any policy."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from jepa_extractor.checks import require_fraction, require_integer, require_pos
 from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy, warn_if_dead
 from jepa_extractor.replay import TransitionRing
 from jepa_extractor.sb3.extractor import JEPAExtractor
+from jepa_extractor.sb3.pretrained import KIND, load_weights
 from jepa_extractor.tasks import AuxiliaryTask
 from jepa_extractor.training import AuxiliaryStep
 from jepa_extractor.transition_fit import fit_transition
 
 Record = dict[str, float]
-KIND = "pretraining"  # of the saved state
 
 
 def pretrain(
@@ -137,17 +137,6 @@ class LabelAccuracy:
         """Return the accuracy, in [0, 1]."""
         latents = extractor.encode(self._observations)
         return nearest_centroid_accuracy(latents[::2], self._labels[::2], latents[1::2], self._labels[1::2])
-
-
-def saved_weights(checkpoint: Path) -> Mapping[str, torch.Tensor]:
-    """Return the weights of the extractor in a checkpoint of ``pretrain``.
-
-    Raises:
-        FileNotFoundError: there is no such checkpoint.
-        ValueError: the checkpoint is broken.
-    """
-    weights: Mapping[str, torch.Tensor] = load_state(checkpoint, KIND)["extractor"]
-    return weights
 
 
 class _Training:
@@ -294,14 +283,3 @@ class _Discounted:
 
 def _plain_attributes(task: AuxiliaryTask) -> dict[str, Any]:
     return {name: value for name, value in vars(task).items() if isinstance(value, bool | int | float | str)}
-
-
-def load_weights(extractor: JEPAExtractor, weights: Mapping[str, torch.Tensor]) -> None:
-    """Load what ``state_dict`` of another extractor returned; raise ``ValueError`` where that was built otherwise."""
-    try:
-        extractor.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(
-            "the pretrained extractor was built otherwise: give both the same spaces, latent_dim, encoder, auxiliary "
-            f"and target ({error})"
-        ) from error

@@ -6,10 +6,12 @@ from pathlib import Path
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from jepa_extractor.checkpoint import load_state
 from jepa_extractor.checks import require_type
-from jepa_extractor.pretraining import load_weights, saved_weights
 from jepa_extractor.sb3 import adapter
 from jepa_extractor.sb3.extractor import JEPAExtractor
+
+KIND = "pretraining"  # of the state that ``pretrain`` saves
 
 
 def load_pretrained(model: BaseAlgorithm, pretrained: JEPAExtractor | str | Path, freeze: bool = False) -> None:
@@ -31,7 +33,7 @@ def load_pretrained(model: BaseAlgorithm, pretrained: JEPAExtractor | str | Path
     if isinstance(pretrained, JEPAExtractor):
         weights = pretrained.state_dict()
     elif isinstance(pretrained, str | Path):
-        weights = saved_weights(Path(pretrained))
+        weights = load_state(Path(pretrained), KIND)["extractor"]
     else:
         raise ValueError(f"pretrained={pretrained!r} is neither a JEPAExtractor nor the path of a checkpoint")
     extractors = [module for module in model.policy.modules() if isinstance(module, JEPAExtractor)]
@@ -43,3 +45,14 @@ def load_pretrained(model: BaseAlgorithm, pretrained: JEPAExtractor | str | Path
         load_weights(extractor, weights)
         if freeze:
             extractor.requires_grad_(False)
+
+
+def load_weights(extractor: JEPAExtractor, weights: Mapping[str, torch.Tensor]) -> None:
+    """Load what ``state_dict`` of another extractor returned; raise ``ValueError`` where that was built otherwise."""
+    try:
+        extractor.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            "the pretrained extractor was built otherwise: give both the same spaces, latent_dim, encoder, auxiliary "
+            f"and target ({error})"
+        ) from error
