@@ -24,9 +24,9 @@ from jepa_extractor import JEPACallback, jepa_policy_kwargs
 
 # algorithm: (environment, number of them, arguments that shorten the measurement only, steps a repetition, goal)
 CASES: dict[type[BaseAlgorithm], tuple[str, int, dict[str, Any], int, float]] = {
-    PPO: ("CountingEnv-v0", 8, {"n_steps": 64}, 512, 0.35),
-    DQN: ("CountingEnv-v0", 1, {"learning_starts": 200, "buffer_size": 2_000}, 400, 0.60),
-    SAC: ("CountingEnvContinuous-v0", 1, {"learning_starts": 100, "buffer_size": 2_000}, 20, 0.25),
+    PPO: ("CountingEnv-v0", 8, {"n_steps": 64}, 512, 0.20),
+    DQN: ("CountingEnv-v0", 1, {"learning_starts": 200, "buffer_size": 2_000}, 400, 0.35),
+    SAC: ("CountingEnvContinuous-v0", 1, {"learning_starts": 100, "buffer_size": 2_000}, 20, 0.15),
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bisimulation
+import encoder
 import environment
 import overhead
 from learning.summary import brief_table
@@ -23,6 +24,7 @@ PAGES = (HERE / "RESULTS.md", HERE.parent / "README.md")
 BLOCK = re.compile(r"(<!-- results/(\w+)\.json(, in brief)? -->\n).*?(<!-- end -->)", re.DOTALL)
 TABLES: Mapping[str, Callable[[Any], str]] = {
     "environment": lambda facts: environment.tables(facts["steps_per_second"], facts["share_in_environment"]),
+    "encoder": lambda facts: encoder.tables(facts["results"]),
     "overhead": lambda facts: overhead.tables(facts["seconds_a_step"]),
     "bisimulation": lambda facts: bisimulation.tables(facts["comparison"], facts["growth"]),
     "sample_efficiency": lambda facts: learning_tables(facts["results"], facts["titles"]),

@@ -1,11 +1,13 @@
-"""Small tensors: more threads than one only wait for each other. Processes that tests start inherit this."""
+"""What holds for every test, and for the processes that it starts."""
 
 import os
+import signal
 import sys
 
 import pytest
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: on small tensors, threads only wait for each other
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes its background jobs deaf to Ctrl-C
 
 
 @pytest.fixture(autouse=True)
