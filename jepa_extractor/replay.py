@@ -160,16 +160,6 @@ class TransitionRing:
         _copy_arrays({name: state[name] for name in _ARRAYS}, self._state())
         self.generator.bit_generator.state = state["rng"]
 
-    def encoded(self, encode: Callable[[Arrays], NDArray[np.float32]]) -> "TransitionRing":
-        """Return a ring of the same transitions with latents in place of observations.
-
-        ``encode`` maps observations (N, ...) to latents (N, D). The rings share everything else, the generator too.
-        """
-        flat = each(lambda frames: frames.reshape(-1, *frames.shape[2:]), self._frames)
-        twin = copy.copy(self)
-        twin._frames = encode(flat).reshape(*self._rewards.shape, -1)
-        return twin
-
     def sample(self, batch_size: int, horizon: int = 1, rewarded_fraction: float = 0.0) -> Batch:
         """Draw ``batch_size`` stretches of ``horizon`` steps, uniform over first steps, with replacement.
 
@@ -233,6 +223,17 @@ class TransitionRing:
 
     def _state(self) -> dict[str, Any]:
         return {name: getattr(self, f"_{name}") for name in _ARRAYS}
+
+
+def encoded(ring: TransitionRing, encode: Callable[[Arrays], NDArray[np.float32]]) -> TransitionRing:
+    """Return a ring of the same transitions whose observations are ``encode`` of these, (N, ...) to (N, D).
+
+    The two share everything but the observations, the generator too.
+    """
+    flat = each(lambda frames: frames.reshape(-1, *frames.shape[2:]), ring._frames)
+    twin = copy.copy(ring)
+    twin._frames = encode(flat).reshape(*ring._rewards.shape, -1)
+    return twin
 
 
 def _write_episodes(ring: TransitionRing, episodes: list[Episode]) -> None:

@@ -5,7 +5,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from jepa_extractor.checks import require_integer, require_positive
 from jepa_extractor.losses import dynamics_loss
-from jepa_extractor.replay import TransitionRing
+from jepa_extractor.replay import TransitionRing, encoded
 from jepa_extractor.sb3.extractor import JEPAExtractor
 
 
@@ -42,7 +42,7 @@ def fit_transition(
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
     if not parameters:
         return
-    latents = transitions.encoded(extractor.encode)
+    latents = encoded(transitions, extractor.encode)
     variance = latents.sample(1_000).observations
     assert isinstance(variance, torch.Tensor)
     scale = 1.0 / variance.flatten(0, 1).var(dim=0).mean().clamp(min=1e-12).to(extractor.device)
@@ -50,10 +50,10 @@ def fit_transition(
     schedule = OneCycleLR(optimizer, learning_rate, total_steps=updates + 1)
     for _ in range(updates):
         batch = latents.sample(batch_size, horizon).to(extractor.device)
-        encoded = batch.observations
-        assert isinstance(encoded, torch.Tensor)
-        predicted = jepa.unroll(encoded[:, 0], extractor.action_features(batch.actions))
+        seen = batch.observations
+        assert isinstance(seen, torch.Tensor)
+        predicted = jepa.unroll(seen[:, 0], extractor.action_features(batch.actions))
         optimizer.zero_grad()
-        torch.autograd.backward(scale * dynamics_loss(predicted, encoded[:, 1:], batch.mask))
+        torch.autograd.backward(scale * dynamics_loss(predicted, seen[:, 1:], batch.mask))
         optimizer.step()
         schedule.step()

@@ -16,7 +16,7 @@ from jepa_extractor.sb3.last_good import LastGood
 from jepa_extractor.sb3.monitor import Monitor, record_probe
 from jepa_extractor.sb3.recorder import Recorder
 from jepa_extractor.sb3.schedules import Joint, Owned, Schedule, find_owned, restore_owned
-from jepa_extractor.training import AuxiliaryStep, Gradient
+from jepa_extractor.training import AuxiliaryStep
 
 RECORD_EVERY = 16  # updates between two records of the losses in the logger
 KEEP_EVERY = 64  # updates between two measurements of the probe, and two checkpoints
@@ -186,7 +186,7 @@ class JEPACallback(BaseCallback):
     def _on_rollout_end(self) -> None:
         if self._monitor.last is None or self._monitor.updates < RECORD_EVERY:
             return
-        self._require_finite(self._monitor.last)
+        self._last_good.require_finite(self._monitor.last, self.model, self.updates)
         self._monitor.record(self.logger)
         self.logger.record("jepa/updates", self.updates)
         if self.updates - self._kept_at >= KEEP_EVERY or self._kept_at == 0:
@@ -223,18 +223,12 @@ class JEPACallback(BaseCallback):
         for extractor in owned.extractors:
             gradient = self.step.gradient(extractor, self._recorded)
             if self.model.device.type == "cpu":
-                self._require_finite(gradient)
+                self._last_good.require_finite(gradient, self.model, self.updates)
             if measure_angle:
                 self._monitor.add_angle(extractor.jepa.encoder, gradient)
             gradient.add()
             self._monitor.add(gradient)
             self.updates += 1
-
-    def _require_finite(self, gradient: Gradient) -> None:
-        if not gradient.is_finite():
-            self._last_good.keep(self.model)
-            at = f"at auxiliary update {self.updates}, step {self.num_timesteps}: training stops"
-            gradient.require_finite(at + self._last_good.where())
 
 
 def _refuse(moved: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from jepa_extractor.checkpoint import replace_file
+from jepa_extractor.training import Gradient
 
 
 class LastGood:
@@ -33,8 +34,12 @@ class LastGood:
                 warnings.warn(f"checkpoint_dir={str(self._folder)!r} cannot be written ({error})", stacklevel=2)
             self._warned = True
 
-    def where(self) -> str:
-        """Return the end of a sentence that says where the last good model is, or nothing if there is none."""
-        if self._folder is None or not (self._folder / "last_good.zip").exists():
-            return ""
-        return f"; the last good model is in {self._folder / 'last_good.zip'}"
+    def require_finite(self, gradient: Gradient, model: BaseAlgorithm, updates: int) -> None:
+        """Keep ``model`` and raise ``FloatingPointError`` if a loss of auxiliary update ``updates`` is not finite."""
+        if gradient.is_finite():
+            return
+        self.keep(model)
+        where = f"at auxiliary update {updates}, step {model.num_timesteps}: training stops"
+        if self._folder is not None and (self._folder / "last_good.zip").exists():
+            where += f"; the last good model is in {self._folder / 'last_good.zip'}"
+        gradient.require_finite(where)
