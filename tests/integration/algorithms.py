@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import sb3_contrib
 import stable_baselines3
+import torch
 from coded_env import make_coded_env
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from jepa_extractor import jepa_policy_kwargs
+from jepa_extractor import JEPACallback, jepa_policy_kwargs
+from jepa_extractor.sb3.adapter import trained_extractors
 
 UNCLIPPED = 1e9
 ENVS = 2
@@ -69,6 +71,42 @@ def make_model(
     return getattr(library, name)(
         policy, env, policy_kwargs=policy_kwargs, seed=seed, device="cpu", **{**defaults, **(arguments or {})}
     )
+
+
+class RecordOnly(JEPACallback):
+    """Keeps transitions but adds no gradient."""
+
+    def before_step(self, owner, policy_norm):
+        pass
+
+
+def learn_by_hand(model, steps, batch_size, monkeypatch):
+    """Train with every backward pass replaced by that of the loss and the auxiliary; return how many were added."""
+    recorder, extractors = RecordOnly(batch_size=batch_size), {}
+    for extractor, optimizer in trained_extractors(model):
+        extractors.setdefault(optimizer, []).append(extractor)
+    zeroed = []  # algorithms zero the gradients of an optimizer just before the backward pass that is for it
+    for optimizer in extractors:
+        monkeypatch.setattr(
+            optimizer, "zero_grad", lambda own=optimizer: (zeroed.append(own), type(own).zero_grad(own))[1]
+        )
+    backward, added = torch.Tensor.backward, []
+
+    def joint_backward(loss):
+        for optimizer in zeroed:
+            for extractor in extractors[optimizer]:
+                batch = recorder._recorded.sample(batch_size, extractor.horizon, recorder.step.rewarded_fraction)
+                extractor.update_targets()
+                losses, _ = extractor.losses(batch)
+                loss = loss + extractor.total(losses)
+                added.append(extractor)
+        zeroed.clear()
+        backward(loss)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "backward", joint_backward)
+        model.learn(steps, callback=recorder)
+    return len(added)
 
 
 def parameters(model):

@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 import stable_baselines3
 import torch
-from algorithms import ALL, ALL_SHARING, BOX, JOINT, JOINT_SHARING, largest_difference, make_model, parameters
+from algorithms import (
+    ALL,
+    ALL_SHARING,
+    BOX,
+    JOINT,
+    JOINT_SHARING,
+    largest_difference,
+    learn_by_hand,
+    make_model,
+    parameters,
+)
 from coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode
 from gymnasium import spaces
 from stable_baselines3 import PPO
@@ -21,13 +31,6 @@ def schedule_of(name):
     return Alternating() if name == "TRPO" else Joint()
 
 
-class RecordOnly(JEPACallback):
-    """Keeps transitions but adds no gradient."""
-
-    def before_step(self, owner, policy_norm):
-        pass
-
-
 @pytest.mark.parametrize(("name", "share"), JOINT_SHARING)
 def test_joint_equals_patched_backward(name, share, monkeypatch):
     """For every algorithm and sharing option: joint equals a patched backward exactly with clipping off."""
@@ -36,30 +39,9 @@ def test_joint_equals_patched_backward(name, share, monkeypatch):
     model.learn(STEPS, callback=callback)
 
     twin = make_model(name, share)
-    recorder = RecordOnly(batch_size=8)
-    extractors = {}
-    for extractor, optimizer in trained_extractors(twin):
-        extractors.setdefault(optimizer, []).append(extractor)
-    zeroed = []  # algorithms zero the gradients of an optimizer just before the backward pass that is for it
-    for optimizer in extractors:
-        monkeypatch.setattr(
-            optimizer, "zero_grad", lambda own=optimizer: (zeroed.append(own), type(own).zero_grad(own))[1]
-        )
-    backward, added = torch.Tensor.backward, []
-
-    def joint_backward(loss):
-        for optimizer in zeroed:
-            for extractor in extractors[optimizer]:
-                losses, _ = extractor.losses(recorder.ring.sample(8, 1, recorder.step.rewarded_fraction))
-                loss = loss + (2.0 * losses["dynamics"] + 10.0 * losses["reward"])
-                added.append(extractor)
-        zeroed.clear()
-        backward(loss)
-
-    monkeypatch.setattr(torch.Tensor, "backward", joint_backward)
-    twin.learn(STEPS, callback=recorder)
+    added = learn_by_hand(twin, STEPS, 8, monkeypatch)
     assert largest_difference(parameters(model), parameters(twin)) == 0.0
-    assert len(added) == callback.updates > 0
+    assert added == callback.updates > 0
 
 
 @pytest.mark.parametrize(("name", "share"), JOINT_SHARING)
