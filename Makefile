@@ -16,7 +16,7 @@ test: $(INSTALLED)  ## the default test suite
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 slow: $(INSTALLED)  ## the long tests
-	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow
 
 check: $(INSTALLED)  ## what continuous integration runs
 	$(BIN)/ruff format --check .

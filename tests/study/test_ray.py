@@ -16,7 +16,12 @@ from study import run_study
 
 ray = pytest.importorskip("ray")
 # Ray leaves sockets and log files of the nodes it starts to the garbage collector.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
+# One process runs all of these: a study that looks for "auto" finds any cluster of the machine.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.xdist_group("ray"),
+]
 SCRIPT = str(Path(__file__).with_name("studies.py"))
 SEEDS = range(64)
 
@@ -85,7 +90,11 @@ def test_a_node_dies_in_the_midst(cluster, tmp_path):
     results = {seed: json.loads((tmp_path / "walk" / f"seed{seed}" / "result.json").read_text()) for seed in SEEDS}
     assert {"walk": {seed: content["result"] for seed, content in results.items()}} == walks(SEEDS)
     begun = notes(tmp_path, "processes")
-    assert {name for name, processes in begun.items() if len(processes) > 1} == lost.keys() != set()
+    twice = {name: processes for name, processes in begun.items() if len(processes) > 1}
+    assert lost.keys() <= twice.keys()
+    assert lost
+    # one more may have begun on the node before it died, and none that was elsewhere
+    assert {int(processes[0].split("/")[0]) for processes in twice.values()} == {raylet}
     assert notes(tmp_path, "again") == {}
     nodes = {process.split("/")[0] for processes in begun.values() for process in processes}
     assert len(nodes) == 2, "both nodes were at work"
