@@ -130,8 +130,11 @@ def test_no_run_waits_for_another_while_a_processor_is_free(cluster, tmp_path):
 
 
 def test_no_cluster(tmp_path, monkeypatch):
-    """A clear sentence where there is no cluster at the address."""
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    """A clear sentence where Ray finds no cluster at the address."""
+
+    def finds_none(address, **_):  # the real one finds a cluster of anybody's on this machine
+        raise ConnectionError(f"Could not find any running Ray instance at {address}")
+
+    monkeypatch.setattr(ray, "init", finds_none)
     with pytest.raises(ConnectionError, match="there is no Ray cluster at 'auto': start one with ray start --head"):
         run_study(mishap, {"run": {"kind": "good"}}, [0], tmp_path, ray="auto")
