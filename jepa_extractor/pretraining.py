@@ -224,9 +224,11 @@ class _Training:
         return sums, gradient.latents
 
     def finish(self) -> None:
-        """Fit the transition, unless that has been done."""
+        """Fit the transition, and save, unless that has been done."""
+        if self.finished:
+            return
         updates, horizon = self._settings["transition_updates"], max(2, self._settings["horizon"])
-        if not self.finished and updates:
+        if updates:
             try:
                 fit_transition(self._extractor, self._transitions, updates, horizon)
             except KeyboardInterrupt:

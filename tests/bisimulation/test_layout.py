@@ -45,15 +45,6 @@ def test_nothing_is_loaded_before_it_is_needed(statement, expected):
     assert loaded_by(statement) == expected
 
 
-def test_every_public_name_is_found():
-    """All public names are there and listed, and a wrong one is an AttributeError that names it."""
-    for name in bisimulation.__all__:
-        assert getattr(bisimulation, name).__name__ == name
-        assert name in dir(bisimulation)
-    with pytest.raises(AttributeError, match="has no attribute 'smallest_bisimulation'"):
-        bisimulation.smallest_bisimulation  # noqa: B018
-
-
 def test_kernels_use_kernels_of_their_own_file_only():
     """Numba keeps machine code until the kernel's own file changes, so a change elsewhere would not reach it."""
     kernels = 0

@@ -10,7 +10,7 @@ from rich.console import Console
 from scipy.stats import spearmanr
 
 import jepa_extractor
-from jepa_extractor import audit, collapse_audit
+from jepa_extractor import collapse_audit
 
 RNG_SEED = 0
 CLASSES = np.repeat(np.arange(9), 40)
@@ -172,12 +172,3 @@ print(*(name for name in {heavy} if name in sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
-
-
-def test_every_public_name_is_found():
-    """All public names are there and listed, and a wrong one is an AttributeError that names it."""
-    for name in audit.__all__:
-        assert getattr(audit, name).__name__ == name
-        assert name in dir(audit)
-    with pytest.raises(AttributeError, match="has no attribute 'audit_all'"):
-        audit.audit_all  # noqa: B018

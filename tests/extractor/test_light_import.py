@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import jepa_extractor
+from jepa_extractor import audit, bisimulation
 
 
 @functools.cache
@@ -45,13 +46,17 @@ def test_core_knows_no_stable_baselines3():
     assert "stable_baselines3" not in loaded_by(f"from jepa_extractor import {rooms}")
 
 
-def test_every_public_name_is_there():
+@pytest.mark.parametrize(
+    ("package", "wrong"),
+    [(jepa_extractor, "JEPACalback"), (audit, "audit_all"), (bisimulation, "smallest_bisimulation")],
+)
+def test_every_public_name_is_there(package, wrong):
     """All names are found and listed; a wrong one is an AttributeError; an editor sees the same names."""
-    for name in jepa_extractor.__all__:
-        assert getattr(jepa_extractor, name).__name__ == name
-        assert name in dir(jepa_extractor)
-    with pytest.raises(AttributeError, match="has no attribute 'JEPACalback'"):
-        jepa_extractor.JEPACalback  # noqa: B018
-    with open(jepa_extractor.__file__) as file:
+    for name in package.__all__:
+        assert getattr(package, name).__name__ == name
+        assert name in dir(package)
+    with pytest.raises(AttributeError, match=f"has no attribute '{wrong}'"):
+        getattr(package, wrong)
+    with open(package.__file__) as file:
         source = file.read()
-    assert sorted(name for name in jepa_extractor.__all__ if f" as {name}\n" in source) == jepa_extractor.__all__
+    assert sorted(name for name in package.__all__ if f" as {name}\n" in source) == package.__all__
