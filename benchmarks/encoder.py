@@ -8,7 +8,6 @@ held-out images (3,960 of the hard variant). Processor seconds on one thread, ev
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -34,7 +33,7 @@ from jepa_extractor.diagnostics import kmeans_rand_index, nearest_centroid_accur
 from jepa_extractor.encoders import ChannelNorm
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))  # examples are no package
-from study import add_study_arguments, run_study
+from study import add_study_arguments, finished_runs, run_study
 
 TRANSITIONS = 20_000
 STEPS = 8  # of a rollout
@@ -233,14 +232,9 @@ def main() -> None:
         run_study(run, configurations, arguments.seeds, arguments.runs, arguments.workers, arguments.ray)
     except (ValueError, OSError, KeyboardInterrupt) as error:
         raise SystemExit(f"\n{error}") from error
-    results: dict[str, dict[str, Any]] = {}
-    for encoder in ENCODERS:  # those of earlier commands too
-        for variant in VARIANTS:
-            paths = sorted((arguments.runs / f"{encoder}-{variant}").glob("seed*/result.json"))
-            if paths:
-                results[f"{encoder}-{variant}"] = {
-                    path.parent.name.removeprefix("seed"): json.loads(path.read_text())["result"] for path in paths
-                }
+    found = finished_runs(arguments.runs)  # those of earlier commands too
+    names = (f"{encoder}-{variant}" for encoder in ENCODERS for variant in VARIANTS)
+    results = {name: found[name] for name in names if name in found}
     print(tables(results))
     write_json(Path(arguments.out), {**environment_facts(), "torch_threads": 1, "results": results})
     draw(results, Path(arguments.out).with_suffix(".png"))

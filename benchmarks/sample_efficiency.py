@@ -9,7 +9,6 @@ Every run writes a folder; the same command, started again, goes on where it sto
 
 import argparse
 import itertools
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from learning.summary import TITLES, tables
 from results import add_out, at_least, environment_facts, write_json
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))  # examples are no package
-from study import add_study_arguments, run_study
+from study import add_study_arguments, finished_runs, run_study
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -44,16 +43,12 @@ def parse_arguments() -> argparse.Namespace:
 def finished(runs: Path) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
     """Return every result in the folder, by task, algorithm, competitor and seed: those of earlier commands too."""
     results: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    found = finished_runs(runs)
     for task, algorithm, competitor in itertools.product(TASKS, ALGORITHMS, COMPETITORS):
-        paths = sorted((runs / f"{task}-{algorithm}-{competitor}").glob("seed*/result.json"), key=_seed)
-        if paths:
-            by_seed = {str(_seed(path)): json.loads(path.read_text())["result"] for path in paths}
+        by_seed = found.get(f"{task}-{algorithm}-{competitor}")
+        if by_seed is not None:
             results.setdefault(task, {}).setdefault(algorithm, {})[competitor] = by_seed
     return results
-
-
-def _seed(path: Path) -> int:
-    return int(path.parent.name.removeprefix("seed"))
 
 
 def main() -> None:

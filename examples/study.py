@@ -168,6 +168,15 @@ def run_study(
     return study
 
 
+def finished_runs(out: Path) -> dict[str, dict[str, Json]]:
+    """Return every result in the folder of a study, by name and seed: those of earlier studies too."""
+    found: dict[str, dict[int, Json]] = {}
+    for path in out.glob("*/seed*/result.json"):
+        seed = int(path.parent.name.removeprefix("seed"))
+        found.setdefault(path.parents[1].name, {})[seed] = _read(path, "result")
+    return {name: {str(seed): by_seed[seed] for seed in sorted(by_seed)} for name, by_seed in found.items()}
+
+
 def _executed(
     function: Function, runs: list[Run], workers: int, ray: str | None
 ) -> Generator[tuple[Run, str | None], None, None]:
