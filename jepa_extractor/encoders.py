@@ -24,7 +24,7 @@ KERNEL = 5  # pixels: smaller than most objects, so that one place hardly sees t
 STRIDE = 3  # pixels: below the kernel, so that windows overlap and it matters little where an object begins
 CELLS = 5  # rows and columns of the coarse map
 PLACES = 16  # what the sums over places are divided by: about the places that see an object of 7x7 pixels
-LEVELS = (-2.0, 3.0)  # powers of two between which the levels lie that are taken off the sums
+LEVELS = (-2.0, 3.0)  # powers of two between which the levels of a ladder lie
 LEAST_SIZE = 32  # pixels of height and width that the convolutions need
 NATURE_LEAST_SIZE = 36  # below, the last convolution of NatureCNN has no input left
 GRID_LEAST_SIZE = 5
@@ -76,19 +76,39 @@ class PlaceFeatures(nn.Module):
         return places
 
 
-def make_levels(channels: int) -> nn.Parameter:
-    """Return levels for sums, (channels,), from 0.25 to 8.
+class Ladder(nn.Module):
+    """Units that ask, each at a level of its own: is there more than that?
 
-    A parameter rather than a layer's bias: Stable-Baselines3's orthogonal initialisation sets biases to 0.
+    The norm of ``PlaceFeatures`` gives each place about the same total over its channels, so a mean of the sums counts
+    the places where something is, whatever that is, before anything is learned. Each unit begins as such a mean, with
+    random weights that are at least 0; its softsign rises around its level, and goes on rising beyond, so that no unit
+    falls silent. The logarithms of the levels are spread evenly, from 0.25 to 8: about 1 to 27 objects of 7x7 pixels.
+    All that is learned afterwards, like any layer.
+
+    Args:
+        channels: width of the sums.
+        units: how many levels.
     """
-    return nn.Parameter(torch.logspace(*LEVELS, channels, base=2.0))
+
+    steepness = 4.0  # a unit is at -0.67, 0 and 0.67 where the mean is half its level, its level, and one and a half
+
+    def __init__(self, channels: int, units: int = 64) -> None:
+        super().__init__()
+        levels = torch.logspace(*LEVELS, units, base=2.0)
+        means = torch.rand(units, channels) * 2 / channels
+        # Parameters rather than a layer: Stable-Baselines3 would replace those of a layer by its own initialisation.
+        self.weight = nn.Parameter(self.steepness * means / (levels[:, None] * PLACES))
+        self.bias = nn.Parameter(torch.full((units,), -self.steepness))
+
+    def forward(self, sums: torch.Tensor) -> torch.Tensor:
+        """Map sums (B, channels) to (B, units), between -1 and 1."""
+        return nn.functional.softsign(nn.functional.linear(sums, self.weight, self.bias))
 
 
 class PooledEncoder(nn.Module):
-    """The sum of ``PlaceFeatures`` over all places, and two linear layers: it counts what it sees.
+    """The sum of ``PlaceFeatures`` over all places, a ``Ladder``, and a linear layer: it counts what it sees.
 
-    A sum grows by the same amount with each object, in images of any size. All sums grow together, so layers without
-    biases would bend at 0 alone: each sum has a level of its own taken off, spread over a wide range, and learned.
+    A sum grows by the same amount with each object, in images of any size.
 
     Args:
         observation_space: an image space, channels first, at least 32x32 pixels.
@@ -99,21 +119,21 @@ class PooledEncoder(nn.Module):
     def __init__(self, observation_space: spaces.Space[Any], latent_dim: int, bfloat16: bool = False) -> None:
         super().__init__()
         self.places = PlaceFeatures(_image_shape("pooled", observation_space, LEAST_SIZE)[0], bfloat16)
-        channels = self.places.channels
-        self.levels = make_levels(channels)
-        self.linear = nn.Sequential(nn.Linear(channels, 64), nn.ReLU(), nn.Linear(64, latent_dim))
+        self.ladder = Ladder(self.places.channels)
+        self.linear = nn.Linear(64, latent_dim)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map float32 images (B, C, H, W) in [0, 1], at least 32 pixels high and wide, to latents (B, D)."""
-        sums = self.places(images).sum(dim=(1, 2), dtype=torch.float32) / PLACES
-        latents: torch.Tensor = self.linear(sums - self.levels)
+        sums = self.places(images).sum(dim=(1, 2), dtype=torch.float32)
+        latents: torch.Tensor = self.linear(self.ladder(sums))
         return latents
 
 
 class PlacesEncoder(nn.Module):
     """``PooledEncoder`` with a coarse map beside the sums, so that places are kept as well as counts.
 
-    The map is the mean of ``PlaceFeatures`` in each of 5x5 cells, brought to 16 channels and normalised by LayerNorm.
+    The map is the mean of ``PlaceFeatures`` in each of 5x5 cells, brought to 16 channels, normalised by LayerNorm, and
+    read by a linear layer to 64 and ReLU.
 
     Args:
         observation_space: an image space, channels first, at least 32x32 pixels.
@@ -125,17 +145,22 @@ class PlacesEncoder(nn.Module):
         super().__init__()
         self.places = PlaceFeatures(_image_shape("places", observation_space, LEAST_SIZE)[0], bfloat16)
         channels, cells = self.places.channels, 16 * CELLS**2
-        self.levels = make_levels(channels)
-        self.map = nn.Sequential(nn.AdaptiveAvgPool2d(CELLS), nn.Conv2d(channels, 16, kernel_size=1), nn.Flatten())
-        self.norm = nn.LayerNorm(cells)
-        self.linear = nn.Sequential(nn.Linear(channels + cells, 64), nn.ReLU(), nn.Linear(64, latent_dim))
+        self.ladder = Ladder(channels)
+        self.map = nn.Sequential(
+            nn.AdaptiveAvgPool2d(CELLS),
+            nn.Conv2d(channels, 16, kernel_size=1),
+            nn.Flatten(),
+            nn.LayerNorm(cells),
+            nn.Linear(cells, 64),
+            nn.ReLU(),
+        )
+        self.linear = nn.Linear(128, latent_dim)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map float32 images (B, C, H, W) in [0, 1], at least 32 pixels high and wide, to latents (B, D)."""
         places = self.places(images).float()
-        sums = places.sum(dim=(1, 2)) / PLACES
-        cells = self.norm(self.map(places.permute(0, 3, 1, 2)))
-        latents: torch.Tensor = self.linear(torch.cat([sums - self.levels, cells], dim=1))
+        counts = self.ladder(places.sum(dim=(1, 2)))
+        latents: torch.Tensor = self.linear(torch.cat([counts, self.map(places.permute(0, 3, 1, 2))], dim=1))
         return latents
 
 
