@@ -90,8 +90,8 @@ class Ladder(nn.Module):
         units: how many levels.
     """
 
-    # A unit begins as 2 * softsign(2 * (mean / level - 1)). Steeper ones learned less well to count on noise; of half the
-    # size, PPO learned more slowly; without a bound, DQN did.
+    # A unit begins as 2 * softsign(2 * (mean / level - 1)). Steeper ones learned less well to count on noise. PPO was
+    # slower with units of half the size, DQN with units that have no bound.
     steepness = 2.0
     scale = 2.0
 
