@@ -39,7 +39,6 @@ class TableImages(gym.Wrapper[Any, int, Any, int], RecordConstructorArgs):
             as the environment does. ``reset(options={"state": number})`` starts in that state.
 
     Attributes:
-        images: of each state, uint8 (n, image_size, image_size, 3), not to be written.
         states: number of each state in the table ``P``, ascending, (n,).
         ends: whether arriving in the state ends the episode, (n,).
 
@@ -65,9 +64,14 @@ class TableImages(gym.Wrapper[Any, int, Any, int], RecordConstructorArgs):
         self.states, self.ends = _reachable(world.P, np.flatnonzero(world.initial_state_distrib).tolist())
         self._number = {state: i for i, state in enumerate(self.states.tolist())}
         self._transitions, self._values = _mdp(world.P, self._number, self.ends)
-        self.images = _images(world, self.states, image_size)
-        self.observation_space = spaces.Box(0, 255, self.images.shape[1:], np.uint8)
+        self._images = _images(world, self.states, image_size)
+        self.observation_space = spaces.Box(0, 255, self._images.shape[1:], np.uint8)
         self._random_starts = random_starts
+
+    @property
+    def images(self) -> Image:
+        """The image of each state, uint8 (n, image_size, image_size, 3)."""
+        return self._images.copy()  # several environments share them
 
     @property
     def class_mdp(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -107,7 +111,7 @@ class TableImages(gym.Wrapper[Any, int, Any, int], RecordConstructorArgs):
             ValueError: the table is stochastic.
         """
         successors, values = self.class_mdp
-        seen = as_policies_see(self.images, self.observation_space)
+        seen = as_policies_see(self._images, self.observation_space)
         assert isinstance(seen, np.ndarray)
         episodes = []
         for (i, action), j in np.ndenumerate(successors):
@@ -142,7 +146,7 @@ class TableImages(gym.Wrapper[Any, int, Any, int], RecordConstructorArgs):
 
     def _see(self, observation: int, info: dict[str, Any]) -> tuple[Image, dict[str, Any]]:
         state = self._number[int(observation)]
-        return self.images[state].copy(), {**info, "state": state}
+        return self._images[state].copy(), {**info, "state": state}
 
     def _parse_start(self, options: dict[str, Any] | None) -> int | None:
         given = dict(options or {})
@@ -217,7 +221,6 @@ def _images(world: Any, states: NDArray[np.int64], size: int) -> Image:
     images = _SHARED.get(known.digest())
     if images is None:
         images = np.stack([_image(world, state, size) for state in states])
-        images.setflags(write=False)
         _SHARED[known.digest()] = images
     return images
 
