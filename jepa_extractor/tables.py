@@ -30,7 +30,8 @@ class TableImages(gym.Wrapper[Any, int, Any, int], RecordConstructorArgs):
 
     The n states are those that play can reach, in the order of the table, and ``info["state"]`` is the number of the
     one observed, in 0..n-1. Each state has one image, rendered once, also for several equal environments: 0.1 s for the
-    16 states of FrozenLake, 3 s for the 404 of Taxi, whose taxi always faces down.
+    16 states of FrozenLake, 3 s for the 404 of Taxi, whose taxi always faces down. Gymnasium renders them with pygame,
+    of the extra ``play``.
 
     Args:
         env: the environment, with ``render_mode="rgb_array"``. Reset it afterwards: its state is not kept.

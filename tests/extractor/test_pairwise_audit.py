@@ -78,14 +78,23 @@ def test_errors_by_hand(seed, monkeypatch):
     assert report.counts.tolist() == [2, 7, 12, 21]
 
 
-def test_by_hand_in_one_dimension():
-    """Two classes on a line, of which one member lies among the others."""
-    report = pairwise_audit([[0.0], [1], [2], [9], [10], [11], [12], [13]], [0, 0, 0, 0, 1, 1, 1, 1])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_by_hand_in_one_dimension(sign):
+    """Two classes on a line, of which one member lies among the others; the same in the mirror."""
+    latents = sign * np.array([[0.0], [1], [2], [9], [10], [11], [12], [13]])
+    report = pairwise_audit(latents, sign * np.array([0, 0, 0, 0, 1, 1, 1, 1]))
     # from 0, 2, 10, 12 the nearest to 9 is 10: a mistake; from 1, 9, 11, 13 the nearest to 10 are 9 and 11: half a one
     assert report.nearest_neighbour[0, 1] == (1 / 4 + 0.5 / 4) / 2
     # the first cut is 6, in the gap from 2 to 10: 9 is above; the second is 10, between 9 and 11: 10 lies on it
     assert report.threshold[0, 1] == (1 / 4 + 0.5 / 4) / 2
     assert report.numbers()["resolution"] == 1 / 8
+
+
+def test_of_the_best_thresholds_the_one_in_the_widest_gap():
+    """Of 0 and 10 against 4 and 20, thresholds from 0 to 4 and from 10 to 20 make one mistake: 15 is taken."""
+    report = pairwise_audit([[0.0], [6], [10], [7], [4], [14], [20], [30]], [0, 0, 0, 0, 1, 1, 1, 1])
+    # 6 and 7 are below 15, and of 14 and 30 one is not above; of the others, 4 is not above 10.5, between 7 and 14
+    assert report.threshold[0, 1] == (0 + 2 / 4) / 2
 
 
 def test_all_kept():

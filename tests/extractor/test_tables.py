@@ -7,7 +7,15 @@ from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from jepa_extractor import EmpiricalBisimulation, largest_bisimulation, random_episodes
+from jepa_extractor import (
+    EmpiricalBisimulation,
+    JEPAExtractor,
+    audit_encoder,
+    largest_bisimulation,
+    policy_space,
+    random_episodes,
+)
+from jepa_extractor.audit import pairwise_audit
 from jepa_extractor.bisimulation import probabilistic_bisimulation
 from jepa_extractor.tables import TableImages
 
@@ -97,6 +105,10 @@ def test_image_is_the_area_mean_of_the_rendered_frame():
 def test_image_of_a_state_does_not_depend_on_the_way_there():
     """Taxi's own frame shows where its taxi came from; the image does not."""
     env = make("Taxi-v4")
+    played = gym.make("Taxi-v4", render_mode="rgb_array")
+    played.reset(seed=0)
+    played.step(3)
+    np.testing.assert_array_equal(TableImages(played, image_size=32).images, env.images)
     observation, info = env.reset(seed=3)
     before = {info["state"]: observation}
     for _ in range(200):
@@ -120,7 +132,7 @@ def test_equal_environments_are_rendered_once(monkeypatch):
     other = make(**LAKE, image_size=48, desc=["FSFF", "FHFH", "FFFH", "HFFG"])
     assert one.unwrapped.P == other.unwrapped.P
     assert (one.images != other.images).any(axis=(1, 2, 3)).all()
-    expected = one.images
+    expected = one.images.copy()
     one.images[:] = 0
     np.testing.assert_array_equal(same.images, expected)
 
@@ -215,8 +227,19 @@ def test_stochastic_table(id):
                 assert values[i, action] == pytest.approx(sum(p * reward for p, _, reward, _ in outcomes))
 
 
-def test_certain_success_is_deterministic():
-    """A slippery lake on which nothing slips is one that is not slippery."""
+class LakeWithImpossibleEnd(FrozenLakeEnv):
+    """A lake whose table lists an end that has no probability."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.P[0][0].append((0.0, 4, 9, True))
+
+
+def test_what_has_no_probability_does_not_count():
+    """A slippery lake on which nothing slips is one that is not slippery, and an impossible end is none."""
+    lake = TableImages(LakeWithImpossibleEnd(render_mode="rgb_array", is_slippery=False))
+    for ours, theirs in zip(lake.class_mdp, make(**LAKE).class_mdp, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     for ours, theirs in zip(make("FrozenLake-v1", success_rate=1.0).class_mdp, make(**LAKE).class_mdp, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -269,3 +292,25 @@ def test_bad_start(options, message):
     with pytest.raises(ValueError, match=message):
         env.reset(options=options)
     assert env.step(2)[4]["state"] == 2
+
+
+def test_audit_of_an_encoder():
+    """An encoder is held against the exact classes; none can tell the holes apart, which have one image."""
+    env = make(**LAKE, image_size=64)
+    envs = gym.make_vec(
+        "FrozenLake-v1",
+        4,
+        "sync",
+        wrappers=(lambda env: TableImages(env, random_starts=True),),
+        render_mode="rgb_array",
+        is_slippery=False,
+    )
+    extractor = JEPAExtractor(policy_space(env.observation_space), env.action_space, encoder="nature")
+    report = audit_encoder(extractor, envs, "state", env.class_mdp, observations=500)
+    assert report.classes_required == 13
+    latents = extractor.encode(np.moveaxis(np.concatenate([env.images, env.images]), -1, 1))
+    classes = largest_bisimulation(*env.class_mdp)
+    pairs = pairwise_audit(latents, np.tile(np.arange(16), 2), np.not_equal.outer(classes, classes))
+    assert pairs.numbers()["required_pairs"] == 16 * 15 / 2 - 6
+    assert {pair[:2] for pair in pairs.merged_pairs()} == {(5, 7), (5, 11), (5, 12), (7, 11), (7, 12), (11, 12)}
+    assert all(error == 0.5 for *_, error in pairs.merged_pairs())
