@@ -12,6 +12,8 @@ from jepa_extractor.lazy import lazy_names
 if TYPE_CHECKING:
     from jepa_extractor.audit.callback import AuditCallback as AuditCallback
     from jepa_extractor.audit.encoder import audit_encoder as audit_encoder
+    from jepa_extractor.audit.pairwise import PairwiseReport as PairwiseReport
+    from jepa_extractor.audit.pairwise import pairwise_audit as pairwise_audit
     from jepa_extractor.audit.report import CollapseReport as CollapseReport
     from jepa_extractor.audit.report import collapse_audit as collapse_audit
 
@@ -20,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "callback": ("AuditCallback",),
         "encoder": ("audit_encoder",),
+        "pairwise": ("PairwiseReport", "pairwise_audit"),
         "report": ("CollapseReport", "collapse_audit"),
     },
 )

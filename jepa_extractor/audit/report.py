@@ -108,7 +108,7 @@ def collapse_audit(latents: ArrayLike, classes: ArrayLike, distances: ArrayLike 
 
     from jepa_extractor.diagnostics import kmeans_rand_index, nearest_centroid_accuracy
 
-    points, labels = _checked(latents, classes)
+    points, labels = checked_latents(latents, classes)
     unique, members = np.unique(labels, return_inverse=True)
     names = unique.tolist()
     means = np.stack([points[members == i].mean(axis=0) for i in range(len(names))])
@@ -143,7 +143,8 @@ def collapse_audit(latents: ArrayLike, classes: ArrayLike, distances: ArrayLike 
     )
 
 
-def _checked(latents: ArrayLike, classes: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.generic]]:
+def checked_latents(latents: ArrayLike, classes: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.generic]]:
+    """Return latents (N, D) as floats and the class of each, (N,); raise ``ValueError`` if they cannot be audited."""
     points, labels = np.asarray(latents, np.float64), np.asarray(classes)
     if points.ndim != 2 or points.shape[1] == 0 or labels.shape != points.shape[:1]:
         raise ValueError(
