@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jepa_extractor.audit import AuditCallback as AuditCallback
     from jepa_extractor.audit import audit_encoder as audit_encoder
     from jepa_extractor.audit import collapse_audit as collapse_audit
+    from jepa_extractor.audit import pairwise_audit as pairwise_audit
     from jepa_extractor.batch import Batch as Batch
     from jepa_extractor.batch import Latents as Latents
     from jepa_extractor.batch import Step as Step
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from jepa_extractor.sb3.schedules import Alternating as Alternating
     from jepa_extractor.sb3.schedules import Joint as Joint
     from jepa_extractor.spaces import policy_space as policy_space
+    from jepa_extractor.tables import TableImages as TableImages
     from jepa_extractor.tasks import ActionRewardTask as ActionRewardTask
     from jepa_extractor.tasks import AuxiliaryTask as AuxiliaryTask
     from jepa_extractor.tasks import LabelTask as LabelTask
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "audit": ("AuditCallback", "audit_encoder", "collapse_audit"),
+        "audit": ("AuditCallback", "audit_encoder", "collapse_audit", "pairwise_audit"),
         "batch": ("Batch", "Latents", "Step"),
         "bisimulation": ("EmpiricalBisimulation", "largest_bisimulation"),
         "heads": ("make_head",),
@@ -61,6 +63,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "sb3.pretrained": ("load_pretrained",),
         "sb3.schedules": ("Alternating", "Joint"),
         "spaces": ("policy_space",),
+        "tables": ("TableImages",),
         "transition_fit": ("fit_transition",),
         "tasks": ("ActionRewardTask", "AuxiliaryTask", "LabelTask", "QTask", "RandomTask", "RewardTask"),
     },
