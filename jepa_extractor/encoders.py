@@ -23,7 +23,7 @@ MakeEncoder = Callable[..., nn.Module]  # (observation_space, latent_dim, **argu
 KERNEL = 5  # pixels: smaller than most objects, so that one place hardly sees two of them
 STRIDE = 3  # pixels: below the kernel, so that windows overlap and it matters little where an object begins
 CELLS = 5  # rows and columns of the coarse map
-PLACES = 16  # what the sums over places are divided by: about the places that see an object of 7x7 pixels
+PLACES = 16  # about how many places see an object of 7x7 pixels
 LEVELS = (-2.0, 3.0)  # powers of two between which the levels of a ladder lie
 LEAST_SIZE = 32  # pixels of height and width that the convolutions need
 NATURE_LEAST_SIZE = 36  # below, the last convolution of NatureCNN has no input left
@@ -100,12 +100,13 @@ class Ladder(nn.Module):
         levels = torch.logspace(*LEVELS, units, base=2.0)
         means = torch.rand(units, channels) * 2 / channels
         # Parameters rather than a layer: Stable-Baselines3 would replace those of a layer by its own initialisation.
-        self.weight = nn.Parameter(self.steepness * means / (levels[:, None] * PLACES))
+        self.weight = nn.Parameter(self.steepness * means / levels[:, None])
         self.bias = nn.Parameter(torch.full((units,), -self.steepness))
 
     def forward(self, sums: torch.Tensor) -> torch.Tensor:
         """Map sums (B, channels) to (B, units), between -2 and 2."""
-        return self.scale * nn.functional.softsign(nn.functional.linear(sums, self.weight, self.bias))
+        objects = sums / PLACES  # not in the weights, where it would make a step of Adam 16 times as large
+        return self.scale * nn.functional.softsign(nn.functional.linear(objects, self.weight, self.bias))
 
 
 class PooledEncoder(nn.Module):
