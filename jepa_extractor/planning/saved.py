@@ -84,7 +84,7 @@ def _space_state(space: spaces.Space[Any]) -> dict[str, Any]:
     if isinstance(space, spaces.MultiDiscrete):
         return {"kind": "MultiDiscrete", "nvec": torch.from_numpy(space.nvec)}
     if isinstance(space, spaces.MultiBinary):
-        return {"kind": "MultiBinary", "shape": list(space.shape)}
+        return {"kind": "MultiBinary", "n": space.n}
     raise ValueError(f"the space {space} cannot be saved: give Box, Discrete, MultiDiscrete, MultiBinary, or Dict")
 
 
@@ -98,4 +98,4 @@ def _space(state: dict[str, Any]) -> spaces.Space[Any]:
         return spaces.Discrete(state["n"])
     if kind == "MultiDiscrete":
         return spaces.MultiDiscrete(state["nvec"].numpy())
-    return spaces.MultiBinary(state["shape"])
+    return spaces.MultiBinary(state["n"])
