@@ -1,6 +1,7 @@
 """The viewer's window when an agent plays: it shows what the agent foresees beside what happens."""
 
 import contextlib
+from time import monotonic
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +13,7 @@ from counting_env.viewer import CARD, INK, LINE, MARGIN, MUTED, PANEL, SIDE, SIZ
 with contextlib.suppress(ImportError):  # open_window() says what is missing
     import pygame
 
-PACE = 1_000  # milliseconds between two steps
+PACE = 1.0  # seconds between two steps
 WIDER = (SIZE[0] + PANEL + MARGIN, SIZE[1])
 ROW = 30  # height of a line of the foresight
 
@@ -35,19 +36,19 @@ class AgentViewer(Viewer):
         self.agent = agent
         self.paused = False
         self.foresight: Foresight | None = None
-        self._due = 0
+        self._due = 0.0
         if hasattr(agent, "imagine"):
             self.size = WIDER
         super().__init__(env, max_episode_steps, seed)
 
     def run(self) -> None:
         """Let the agent play until the person leaves."""
-        self._due = pygame.time.get_ticks() + PACE
+        self._due = monotonic() + PACE
         self.draw()
         while self.running:
             for event in (pygame.event.wait(50), *pygame.event.get()):  # the timeout is the clock's precision
                 self.handle(event)
-            if not self.paused and pygame.time.get_ticks() >= self._due:
+            if not self.paused and monotonic() >= self._due:
                 self.advance()
             self.draw()
 
@@ -57,7 +58,7 @@ class AgentViewer(Viewer):
         Raises:
             AgentError: the agent's action is not one of the environment's.
         """
-        self._due = pygame.time.get_ticks() + PACE
+        self._due = monotonic() + PACE
         if self.ended:
             self._begin()
         else:
@@ -73,7 +74,7 @@ class AgentViewer(Viewer):
 
     def _begin(self, seed: int | None = None) -> None:
         super()._begin(seed)
-        self._due = pygame.time.get_ticks() + PACE
+        self._due = monotonic() + PACE
         self._foresee()
 
     def _foresee(self) -> None:

@@ -31,6 +31,8 @@ parser.add_argument("--updates", type=int, default=150, help="updates of encoder
 parser.add_argument("--seed", type=int, default=0, help="seed of environments, networks, batches and exploration")
 parser.add_argument("--out", help="file for the planner, which python -m counting_env.play --agent FILE shows")
 args = parser.parse_args()
+if min(args.steps, args.updates) < 1 or args.seed < 0:
+    parser.error("--steps and --updates take positive integers, --seed one of at least 0")
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
 torch.manual_seed(args.seed)
 generator = np.random.default_rng(args.seed)

@@ -191,12 +191,12 @@ class LatentPlanner:
                     break
         return foreseen
 
-    def name_latents(self, observations: Arrays, names: Sequence[str]) -> None:
+    def name_latents(self, observations: Arrays, names: Sequence[object]) -> None:
         """Give names, such as counts, by which ``imagine`` reads a latent: it takes that of the nearest named one.
 
         Args:
             observations: (N, ...), as for ``predict``.
-            names: of each observation, (N,); several may have the same.
+            names: of each observation, (N,), strings or numbers; several may have the same.
 
         Raises:
             ValueError: the observations are no batch of the extractor's space, or there is not one name for each.

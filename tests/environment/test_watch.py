@@ -89,19 +89,19 @@ def live(screen, monkeypatch):
     """A function that runs a viewer over a script: at each look for events one key, a time that passes, or the end."""
 
     def run(viewer, *script):
-        clock, events = [0], iter(script)
+        clock, events = [0.0], iter(script)
         code = {"space": screen.K_SPACE, "right": screen.K_RIGHT, "r": screen.K_r}
 
         def wait(milliseconds):
             event = next(events, None)
             if event is None:
                 return screen.event.Event(screen.QUIT)
-            if isinstance(event, int):
+            if isinstance(event, float):
                 clock[0] += event
                 return screen.event.Event(screen.NOEVENT)
             return screen.event.Event(screen.KEYDOWN, key=code[event])
 
-        monkeypatch.setattr(screen.time, "get_ticks", lambda: clock[0])
+        monkeypatch.setattr("counting_env.watch.monotonic", lambda: clock[0])
         monkeypatch.setattr(screen.event, "wait", wait)
         monkeypatch.setattr(screen.event, "get", list)
         viewer.running = True
@@ -123,9 +123,9 @@ def texts(viewer, monkeypatch):
 
 
 def test_the_agent_steps_once_in_a_while(start, live):
-    """A step takes PACE milliseconds, not less; after an end a new episode begins by itself."""
+    """A step takes PACE seconds, not less; after an end a new episode begins by itself."""
     viewer = start("Agent")
-    live(viewer, PACE - 1)
+    live(viewer, 0.9 * PACE)
     assert (viewer.steps, viewer.agent.asked) == (0, 0)
     live(viewer, PACE, PACE)
     assert (viewer.steps, viewer.info["count"]) == (2, 5)
@@ -251,7 +251,7 @@ def test_a_missing_file(folder, monkeypatch, capsys):
 
 def test_an_action_that_the_environment_does_not_know(screen, folder, monkeypatch, capsys):
     """The window closes, the program prints a sentence, and ends with status 2."""
-    monkeypatch.setattr("counting_env.watch.PACE", 0)
+    monkeypatch.setattr("counting_env.watch.PACE", 0.1)
     assert play.main(["--agent", "agents_for_tests:lost"]) == 2
     assert "(7), which is not in Discrete(2)" in capsys.readouterr().err
     assert not screen.display.get_init()

@@ -32,9 +32,9 @@ def test_it_is_short():
 
 @pytest.mark.parametrize("env", ["CountingEnv-v0", "CountingEnvContinuous-v0"])
 def test_it_runs_and_saves_a_planner_that_imagines(env, tmp_path):
-    """A few steps and updates leave a planner, whose foresight reads counts."""
+    """Two rounds, the second with the first one's planner, leave a planner whose foresight reads counts."""
     path = tmp_path / "planner.pt"
-    assert run("--env", env, "--steps", 20, "--updates", 2, "--out", path).startswith("20 steps: success rate")
+    assert run("--env", env, "--steps", 130, "--updates", 1, "--out", path).startswith("130 steps: success rate")
     planner = LatentPlanner.load(path)
     foreseen = planner.imagine(gym.make(env).reset(seed=0)[0])
     assert len(foreseen) == 5
