@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from jepa_extractor.tables import TableImages as TableImages
     from jepa_extractor.tasks import ActionRewardTask as ActionRewardTask
     from jepa_extractor.tasks import AuxiliaryTask as AuxiliaryTask
+    from jepa_extractor.tasks import ImaginedRewardTask as ImaginedRewardTask
     from jepa_extractor.tasks import LabelTask as LabelTask
     from jepa_extractor.tasks import QTask as QTask
     from jepa_extractor.tasks import RandomTask as RandomTask
@@ -65,6 +66,14 @@ __getattr__, __dir__, __all__ = lazy_names(
         "spaces": ("policy_space",),
         "tables": ("TableImages",),
         "transition_fit": ("fit_transition",),
-        "tasks": ("ActionRewardTask", "AuxiliaryTask", "LabelTask", "QTask", "RandomTask", "RewardTask"),
+        "tasks": (
+            "ActionRewardTask",
+            "AuxiliaryTask",
+            "ImaginedRewardTask",
+            "LabelTask",
+            "QTask",
+            "RandomTask",
+            "RewardTask",
+        ),
     },
 )

@@ -80,6 +80,22 @@ class RewardTask(AuxiliaryTask):
         return squared_error(head(latents.after).squeeze(-1), batch.rewards, batch.mask)
 
 
+class ImaginedRewardTask(RewardTask):
+    """Predict the reward from the arriving latent, and from the transition's prediction of it.
+
+    A planner reads rewards off predicted latents, so its head must know them too. The task takes the place of
+    ``RewardTask``: its name is ``"reward"``.
+
+    Args:
+        weight: weight of the loss, at least 0.
+    """
+
+    def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
+        """Return the mean of ``E|P(E(o')) - r|^2`` and ``E|P(T(E(o), a)) - r|^2``, unrolled as the dynamics are."""
+        imagined = squared_error(head(latents.predicted).squeeze(-1), batch.rewards, batch.mask)
+        return (super().loss(head, latents, batch) + imagined) / 2
+
+
 class ActionRewardTask(AuxiliaryTask):
     """Predict the reward from the latent and the action that earned it, for rewards of leaving, not arriving.
 

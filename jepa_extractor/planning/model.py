@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from gymnasium import spaces
+from torch import nn
 
 from jepa_extractor.sb3.extractor import JEPAExtractor
 
@@ -85,6 +86,28 @@ class LatentModel:
             return latents.new_zeros(len(latents))
         values = self.action_value(*every_pair(latents, actions))
         return values.reshape(len(latents), len(actions)).amax(1)
+
+
+class NearestLabel(nn.Module):
+    """The label of the nearest of some latents.
+
+    Args:
+        latents: float32 (N, D).
+        labels: float32 (N,).
+    """
+
+    latents: torch.Tensor
+    labels: torch.Tensor
+
+    def __init__(self, latents: torch.Tensor, labels: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("latents", latents)
+        self.register_buffer("labels", labels)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Map latents (..., D) to labels (..., 1)."""
+        nearest = torch.cdist(latents.reshape(-1, latents.shape[-1]), self.latents).argmin(1)
+        return self.labels[nearest].reshape(*latents.shape[:-1], 1)
 
 
 def every_pair(latents: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

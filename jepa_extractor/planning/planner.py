@@ -3,8 +3,9 @@
 import itertools
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from stable_baselines3.common.preprocessing import maybe_transpose, preprocess_o
 from stable_baselines3.common.utils import is_vectorized_observation
 from torch import nn
 
+from jepa_extractor.checkpoint import load_state, save_state
 from jepa_extractor.checks import require_fraction, require_integer, require_type, require_weight
 from jepa_extractor.modules import training_mode_kept
-from jepa_extractor.observations import Arrays
+from jepa_extractor.observations import Arrays, length
 from jepa_extractor.planning.graph import search
 from jepa_extractor.planning.model import LatentModel
 from jepa_extractor.planning.mppi import MPPI
+from jepa_extractor.planning.saved import KIND, built_extractor, extractor_state
 from jepa_extractor.sb3.extractor import JEPAExtractor
 
 State = tuple[NDArray[Any], ...] | None
@@ -101,6 +104,18 @@ class LatentPlanner:
         self._model = LatentModel(extractor)
         self._graph = (horizon, discount, width, tolerance)
         self._normalize_images = normalize_images
+        self._settings = {
+            "horizon": horizon,
+            "discount": discount,
+            "width": width,
+            "tolerance": tolerance,
+            "samples": samples,
+            "elites": elites,
+            "iterations": iterations,
+            "seed": seed,
+            "normalize_images": normalize_images,
+        }
+        self._named_latents, self._names = torch.empty(0, extractor.features_dim), list[str]()
         self._draws = torch.Generator().manual_seed(seed)  # of actions that are not deterministic
         if isinstance(self.action_space, spaces.Box):
             if not self.action_space.is_bounded():
@@ -143,14 +158,99 @@ class LatentPlanner:
         """
         observations, is_batch = as_batch(observation, self.observation_space)
         with torch.no_grad(), _evaluation_mode(self._extractor):
-            latents = torch.from_numpy(self._extractor.encode(observations, self._normalize_images))
-            latents = latents.to(self._extractor.device)
-            if isinstance(self.action_space, spaces.Box):
-                actions, state = self._sample(latents, state, episode_start, deterministic)
-            else:
-                values = search(self._model, latents, self._all_features, *self._graph)
-                actions = self._actions[values.argmax(1)].astype(self.action_space.dtype)
+            actions, state = self._choose(self._encoded(observations), state, episode_start, deterministic)
         return actions if is_batch else actions[0], state
+
+    def imagine(self, observation: Arrays) -> list[tuple[NDArray[Any] | None, str]]:
+        """Return what the planner foresees: ``horizon`` steps as it would act, were all its predictions true.
+
+        Args:
+            observation: one, as for ``predict``.
+
+        Returns:
+            For each step its action and a text, the name of the latent arrived at, if names were given, and the
+            predicted reward. The first entry has ``None`` in place of an action, and the name of what is seen now.
+
+        Raises:
+            ValueError: the observation is a batch, or not of the extractor's observation space.
+        """
+        observations, is_batch = as_batch(observation, self.observation_space)
+        if is_batch:
+            raise ValueError(f"observation is a batch of {length(observations)}: give one of them")
+        state: State = None
+        with torch.no_grad(), _evaluation_mode(self._extractor):
+            latents = self._encoded(observations)
+            foreseen: list[tuple[NDArray[Any] | None, str]] = [(None, self._name(latents))]
+            for _ in range(self._graph[0]):
+                actions, state = self._choose(latents, state, None, deterministic=True)
+                predicted = self._model.predict(latents, self._features(torch.from_numpy(actions)))
+                latents = predicted.latents
+                reward = f"reward {predicted.rewards.item():.1f}".replace("-0.0", "0.0")
+                foreseen.append((actions[0], ", ".join(filter(None, (self._name(latents), reward)))))
+                if predicted.going_on.item() < 0.5:
+                    break
+        return foreseen
+
+    def name_latents(self, observations: Arrays, names: Sequence[object]) -> None:
+        """Give names, such as counts, by which ``imagine`` reads a latent: it takes that of the nearest named one.
+
+        Args:
+            observations: (N, ...), as for ``predict``.
+            names: of each observation, (N,), strings or numbers; several may have the same.
+
+        Raises:
+            ValueError: the observations are no batch of the extractor's space, or there is not one name for each.
+        """
+        batch, is_batch = as_batch(observations, self.observation_space)
+        if not is_batch or len(names) != length(batch):
+            raise ValueError(f"names has {len(names)} entries for {length(batch)} observations: give one for each")
+        with torch.no_grad(), _evaluation_mode(self._extractor):
+            self._named_latents = self._encoded(batch)
+        self._names = [str(name) for name in names]
+
+    def save(self, path: str | Path) -> None:
+        """Save the planner, its extractor and its names in one file, without code; see ``load``.
+
+        Raises:
+            ValueError: a network or a task of the extractor is of the caller's own, not of this package.
+            OSError: ``path`` cannot be written.
+        """
+        state = {
+            "settings": self._settings,
+            "extractor": extractor_state(self._extractor),
+            "named_latents": self._named_latents,
+            "names": self._names,
+        }
+        save_state(state, Path(path), KIND)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LatentPlanner":
+        """Return what ``save`` saved at ``path``, on the CPU. No code of the file is run.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is broken, or holds no planner.
+        """
+        state = load_state(Path(path), KIND)
+        planner = cls(built_extractor(state["extractor"]), **state["settings"])
+        planner._named_latents, planner._names = state["named_latents"], state["names"]
+        return planner
+
+    def _encoded(self, observations: Arrays) -> torch.Tensor:
+        latents = torch.from_numpy(self._extractor.encode(observations, self._normalize_images))
+        return latents.to(self._extractor.device)
+
+    def _name(self, latents: torch.Tensor) -> str:
+        """Return the name of the named latent nearest to the only one of ``latents`` (1, D)."""
+        return self._names[int(torch.cdist(latents, self._named_latents).argmin())] if self._names else ""
+
+    def _choose(
+        self, latents: torch.Tensor, state: State, episode_start: NDArray[np.bool_] | None, deterministic: bool
+    ) -> tuple[NDArray[Any], State]:
+        if isinstance(self.action_space, spaces.Box):
+            return self._sample(latents, state, episode_start, deterministic)
+        values = search(self._model, latents, self._all_features, *self._graph)
+        return self._actions[values.argmax(1)].astype(self.action_space.dtype), state
 
     def _sample(
         self, latents: torch.Tensor, state: State, episode_start: NDArray[np.bool_] | None, deterministic: bool

@@ -10,32 +10,10 @@ from torch import nn
 
 from jepa_extractor.checks import require_type
 from jepa_extractor.observations import Arrays, length
-from jepa_extractor.planning.model import OF_THE_GOAL
+from jepa_extractor.planning.model import OF_THE_GOAL, NearestLabel
 from jepa_extractor.planning.planner import as_batch
 from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.tasks import RewardTask
-
-
-class NearestLabel(nn.Module):
-    """The label of the nearest of some latents.
-
-    Args:
-        latents: float32 (N, D).
-        labels: float32 (N,).
-    """
-
-    latents: torch.Tensor
-    labels: torch.Tensor
-
-    def __init__(self, latents: torch.Tensor, labels: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("latents", latents)
-        self.register_buffer("labels", labels)
-
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        """Map latents (..., D) to labels (..., 1)."""
-        nearest = torch.cdist(latents.reshape(-1, latents.shape[-1]), self.latents).argmin(1)
-        return self.labels[nearest].reshape(*latents.shape[:-1], 1)
 
 
 def retarget(

@@ -51,6 +51,9 @@ class JEPAExtractor(BaseFeaturesExtractor):
             ``"detach"`` without, or ``"ema"``: those of a moving average of the encoder.
         horizon: steps k for which the transition is unrolled in latent space, at least 1.
 
+    Attributes:
+        architecture: the arguments from ``latent_dim`` to ``normalization``, as given.
+
     Raises:
         ValueError: an argument is out of range; the message names it, its value and what to give instead.
     """
@@ -88,6 +91,14 @@ class JEPAExtractor(BaseFeaturesExtractor):
             horizon,
         )
         self._features_dim = int(latent_dim)
+        self.architecture = {
+            "latent_dim": int(latent_dim),
+            "encoder": encoder,
+            "encoder_kwargs": dict(encoder_kwargs or {}),
+            "transition": transition,
+            "transition_kwargs": dict(transition_kwargs or {}),
+            "normalization": normalization,
+        }
 
     @property
     def observation_space(self) -> spaces.Space[Any]:

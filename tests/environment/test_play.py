@@ -11,22 +11,23 @@ import numpy as np
 import pytest
 
 from counting_env import CountingEnv, play
+from counting_env.viewer import BAD, CARD, GOOD, INK, LINE, MUTED, PAGE
 from counting_env.window import NO_DISPLAY, enlarge
 
 pytest.importorskip("pygame")
 
 # Font size, colour and ground of every text in the window.
 STYLES = [
-    (42, play.INK, play.PAGE),
-    (22, play.MUTED, play.PAGE),
-    (64, play.INK, play.CARD),
-    (26, play.MUTED, play.CARD),
-    (26, play.INK, play.CARD),
-    (32, play.INK, play.CARD),
-    (32, play.GOOD, play.CARD),
-    (32, play.BAD, play.CARD),
-    (24, play.MUTED, play.CARD),
-    (22, play.INK, play.LINE),
+    (42, INK, PAGE),
+    (22, MUTED, PAGE),
+    (64, INK, CARD),
+    (26, MUTED, CARD),
+    (26, INK, CARD),
+    (32, INK, CARD),
+    (32, GOOD, CARD),
+    (32, BAD, CARD),
+    (24, MUTED, CARD),
+    (22, INK, LINE),
 ]
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from jepa_extractor import JEPAExtractor
 from jepa_extractor.batch import Batch, Latents
 from jepa_extractor.ema import MovingAverage
-from jepa_extractor.tasks import ActionRewardTask, LabelTask, QTask, RandomTask, RewardTask
+from jepa_extractor.tasks import ActionRewardTask, ImaginedRewardTask, LabelTask, QTask, RandomTask, RewardTask
 from jepa_extractor.training import AuxiliaryStep
 
 B, K, D = 4, 2, 5
@@ -46,6 +46,20 @@ def test_reward_task():
     latents, batch, task = make_latents(), make_batch(), RewardTask()
     head = task.make_head(D, IMAGE, spaces.Discrete(3))
     expected = mean_over(batch, lambda b, k: (head(latents.after[b, k]) - batch.rewards[b, k]).item() ** 2)
+    assert task.loss(head, latents, batch).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_imagined_reward_task():
+    """The reward, predicted from the arriving latent and from the transition's prediction of it, in equal parts."""
+    latents, batch, task = make_latents(), make_batch(), ImaginedRewardTask()
+    head = task.make_head(D, IMAGE, spaces.Discrete(3))
+
+    def error(latent, b, k):
+        return (head(latent) - batch.rewards[b, k]).item() ** 2
+
+    expected = mean_over(
+        batch, lambda b, k: (error(latents.after[b, k], b, k) + error(latents.predicted[b, k], b, k)) / 2
+    )
     assert task.loss(head, latents, batch).item() == pytest.approx(expected, rel=1e-5)
 
 

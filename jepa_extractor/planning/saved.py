@@ -1,0 +1,101 @@
+"""A trained extractor as plain values and tensors, from which a planner's file builds it again."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from jepa_extractor.planning.model import OF_THE_GOAL, NearestLabel
+from jepa_extractor.sb3.extractor import JEPAExtractor
+
+KIND = "planner"  # of the state that ``LatentPlanner.save`` saves
+
+
+def extractor_state(extractor: JEPAExtractor) -> dict[str, Any]:
+    """Return what planning needs of ``extractor``: spaces, architecture, weights, and the heads that a planner reads.
+
+    Raises:
+        ValueError: a network is of a class or function of the caller's own, which plain values cannot name.
+    """
+    for name, value in extractor.architecture.items():
+        if not _is_plain(value):
+            raise ValueError(f"{name}={value!r} cannot be saved: {_MEND}")
+    tasks = [task.name for task in extractor.jepa.tasks if task.name in OF_THE_GOAL]
+    unread = tuple(f"jepa.heads.{name}." for name in extractor.jepa.heads if name not in tasks)
+    weights = extractor.state_dict()
+    state = {
+        "observation_space": _space_state(extractor.observation_space),
+        "action_space": _space_state(extractor.action_space),
+        "architecture": extractor.architecture,
+        "tasks": tasks,
+        "weights": {name: value for name, value in weights.items() if not name.startswith(("jepa.target.", *unread))},
+    }
+    try:
+        built_extractor(state)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"the heads of the tasks {tasks} cannot be saved: {_MEND} ({error})") from error
+    return state
+
+
+_MEND = (
+    "a file holds only what this package can build by name; save extractor.state_dict(), and give LatentPlanner an "
+    "extractor that your code builds"
+)
+
+
+def built_extractor(state: dict[str, Any]) -> JEPAExtractor:
+    """Return the extractor that ``extractor_state`` describes, in evaluation mode."""
+    weights = state["weights"]
+    with torch.random.fork_rng(devices=[]):  # the first weights are overwritten: the caller's random numbers stay
+        extractor = JEPAExtractor(
+            _space(state["observation_space"]),
+            _space(state["action_space"]),
+            auxiliary=tuple(state["tasks"]),
+            **state["architecture"],
+        )
+    nearest = [weights.get(f"jepa.heads.reward.{name}") for name in ("latents", "labels")]
+    if nearest[0] is not None and nearest[1] is not None:  # retargeted
+        extractor.jepa.heads["reward"] = NearestLabel(nearest[0], nearest[1])
+    extractor.load_state_dict(weights)
+    return extractor.eval()
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(part) for part in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(part) for part in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _space_state(space: spaces.Space[Any]) -> dict[str, Any]:
+    if isinstance(space, spaces.Dict):
+        return {"kind": "Dict", "spaces": {key: _space_state(part) for key, part in space.items()}}
+    if isinstance(space, spaces.Box):
+        return {
+            "kind": "Box",
+            "low": torch.from_numpy(space.low),
+            "high": torch.from_numpy(space.high),
+            "dtype": np.dtype(space.dtype).name,
+        }
+    if isinstance(space, spaces.Discrete):
+        return {"kind": "Discrete", "n": int(space.n)}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {"kind": "MultiDiscrete", "nvec": torch.from_numpy(space.nvec)}
+    if isinstance(space, spaces.MultiBinary):
+        return {"kind": "MultiBinary", "n": space.n}
+    raise ValueError(f"the space {space} cannot be saved: give Box, Discrete, MultiDiscrete, MultiBinary, or Dict")
+
+
+def _space(state: dict[str, Any]) -> spaces.Space[Any]:
+    kind = state["kind"]
+    if kind == "Dict":
+        return spaces.Dict({key: _space(part) for key, part in state["spaces"].items()})
+    if kind == "Box":
+        return spaces.Box(state["low"].numpy(), state["high"].numpy(), dtype=np.dtype(state["dtype"]).type)
+    if kind == "Discrete":
+        return spaces.Discrete(state["n"])
+    if kind == "MultiDiscrete":
+        return spaces.MultiDiscrete(state["nvec"].numpy())
+    return spaces.MultiBinary(state["n"])
