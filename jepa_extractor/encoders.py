@@ -88,20 +88,18 @@ class Ladder(nn.Module):
     Args:
         channels: width of the sums.
         units: how many levels.
+        steepness: of a unit, which begins as 2 * softsign(steepness * (mean / level - 1)).
     """
 
-    # A unit begins as 2 * softsign(2 * (mean / level - 1)). Steeper ones learned less well to count on noise. PPO was
-    # slower with units of half the size, DQN with units that have no bound.
-    steepness = 2.0
-    scale = 2.0
+    scale = 2.0  # with units of half the size PPO learned more slowly, with units that have no bound DQN did
 
-    def __init__(self, channels: int, units: int = 64) -> None:
+    def __init__(self, channels: int, units: int = 64, steepness: float = 2.0) -> None:
         super().__init__()
         levels = torch.logspace(*LEVELS, units, base=2.0)
         means = torch.rand(units, channels) * 2 / channels
         # Parameters rather than a layer: Stable-Baselines3 would replace those of a layer by its own initialisation.
-        self.weight = nn.Parameter(self.steepness * means / levels[:, None])
-        self.bias = nn.Parameter(torch.full((units,), -self.steepness))
+        self.weight = nn.Parameter(steepness * means / levels[:, None])
+        self.bias = nn.Parameter(torch.full((units,), -steepness))
 
     def forward(self, sums: torch.Tensor) -> torch.Tensor:
         """Map sums (B, channels) to (B, units), between -2 and 2."""
@@ -172,8 +170,13 @@ class GatedEncoder(PooledEncoder):
     """``PooledEncoder`` that sees only what is flat: for objects of one colour on noise.
 
     Each pixel is multiplied by how flat it is: 1 where it equals its left neighbour, 0 where a channel differs by 16
-    grey levels or more. That is a prior: it erases texture, also where texture matters.
+    grey levels or more. That is a prior: it erases texture, also where texture matters. The units of the ladder are less
+    steep, since the gate lets some noise through.
     """
+
+    def __init__(self, observation_space: spaces.Space[Any], latent_dim: int, bfloat16: bool = False) -> None:
+        super().__init__(observation_space, latent_dim, bfloat16)
+        self.ladder = Ladder(self.places.channels, steepness=1.0)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map float32 images (B, C, H, W) in [0, 1], at least 32 pixels high and wide, to latents (B, D)."""
