@@ -170,7 +170,7 @@ class GatedEncoder(PooledEncoder):
     """``PooledEncoder`` that sees only what is flat: for objects of one colour on noise.
 
     Each pixel is multiplied by how flat it is: 1 where it equals its left neighbour, 0 where a channel differs by 16
-    grey levels or more. That is a prior: it erases texture, also where texture matters. The units of the ladder are less
+    grey levels or more. That is a prior: it erases texture, also where texture matters. The ladder's units are less
     steep, since the gate lets some noise through.
     """
 
