@@ -1,0 +1,95 @@
+"""What the encoders of images see before anything is learned."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO
+
+import counting_env  # noqa: F401  # registers CountingEnv-v0
+from jepa_extractor import jepa_policy_kwargs
+from jepa_extractor.encoders import GatedEncoder, Ladder, PlacesEncoder, PooledEncoder
+
+SPACE = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+
+
+def scenes(count, number=40, **options):
+    """Return ``number`` images (B, 3, 64, 64) in [0, 1] with ``count`` objects."""
+    env = gym.make("CountingEnv-v0", **options)
+    images = [env.reset(seed=seed, options={"count": count})[0] for seed in range(number)]
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+
+
+@torch.no_grad()
+def objects(encoder, images):
+    """Return the mean over channels of the sums over places, from which each unit of the ladder begins, (B,)."""
+    return encoder.places(images).sum(dim=(1, 2)).mean(dim=1).numpy()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_untrained_encoder_counts_roughly(seed):
+    torch.manual_seed(seed)
+    encoder = PooledEncoder(SPACE, 8)
+    few, many = objects(encoder, scenes(3)), objects(encoder, scenes(5))
+    assert many.mean() - few.mean() > 2 * (few.std() + many.std()) / 2
+    assert many.mean() / few.mean() == pytest.approx(5 / 3, rel=0.1)
+
+
+def test_a_policy_keeps_the_levels_of_its_encoder():
+    env = gym.make("CountingEnv-v0")
+    policy = PPO("CnnPolicy", env, policy_kwargs=jepa_policy_kwargs(env.action_space), seed=0, device="cpu").policy
+    ladder = policy.features_extractor.jepa.encoder.ladder
+    assert (ladder.weight >= 0).all()
+    assert (ladder.bias == -2).all()
+
+
+@torch.no_grad()
+def test_units_of_a_ladder_bend_at_their_levels():
+    torch.manual_seed(0)
+    ladder = Ladder(channels=32)
+    levels = torch.logspace(-2, 3, 64, base=2.0)
+    means = ladder.weight.sum(dim=1) * levels / 2  # of a constant 1: 1 on average
+    at_level = [
+        ladder(torch.full((1, 32), 16 * float(level / mean)))[0, k]
+        for k, (level, mean) in enumerate(zip(levels, means, strict=True))
+    ]
+    assert torch.stack(at_level).abs().max() < 1e-4
+    assert means.mean() == pytest.approx(1, abs=0.05)
+    rising = torch.stack([ladder(torch.full((1, 32), float(size)))[0] for size in (0, 1, 10, 100, 1_000)])
+    assert (rising.diff(dim=0) > 0).all()
+    assert rising.abs().max() < 2
+
+
+@torch.no_grad()
+def test_an_object_of_half_the_brightness_counts_nearly_as_much():
+    torch.manual_seed(0)
+    encoder = PooledEncoder(SPACE, 8)
+    images = scenes(4)
+    np.testing.assert_allclose(objects(encoder, images / 2), objects(encoder, images), rtol=0.06)
+
+
+@pytest.mark.parametrize("build", [PooledEncoder, PlacesEncoder, GatedEncoder])
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_one_colour_is_harmless(build, value):
+    torch.manual_seed(0)
+    encoder = build(SPACE, 8)
+    images = torch.full((4, 3, 64, 64), value)
+    latents = encoder(images)
+    latents.square().sum().backward()
+    assert latents.isfinite().all()
+    assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters())
+    assert torch.equal(latents, latents[:1].expand_as(latents))
+
+
+def test_the_gate_hides_noise():
+    torch.manual_seed(0)
+    pooled, gated = PooledEncoder(SPACE, 8), GatedEncoder(SPACE, 8)
+    gated.load_state_dict(pooled.state_dict())
+    noise = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 3, 64, 64))).float() / 255
+    seen = []
+    gated.places.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    gated(torch.cat([noise, torch.full_like(noise, 0.5)]))
+    hidden, flat = seen[0][:4], seen[0][4:]
+    assert (hidden > 0).float().mean() < 0.01
+    assert (flat[..., 1:] == 0.5).all()
