@@ -46,9 +46,9 @@ class PlaceFeatures(nn.Module):
     """What can be seen at each place: a 5x5/3 convolution to 32 channels, ReLU, linear 32 to 32, LayerNorm, ReLU.
 
     Nothing has a bias before the norm, so brightness drops out: a dark object counts nearly as much as a bright one;
-    and a black place yields exactly 0. The norm is over the channels of one place, so no place sees the others through it,
-    nor does any image see the rest of its batch. It also fixes the size of the features, however the layers before it
-    were initialised. About 1.7 million multiply-adds for a 64x64 image with three channels.
+    and a black place yields exactly 0. The norm is over the channels of one place, so no place sees the others through
+    it, nor does any image see the rest of its batch. It also fixes the size of the features, however the layers before
+    it were initialised. About 1.7 million multiply-adds for a 64x64 image with three channels.
 
     Args:
         in_channels: channels of the image.
