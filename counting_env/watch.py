@@ -36,7 +36,6 @@ class AgentViewer(Viewer):
         self.agent = agent
         self.paused = False
         self.foresight: Foresight | None = None
-        self._due = 0.0
         if hasattr(agent, "imagine"):
             self.size = WIDER
         super().__init__(env, max_episode_steps, seed)

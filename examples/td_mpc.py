@@ -46,6 +46,7 @@ extractor = JEPAExtractor(space, envs.single_action_space, auxiliary=(ImaginedRe
 ring = TransitionRing(space, envs.single_action_space, ENVS, 2 * args.steps + 3 * ENVS, args.seed)
 images = envs.reset(seed=args.seed)[0].transpose(0, 3, 1, 2)
 ring.begin(images)
+tests = GymnasiumVecEnv(gym.make_vec(args.env, EPISODES, **kind))
 planner, taken, success = None, 0, 0.0
 while taken < args.steps and success < 0.95:
     for _ in range(min(3 * limit, -(-(args.steps - taken) // ENVS))):  # three whole episodes, and less at the end
@@ -62,7 +63,6 @@ while taken < args.steps and success < 0.95:
         images, taken = restarted, taken + ENVS
     pretrain(extractor, ring, args.updates, transition_updates=2 * args.updates)
     planner = LatentPlanner(extractor, limit, width=32, tolerance=0.5, samples=64, elites=8, iterations=3)
-    tests = GymnasiumVecEnv(gym.make_vec(args.env, EPISODES, **kind))
     tests.seed(UNSEEN_SEED)
     success = evaluate_policy(planner, tests, EPISODES, warn=False)[0]  # the reward is 1 at the target
     used = time.process_time()

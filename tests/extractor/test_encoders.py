@@ -14,9 +14,9 @@ from jepa_extractor.encoders import GatedEncoder, Ladder, PlacesEncoder, PooledE
 SPACE = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 
 
-def scenes(count, number=40, **options):
+def scenes(count, number=40):
     """Return ``number`` images (B, 3, 64, 64) in [0, 1] with ``count`` objects."""
-    env = gym.make("CountingEnv-v0", **options)
+    env = gym.make("CountingEnv-v0")
     images = [env.reset(seed=seed, options={"count": count})[0] for seed in range(number)]
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
 
@@ -32,7 +32,7 @@ def test_an_untrained_encoder_counts_roughly(seed):
     torch.manual_seed(seed)
     encoder = PooledEncoder(SPACE, 8)
     few, many = objects(encoder, scenes(3)), objects(encoder, scenes(5))
-    assert many.mean() - few.mean() > 2 * (few.std() + many.std()) / 2
+    assert many.mean() - few.mean() > few.std() + many.std()
     assert many.mean() / few.mean() == pytest.approx(5 / 3, rel=0.1)
 
 
