@@ -21,7 +21,8 @@ def note(path, text):
 
 def notes(out, name):
     """Return the lines of every file of this name, by the folder they are in."""
-    return {str(path.parent.relative_to(out)): path.read_text().split() for path in sorted(out.rglob(name))}
+    read = {str(path.parent.relative_to(out)): path.read_text().split() for path in sorted(out.rglob(name))}
+    return {folder: lines for folder, lines in read.items() if lines}  # a file is there before its first line
 
 
 def square(configuration, seed, folder):
