@@ -118,10 +118,12 @@ class PooledEncoder(nn.Module):
         bfloat16: whether ``PlaceFeatures`` computes in bfloat16; the sum is always in float32.
     """
 
+    steepness = 2.0  # of the ladder
+
     def __init__(self, observation_space: spaces.Space[Any], latent_dim: int, bfloat16: bool = False) -> None:
         super().__init__()
         self.places = PlaceFeatures(_image_shape("pooled", observation_space, LEAST_SIZE)[0], bfloat16)
-        self.ladder = Ladder(self.places.channels)
+        self.ladder = Ladder(self.places.channels, steepness=self.steepness)
         self.linear = nn.Linear(64, latent_dim)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -174,9 +176,7 @@ class GatedEncoder(PooledEncoder):
     steep, since the gate lets some noise through.
     """
 
-    def __init__(self, observation_space: spaces.Space[Any], latent_dim: int, bfloat16: bool = False) -> None:
-        super().__init__(observation_space, latent_dim, bfloat16)
-        self.ladder = Ladder(self.places.channels, steepness=1.0)
+    steepness = 1.0
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map float32 images (B, C, H, W) in [0, 1], at least 32 pixels high and wide, to latents (B, D)."""
