@@ -25,6 +25,7 @@ STRIDE = 3  # pixels: below the kernel, so that windows overlap and it matters l
 CELLS = 5  # rows and columns of the coarse map
 PLACES = 16  # about how many places see an object of 7x7 pixels
 LEVELS = (-2.0, 3.0)  # powers of two between which the levels of a ladder lie
+FAST = 4e-3  # the highest learning rate of ``pretrain`` for encoders that normalise their features
 LEAST_SIZE = 32  # pixels of height and width that the convolutions need
 NATURE_LEAST_SIZE = 36  # below, the last convolution of NatureCNN has no input left
 GRID_LEAST_SIZE = 5
@@ -118,6 +119,7 @@ class PooledEncoder(nn.Module):
         bfloat16: whether ``PlaceFeatures`` computes in bfloat16; the sum is always in float32.
     """
 
+    learning_rate = FAST
     steepness = 2.0  # of the ladder
 
     def __init__(self, observation_space: spaces.Space[Any], latent_dim: int, bfloat16: bool = False) -> None:
@@ -144,6 +146,8 @@ class PlacesEncoder(nn.Module):
         latent_dim: width D of the latent.
         bfloat16: whether ``PlaceFeatures`` computes in bfloat16; the rest is always in float32.
     """
+
+    learning_rate = FAST
 
     def __init__(self, observation_space: spaces.Space[Any], latent_dim: int, bfloat16: bool = False) -> None:
         super().__init__()
@@ -279,6 +283,8 @@ class MLPEncoder(nn.Module):
         latent_dim: width D of the latent.
     """
 
+    learning_rate = FAST
+
     def __init__(self, observation_space: spaces.Space[Any], latent_dim: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
@@ -306,6 +312,8 @@ class IdentityEncoder(nn.Flatten):
         latent_dim: width D of the latent.
     """
 
+    learning_rate = FAST
+
     def __init__(self, observation_space: spaces.Space[Any], latent_dim: int) -> None:
         super().__init__()
         size = _flat_size(observation_space)
@@ -326,6 +334,8 @@ class GridEncoder(nn.Module):
         channels: the axis of the channels, ``"first"`` or ``"last"``; ``None``: the one whose length differs from that
             of the two others, or else the shortest.
     """
+
+    learning_rate = FAST
 
     def __init__(
         self,
@@ -373,6 +383,8 @@ class CombinedEncoder(nn.Module):
         observation_space: a ``Dict`` of spaces, none of them a ``Dict``.
         latent_dim: width D of the latent.
     """
+
+    learning_rate = FAST
 
     def __init__(self, observation_space: spaces.Space[Any], latent_dim: int) -> None:
         super().__init__()

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from jepa_extractor.batch import Batch
@@ -21,6 +22,8 @@ from jepa_extractor.tasks import AuxiliaryTask
 from jepa_extractor.training import AuxiliaryStep
 from jepa_extractor.transition_fit import fit_transition
 
+LEARNING_RATE = 5e-4  # of encoders that name none
+
 Record = dict[str, float]
 
 
@@ -29,7 +32,7 @@ def pretrain(
     transitions: TransitionRing,
     updates: int = 500,
     batch_size: int = 64,
-    learning_rate: float = 4e-3,
+    learning_rate: float | None = None,
     rewarded_fraction: float = 0.5,
     max_grad_norm: float | None = 0.5,
     transition_updates: int = 1_000,
@@ -52,7 +55,9 @@ def pretrain(
         transitions: what to train on; batches come from its generator.
         updates: steps of the optimizer.
         batch_size: stretches of ``extractor.horizon`` steps in a batch.
-        learning_rate: the highest of the cycle.
+        learning_rate: the highest of the cycle. By default the encoder's attribute ``learning_rate``: 4e-3 for those of
+            this package that normalise their features. Without the attribute it is 5e-4, since a higher one can leave
+            a network like NatureCNN with latents that are all alike.
         rewarded_fraction: the part of a batch that is drawn among transitions whose reward is not 0; see
             ``JEPACallback``.
         max_grad_norm: largest norm of the gradient; ``None`` for no clip.
@@ -83,6 +88,8 @@ def pretrain(
         require_integer(name, value, least=1)
     require_type("extractor", extractor, JEPAExtractor, "build one")
     require_type("transitions", transitions, TransitionRing, "TransitionRing.from_episodes makes one")
+    if learning_rate is None:
+        learning_rate = _learning_rate(extractor.jepa.encoder)
     require_positive("learning_rate", learning_rate)
     require_integer("transition_updates", transition_updates, least=0)
     require_fraction("discount", discount)
@@ -281,6 +288,12 @@ class _Discounted:
 
     def sample(self, batch_size: int, horizon: int, rewarded_fraction: float) -> Batch:
         return self._transitions.sample(batch_size, horizon, rewarded_fraction).replace(discount=self._discount)
+
+
+def _learning_rate(encoder: nn.Module) -> float:
+    """Return the rate that the encoder, or the one that a normalisation wraps, names for itself."""
+    named = (part.learning_rate for part in encoder.modules() if hasattr(part, "learning_rate"))
+    return cast(float, next(named, LEARNING_RATE))
 
 
 def _plain_attributes(task: AuxiliaryTask) -> dict[str, Any]:

@@ -87,8 +87,7 @@ WITH_REWARD = ("joint", "reward_only")
 WITHOUT_REWARD = ("dynamics_only", "label", "untrained")
 ENCODERS = ("pooled", "nature")
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#888888")  # of Okabe and Ito, told apart by the colour-blind
-UPDATES = 1_000
-LEARNING_RATE = {"pooled": 4e-3, "nature": 1e-3}
+UPDATES = 1_000  # of the encoder
 
 CONFIGURATIONS = {
     f"{encoder}-{arm}-{name}": {"encoder": encoder, "arm": arm, kind: name}
@@ -130,9 +129,8 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     )
     transitions = TransitionRing.from_episodes(episodes, seed)
     if arm != "untrained":
-        settings = {"updates": UPDATES, "learning_rate": LEARNING_RATE[encoder]}
         checkpoint = folder / "training.pt"
-        pretrain(extractor, transitions, **settings, transition_updates=0, checkpoint=checkpoint)
+        pretrain(extractor, transitions, UPDATES, transition_updates=0, checkpoint=checkpoint)
     fit_transition(extractor, transitions, TRANSITION_UPDATES)
 
     held_out = paid(walks(world, HELD_OUT, TEST_SEED + seed), paying)

@@ -13,6 +13,7 @@ Numbers = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 DISTANCES = 2**24  # held at once: 64 MiB
+STILL = 0.1  # the smallest scale of a node, relative to the longest step of the graph
 
 
 class _Edges(NamedTuple):
@@ -47,7 +48,9 @@ def search(
     A value is the discounted sum of predicted rewards, and the best Q of the last latent if there is a Q head. Each
     root has a graph of its own. What an action leads to is a new node, unless it meets one: then the action leads to
     that node, which is expanded once. A node z has its own scale, the largest distance |T(z, a) - z| over actions: what
-    follows it meets nodes within ``tolerance`` of that. Where nothing meets, the graph is the tree of all sequences.
+    follows it meets nodes within ``tolerance`` of that. Where no action moves, as after an end, that distance is only
+    the error of T, so the scale is at least a tenth of the graph's longest step. Where nothing meets, the graph is the
+    tree of all sequences.
 
     The networks run where they are; the rest, many steps on small arrays, is NumPy's: one observation costs half.
 
@@ -65,6 +68,7 @@ def search(
     nodes, exists = latents, live  # all so far, (B, N, D) and (B, N)
     returns = np.zeros(live.shape, np.float32)  # of the way to the nodes to expand
     reach = np.ones(live.shape, np.float32)  # what a reward there counts at the root
+    longest = np.zeros((len(live), 1), np.float32)  # step in the graph so far
     levels = []
     row = np.arange(len(live))[:, None]
     for depth in range(1, horizon + 1):
@@ -73,8 +77,9 @@ def search(
         if depth == horizon:
             break
         children = edges.latents.reshape(len(live), -1, latents.shape[-1])  # (B, C, D)
-        steps = np.linalg.norm(edges.latents - latents[:, :, None], axis=-1)
-        radius = np.repeat(tolerance * steps.max(-1), len(actions), axis=1)
+        steps = np.where(live, np.linalg.norm(edges.latents - latents[:, :, None], axis=-1).max(-1), 0.0)
+        longest = np.maximum(longest, steps.max(1, keepdims=True))
+        radius = np.repeat(tolerance * np.maximum(steps, STILL * longest), len(actions), axis=1)
         target = _meeting(nodes, exists, children, np.repeat(live, len(actions), axis=1), radius)
         returns = (returns[:, :, None] + reach[:, :, None] * edges.rewards).reshape(target.shape)
         reach = (reach[:, :, None] * edges.discounts).reshape(target.shape)

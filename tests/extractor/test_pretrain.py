@@ -85,6 +85,22 @@ def test_updates_by_hand():
     assert [record["dynamics_loss"], record["reward_loss"]] == pytest.approx(np.mean(seen, axis=0))
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "rate"),
+    [
+        ({}, 4e-3),
+        ({"normalization": "layer"}, 4e-3),
+        ({"encoder": lambda space, width: torch.nn.Linear(3, width)}, 5e-4),
+    ],
+)
+def test_the_encoder_names_the_learning_rate(kwargs, rate):
+    """By default the rate is that of the encoder, also behind a normalisation; other networks get a lower one."""
+    by_default, given = make_extractor(**kwargs), make_extractor(**kwargs)
+    pretrain(by_default, make_ring(), updates=4, transition_updates=0)
+    pretrain(given, make_ring(), updates=4, transition_updates=0, learning_rate=rate)
+    assert same(by_default.state_dict(), given.state_dict())
+
+
 def test_it_learns_and_stops_early():
     """Training ends early, at the first check whose measure reaches stop_at."""
     held_out = (

@@ -136,6 +136,36 @@ def test_pruning_changes_no_value(error):
     assert error == 0.0 or many == 5 * (2**8 - 2)
 
 
+class Pit(nn.Module):
+    """As ``Drift`` without error, but beyond -1 no action moves the first component; the second drifts a little."""
+
+    def __init__(self, latent_dim, action_dim):
+        super().__init__()
+
+    def forward(self, latents, actions):
+        place, drift = latents[:, :1], latents[:, 1:]
+        fallen = place <= -1
+        moved = place + torch.where(fallen, 0.0, actions[:, 1:] - actions[:, :1])
+        return torch.cat([moved, torch.where(fallen, drift + 0.001 * (1 + actions[:, 1:]), drift)], dim=1)
+
+
+def test_an_end_that_drifts_is_one_node():
+    """Where no action moves but T errs a little, the search does not fill up with copies of that state."""
+    extractor = JEPAExtractor(
+        spaces.Box(-9, 9, (2,), np.float32),
+        spaces.Discrete(2),
+        latent_dim=2,
+        encoder="identity",
+        transition=Pit,
+        auxiliary=(Given("reward", Peak()),),
+    )
+    extractor.jepa.transition = transition = Count(extractor.jepa.transition)
+    planner = LatentPlanner(extractor, horizon=8, width=4)
+    actions, _ = planner.predict(np.zeros((1, 2), np.float32))
+    assert actions == [1]
+    assert transition.rows <= 2 * 9  # the pit, and the places from 0 to 7
+
+
 def test_a_narrow_search_keeps_the_best_ways():
     """With more new nodes than the width, those of the highest return so far go on."""
     tree = np.array([[1, 2], [3, 4], [5, 6], [3, 3], [4, 4], [5, 5], [6, 6]])  # two levels, then loops

@@ -1,0 +1,1 @@
+"""The study of new goals: one training, then every goal from a few labelled pictures."""
