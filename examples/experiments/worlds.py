@@ -43,9 +43,10 @@ class Counting:
 
     options: Mapping[str, Any]
 
-    def make(self) -> gym.vector.VectorEnv[Any, Any, Any]:
-        """Return environments with images and ``info["state"]``."""
-        return gym.make_vec("CountingEnv-v0", 64, vectorization_mode="vector_entry_point", **self._all_options)
+    def make(self, **options: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """Return environments with images and ``info["state"]``; ``options`` go before those of the world."""
+        given = {**self._all_options, **options}
+        return gym.make_vec("CountingEnv-v0", 64, vectorization_mode="vector_entry_point", **given)
 
     def states(self) -> States:
         """Return what the states are."""
