@@ -1,9 +1,9 @@
 """Reproduce the experiments of "Why and How Auxiliary Tasks Improve JEPA Representations" (arXiv 2509.12249) on a CPU.
 
-    python examples/reproduce_paper.py                          # the paper's four conditions, three seeds
-    python examples/reproduce_paper.py --conditions all --seeds 0 1 2 3 4
+    python examples/reproduce_paper.py              # the paper's conditions beside an untrained encoder, ten seeds
+    python examples/reproduce_paper.py --encoder places --seeds 710 711 712 713 714 --out runs/paper_places
 
-Writes table.md, results.json and figure.png into --out, beside one folder for each run. Started again, it goes on
+Writes tables.md, results.json and figure.png into --out, beside one folder for each run. Started again, it goes on
 where it stopped.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from paper.conditions import CONDITIONS, PAPER
 from paper.figure import draw_figure
 from paper.run import run
-from paper.summary import markdown, summarise
+from paper.summary import tables
 from study import add_study_arguments, run_study
 
 from jepa_extractor.checkpoint import replace_file
@@ -33,9 +33,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--conditions", nargs="+", default=list(PAPER), metavar="NAME", help=f"any of {names}; or all (default: paper)"
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds (default: 0 1 2)")
-    parser.add_argument("--updates", type=int, default=1_000, help="updates of the encoder (default: 1000)")
-    parser.add_argument("--encoder", default="pooled", choices=("pooled", "nature", "resnet"))
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=list(range(700, 710)), help="seeds (default: 700 to 709)"
+    )
+    parser.add_argument("--updates", type=int, default=300, help="updates of the encoder (default: 300)")
+    parser.add_argument("--encoder", default="pooled", choices=("pooled", "places", "nature", "resnet"))
     parser.add_argument("--latent-dim", type=int, default=64, help="numbers in a latent (default: 64)")
     parser.add_argument("--target", type=int, default=4, help="rewarded count (default: 4)")
     parser.add_argument("--max-count", type=int, default=8, help="largest count (default: 8)")
@@ -66,25 +68,22 @@ def main() -> None:
         raise SystemExit(f"\n{error}") from error
     seconds = time.perf_counter() - start
     results = {condition: by_seed for condition, by_seed in study.results.items() if by_seed}
-    summary = summarise(results)
-    table = markdown(summary)
+    text = "\n".join(tables(results).values())
     facts = {
         "command": shlex.join(["python", *sys.argv]),
-        "seconds": round(seconds, 1),
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
         "versions": {name: version(name) for name in ("torch", "numpy", "scikit-learn", "gymnasium")},
         "configurations": configurations,
-        "summary": {condition: {name: i._asdict() for name, i in of.items()} for condition, of in summary.items()},
         "results": results,
     }
-    replace_file(arguments.out / "table.md", lambda path: path.write_text(table))
+    replace_file(arguments.out / "tables.md", lambda path: path.write_text(text))
     replace_file(arguments.out / "results.json", lambda path: path.write_text(json.dumps(facts, indent=2) + "\n"))
-    written = ["table.md", "results.json"]
+    written = ["tables.md", "results.json"]
     if results:
         written.append("figure.png")
         folders = {name: arguments.out / name / f"seed{min(by_seed)}" for name, by_seed in results.items()}
         draw_figure(folders, arguments.out / "figure.png")
-    print(f"{table}\n{seconds:.0f} s; in {arguments.out}: {', '.join(written)}, a folder for each run")
+    print(f"{text}\n{seconds:.0f} s; in {arguments.out}: {', '.join(written)}, a folder for each run")
     for (name, seed), error in study.failures.items():
         print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
     if study.failures:

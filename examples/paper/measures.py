@@ -1,53 +1,60 @@
-"""Measures of what an encoder's latents keep. Each function takes latents of scenes that it was not trained on."""
+"""What latents tell. Each function is fitted to some latents (N, D) and measured on others (M, D)."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from sklearn.cluster import HDBSCAN
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, silhouette_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch.optim.lr_scheduler import OneCycleLR
 
+from jepa_extractor import make_head
 from paper.scenes import Scenes
+
+UPDATES, BATCH, LEARNING_RATE = 500, 256, 4e-3  # of the perceptron
 
 Latents = NDArray[np.floating]
 Labels = NDArray[np.integer]
 
 
-def clusters_found(latents: Latents, counts: Labels) -> int:
-    """Return how many clusters HDBSCAN finds, given only that a cluster holds at least a third of a count's scenes."""
-    least = len(latents) // (3 * len(np.unique(counts)))
-    clusters = HDBSCAN(min_cluster_size=least, allow_single_cluster=True, copy=True).fit_predict(latents)
-    return int(clusters.max() + 1)
+def r2(latents: Latents, values: Latents, held_out: Latents, held_out_values: Latents, seed: int) -> float:
+    """Return the share of the variance of ``held_out_values`` (M, k) that a perceptron reads off ``held_out``.
 
-
-def silhouette(latents: Latents, counts: Labels) -> float:
-    """Return the silhouette of the counts, in [-1, 1]."""
-    return float(silhouette_score(latents, counts))
-
-
-def spread_ratio(latents: Latents, counts: Labels) -> float:
-    """Return the spread within a count over the distance between neighbouring counts.
-
-    Root mean square distance to the count's mean, over the mean distance between means of neighbouring counts.
+    Args:
+        latents: of about unit variance.
+        values: what to read off them, (N, k).
+        held_out: latents.
+        held_out_values: what should be read off them.
+        seed: seed of the perceptron and its batches.
     """
-    means = np.stack([latents[counts == count].mean(axis=0) for count in np.unique(counts)])
-    within = np.sqrt(np.mean(np.sum((latents - means[counts]) ** 2, axis=1)))
-    between = np.mean(np.linalg.norm(np.diff(means, axis=0), axis=1))
-    return float(within / between)
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    mean, scale = values.mean(axis=0), values.std(axis=0).mean()
+    inputs, targets = torch.from_numpy(latents), torch.from_numpy((values - mean) / scale)
+    head = make_head(latents.shape[1], values.shape[1])
+    optimizer = torch.optim.Adam(head.parameters(), LEARNING_RATE)
+    schedule = OneCycleLR(optimizer, LEARNING_RATE, total_steps=UPDATES + 1)
+    for _ in range(UPDATES):
+        rows = rng.integers(len(inputs), size=BATCH)
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(head(inputs[rows]), targets[rows]).backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        read = mean + scale * head(torch.from_numpy(held_out)).numpy()
+    return float(1 - np.mean((read - held_out_values) ** 2) / held_out_values.var(axis=0).mean())
 
 
-def probe(latents: Latents, labels: Labels, held_out: Latents, held_out_labels: Labels) -> tuple[float, float]:
-    """Return the accuracy of a linear probe on held-out latents, and that of always guessing the commonest label."""
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000, C=1.0))
-    accuracy = accuracy_score(held_out_labels, classifier.fit(latents, labels).predict(held_out))
-    commonest = np.bincount(labels).argmax()
-    return float(accuracy), float(np.mean(held_out_labels == commonest))
+def probe(latents: Latents, labels: Labels, held_out: Latents, held_out_labels: Labels) -> float:
+    """Return the accuracy of a linear probe. Scenes whose label is negative are left out."""
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000))
+    fitted, shown = labels >= 0, held_out_labels >= 0
+    return float(classifier.fit(latents[fitted], labels[fitted]).score(held_out[shown], held_out_labels[shown]))
 
 
-def brightest_channel(scenes: Scenes) -> Labels:
-    """Return the channel in which the colour is brightest: 0, 1 or 2, (N,)."""
-    return scenes.colors.argmax(axis=1)
+def shape(scenes: Scenes) -> Labels:
+    """Return the shape's number in ``counting_env.SHAPES``, (N,); -1 for an empty scene."""
+    return np.where(scenes.counts > 0, scenes.shapes, -1)
 
 
 def quadrant(scenes: Scenes) -> Labels:

@@ -1,7 +1,8 @@
 """One run of the study: train one encoder under one condition from one seed, and measure it."""
 
+import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -11,219 +12,201 @@ from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances_argmin
 
 import counting_env  # noqa: F401  # registers CountingEnv-v0
-from jepa_extractor import Episode, JEPAExtractor, LabelTask, TransitionRing, policy_space, pretrain, random_episodes
+from jepa_extractor import (
+    Episode,
+    JEPAExtractor,
+    LabelTask,
+    RandomTask,
+    RewardTask,
+    TransitionRing,
+    fit_transition,
+    pairwise_audit,
+    policy_space,
+    pretrain,
+    random_episodes,
+)
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.diagnostics import effective_rank, kmeans_rand_index, latent_std, nearest_centroid_accuracy
-from jepa_extractor.tasks import AuxiliaryTask, make_tasks
+from jepa_extractor.heads import RandomMapHead
 from paper import measures
 from paper.conditions import CONDITIONS
 from paper.decoder import read_images, reconstruct, train_decoder
-from paper.scenes import STEPS, Scenes, make_scenes, random_walks
+from paper.scenes import STEPS, make_scenes, random_walks
 
-TRANSITIONS = 20_000  # from which the encoder learns
-HELD_OUT = 2_000  # transitions on which the losses are measured
-HEAD_UPDATES = 3  # updates of the heads on the finished encoder, for each update of the encoder
-HEAD_BATCH, HEAD_HORIZON = 256, 2
-DECODER_SHARE = 0.4  # updates of the decoder, for each update of the encoder
-DISCOUNT = 0.9  # of the Q task
-# the same sampling in every condition, no clip, and no fit of the transition: fit_heads does that for all
-UNIFORM = {"rewarded_fraction": 0.0, "max_grad_norm": None, "transition_updates": 0}
+TRANSITIONS = 5_000  # from which the encoder learns
+HELD_OUT = 1_000  # transitions on which the losses are measured
+BATCH = 64
+LEARNING_RATES = {"pooled": 4e-3, "places": 4e-3, "nature": 1e-3, "resnet": 3e-4}
+TRANSITION_SHARE = 1.0  # updates of the latent transition on the finished encoder, for each update of the encoder
+DECODER_SHARE = 0.8
 FIT_SEED, TEST_SEED, WALK_SEED = 2_000_000, 3_000_000, 4_000_000  # far above those of training
+
+Floats = NDArray[np.float32]
 
 
 def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, float]:
-    """Train and measure; a pure function of ``configuration`` and ``seed`` that goes on where ``folder`` stopped.
+    """Train and measure. But for ``processor_seconds``, a pure function of ``configuration`` and ``seed``.
+
+    A run that was cut off goes on with what ``folder`` holds.
 
     Args:
         configuration: ``condition``, ``encoder``, ``updates``, ``target``, ``max_count``, ``latent_dim``.
         seed: seed of data, networks and batches.
-        folder: where checkpoints and ``pictures.npz`` go.
+        folder: where the checkpoint and ``pictures.npz`` go.
     """
-    extractor, seen = train(configuration, seed, folder)
-    fit, test = (make_scenes(configuration["max_count"], offset + seed) for offset in (FIT_SEED, TEST_SEED))
-    latents, held_out = extractor.encode(fit.images), extractor.encode(test.images)
-    result = {**_losses(configuration, extractor, seed), **_geometry(latents, fit, held_out, test)}
-    result |= _probes(latents, fit, held_out, test)
-    decoder_updates = max(1, round(DECODER_SHARE * configuration["updates"]))
-    frames, frame_latents = (
-        np.concatenate([episode.observations for episode in seen.pixels]),
-        np.concatenate(seen.latents),
+    start = time.process_time()
+    envs = gym.make_vec(
+        "CountingEnv-v0",
+        64,
+        vectorization_mode="vector_entry_point",
+        target=configuration["target"],
+        max_count=configuration["max_count"],
     )
-    decoder = train_decoder(frame_latents, frames, decoder_updates, seed)
-    images = reconstruct(decoder, held_out)
-    result["reconstruction_error"] = float(np.mean((images / 255 - test.images / 255) ** 2))
-    result |= {f"reconstructed_{name}": value for name, value in read_images(images, test).items()}
-    walk_counts, read_counts = _walk(extractor, latents, fit.counts, configuration["max_count"], seed)
-    result |= {f"rollout_{k + 1}": float((read_counts == walk_counts)[:, k].mean()) for k in range(STEPS)}
-    shown = slice(len(np.unique(test.counts)))
+    episodes, held_out = (
+        list(random_episodes(envs, transitions, first + seed, labels=("count",)))
+        for transitions, first in ((TRANSITIONS, 0), (HELD_OUT, TEST_SEED))
+    )
+    extractor = train(configuration, envs, episodes, seed, folder)
+    fit, test = (make_scenes(configuration["max_count"], first + seed) for first in (FIT_SEED, TEST_SEED))
+    walk_images, actions, walk_counts = random_walks(configuration["max_count"], WALK_SEED + seed)
+    of_episodes, of_held_out = _encoded(extractor, episodes), _encoded(extractor, held_out)
+    of_fit, of_test, of_walks = (extractor.encode(images) for images in (fit.images, test.images, walk_images))
+    result = {"worst_error": pairwise_audit(of_test, test.counts).numbers()["worst_required_error"]}
+
+    # from here on latents are shifted and scaled, so that no measure depends on their size
+    latents = _arriving(of_episodes)
+    mean, std = latents.mean(axis=0), latents.std(axis=0).mean() + 1e-12
+    latents, of_fit, of_test, of_walks = ((part - mean) / std for part in (latents, of_fit, of_test, of_walks))
+    of_episodes, of_held_out = (
+        [episode._replace(observations=(episode.observations - mean) / std) for episode in part]
+        for part in (of_episodes, of_held_out)
+    )
+    values, held_out_values = (auxiliary_values(extractor, part) for part in (episodes, held_out))
+    model = fit_model(TransitionRing.from_episodes(of_episodes, seed), configuration, seed)
+    read_counts = read_walks(model, of_walks, actions, of_fit, fit.counts)
+    decoder_updates = max(1, round(DECODER_SHARE * configuration["updates"]))
+    decoded = reconstruct(train_decoder(latents, _arriving(episodes), decoder_updates, seed), of_test)
+    shown = slice(configuration["max_count"] + 1)
     pictures = {
-        "latents": held_out,
+        "latents": of_test,
         "counts": test.counts,
         "images": test.images[shown],
-        "reconstructions": images[shown],
+        "reconstructions": decoded[shown],
         "walk_counts": walk_counts,
         "read_counts": read_counts,
     }
     replace_file(folder / "pictures.npz", lambda path: np.savez_compressed(path, **pictures))
-    return result
+    result |= {
+        "latent_std": float(std),
+        "auxiliary_r2": measures.r2(latents, values, _arriving(of_held_out), held_out_values, seed),
+        "relative_dynamics_loss": relative_dynamics_loss(model, of_held_out),
+        "rollout": float((read_counts == walk_counts)[:, -1].mean()),
+        "shape": measures.probe(of_fit, measures.shape(fit), of_test, measures.shape(test)),
+        "position": measures.probe(of_fit, measures.quadrant(fit), of_test, measures.quadrant(test)),
+    }
+    result |= {f"decoded_{name}": value for name, value in read_images(decoded, test).items()}
+    return {**result, "processor_seconds": round(time.process_time() - start, 1)}
 
 
-class Seen(NamedTuple):
-    """What an encoder was trained on, and its latents."""
-
-    pixels: list[Episode]
-    latents: list[NDArray[np.float32]]  # of each episode, (T + 1, D)
-
-
-def train(configuration: dict[str, Any], seed: int, folder: Path) -> tuple[JEPAExtractor, Seen]:
-    """Train the encoder stage by stage, then its heads."""
+def train(
+    configuration: dict[str, Any],
+    envs: gym.vector.VectorEnv[Any, Any, Any],
+    episodes: list[Episode],
+    seed: int,
+    folder: Path,
+) -> JEPAExtractor:
+    """Return the encoder, trained as its condition says, on uniform batches and without a clip, as in the paper."""
     condition = CONDITIONS[configuration["condition"]]
-    envs = _environments(configuration)
-    episodes = list(random_episodes(envs, TRANSITIONS, seed, labels=("count",)))
-    transitions = TransitionRing.from_episodes(episodes, seed)
+    weight = condition.auxiliary_weight
+    tasks = {"reward": RewardTask(weight), "random": RandomTask(weight=weight), "count": LabelTask("count", weight)}
     torch.manual_seed(seed)
     extractor = JEPAExtractor(
         policy_space(envs.single_observation_space),
         envs.single_action_space,
         latent_dim=configuration["latent_dim"],
-        encoder=configuration["encoder"],
-        auxiliary=(make_task(condition.auxiliary),),
+        encoder=condition.encoder or configuration["encoder"],
+        auxiliary=(tasks[condition.auxiliary],),
+        dynamics_weight=condition.dynamics_weight,
         target=condition.target,
     )
-    for number, stage in enumerate(condition.stages):
-        extractor.jepa.dynamics_weight = stage.dynamics_weight
-        extractor.jepa.tasks[0].weight = stage.auxiliary_weight
+    if condition.dynamics_weight or weight:
         pretrain(
             extractor,
-            transitions,
-            max(1, round(stage.share * configuration["updates"])),
-            batch_size=128,
-            discount=DISCOUNT,
-            checkpoint=folder / f"stage{number}.pt",
-            **UNIFORM,
+            TransitionRing.from_episodes(episodes, seed),
+            configuration["updates"],
+            batch_size=BATCH,
+            learning_rate=LEARNING_RATES[configuration["encoder"]],
+            rewarded_fraction=0.0,
+            max_grad_norm=None,
+            transition_updates=0,
+            checkpoint=folder / "encoder.pt",
         )
+    return extractor
+
+
+def _encoded(extractor: JEPAExtractor, episodes: list[Episode]) -> list[Episode]:
+    """Return the episodes with latents for observations."""
     ends = np.cumsum([len(episode.observations) for episode in episodes])[:-1]
-    parts = [episodes[start : start + 500] for start in range(0, len(episodes), 500)]
-    encoded = [extractor.encode(np.concatenate([episode.observations for episode in part])) for part in parts]
-    seen = Seen(episodes, np.split(np.concatenate(encoded), ends))
-    fit_heads(extractor, condition.auxiliary, seen, configuration, seed, folder)
-    return extractor, seen
+    latents = extractor.encode(np.concatenate([episode.observations for episode in episodes]))
+    return [episode._replace(observations=z) for episode, z in zip(episodes, np.split(latents, ends), strict=True)]
 
 
-def make_task(name: str) -> AuxiliaryTask:
-    """Return the auxiliary task ``name``; ``"label"`` is that of the count."""
-    return LabelTask("count") if name == "label" else make_tasks((name,))[0]
+def _arriving(episodes: list[Episode]) -> NDArray[Any]:
+    """Return the observations that the steps arrived at, (N, ...)."""
+    return np.concatenate([episode.observations[1:] for episode in episodes])
 
 
-def fit_heads(
-    extractor: JEPAExtractor,
-    auxiliary: str,
-    seen: Seen,
-    configuration: dict[str, Any],
-    seed: int,
-    folder: Path,
-) -> None:
-    """Train the latent transition and the head on the latents of the encoder, which stays as it is.
+def auxiliary_values(extractor: JEPAExtractor, episodes: list[Episode]) -> Floats:
+    """Return the auxiliary's value ``p(o)`` of every observation that a step arrived at, (N, k)."""
+    (task,) = extractor.jepa.tasks
+    if task.label is not None:
+        return np.concatenate([episode.labels[task.label][1:, None] for episode in episodes]).astype(np.float32)
+    head = extractor.jepa.heads[task.name]
+    if isinstance(head, RandomMapHead):
+        images = torch.from_numpy(_arriving(episodes))[:, None]
+        return torch.cat([head.target(part.float() / 255) for part in images.split(256)])[:, 0].numpy()
+    return np.concatenate([episode.rewards[:, None] for episode in episodes])
 
-    So each condition is measured with a fully trained transition and head, even if its training used only one of them.
-    (The random map is one of pixels: its head has been trained already.)
+
+def fit_model(latents: TransitionRing, configuration: dict[str, Any], seed: int) -> JEPAExtractor:
+    """Return a JEPA whose observations are latents, with a new latent transition fitted to ``latents``.
+
+    So the dynamics are measured alike in every condition, whatever the transition was during training.
     """
-    task = make_task(auxiliary)
-    task.weight = 1.0
-    episodes = [episode._replace(observations=z) for episode, z in zip(*seen, strict=True)]
-    heads = JEPAExtractor(
-        spaces.Box(-np.inf, np.inf, seen.latents[0].shape[1:]),
-        extractor.action_space,
-        latent_dim=configuration["latent_dim"],
-        encoder="identity",
-        auxiliary=() if auxiliary == "random" else (task,),
-        dynamics_weight=1.0,
-        horizon=HEAD_HORIZON,
+    width = configuration["latent_dim"]
+    torch.manual_seed(seed)
+    model = JEPAExtractor(
+        spaces.Box(-np.inf, np.inf, (width,)), spaces.Discrete(2), latent_dim=width, encoder="identity", auxiliary=()
     )
-    heads.jepa.transition = extractor.jepa.transition
-    if auxiliary != "random":
-        heads.jepa.heads = extractor.jepa.heads
-    updates = HEAD_UPDATES * configuration["updates"]
-    pretrain(
-        heads,
-        TransitionRing.from_episodes(episodes, seed),
-        updates,
-        batch_size=HEAD_BATCH,
-        discount=DISCOUNT,
-        checkpoint=folder / "heads.pt",
-        **UNIFORM,
-    )
-
-
-def _environments(configuration: dict[str, Any]) -> gym.vector.VectorEnv[Any, Any, Any]:
-    target, max_count = configuration["target"], configuration["max_count"]
-    if CONDITIONS[configuration["condition"]].other_reward:
-        target = (target + 2) % (max_count + 1)
-    return gym.make_vec(
-        "CountingEnv-v0", 64, vectorization_mode="vector_entry_point", target=target, max_count=max_count
-    )
-
-
-def _losses(configuration: dict[str, Any], extractor: JEPAExtractor, seed: int) -> dict[str, float]:
-    """Return both losses on held-out transitions, the dynamics loss also over the variance of the latents."""
-    episodes = random_episodes(_environments(configuration), HELD_OUT, TEST_SEED + seed, labels=("count",))
-    held_out = TransitionRing.from_episodes(episodes, seed=0)
-    with torch.no_grad():
-        losses, latents = extractor.losses(held_out.newest(HELD_OUT).replace(discount=DISCOUNT))
-    dynamics = losses.pop("dynamics").item()
-    (auxiliary,) = losses.values()
-    variance = latents.encoded.flatten(0, 1).var(dim=0).mean().item()
-    return {
-        "dynamics_loss": dynamics,
-        "relative_dynamics_loss": dynamics / (variance + 1e-12),
-        "auxiliary_loss": auxiliary.item(),
-    }
-
-
-def _geometry(
-    latents: NDArray[np.float32], fit: Scenes, held_out: NDArray[np.float32], test: Scenes
-) -> dict[str, float]:
-    return {
-        "nearest_centroid_accuracy": nearest_centroid_accuracy(latents, fit.counts, held_out, test.counts),
-        "adjusted_rand_index": kmeans_rand_index(held_out, test.counts),
-        "clusters_found": measures.clusters_found(held_out, test.counts),
-        "silhouette": measures.silhouette(held_out, test.counts),
-        "spread_ratio": measures.spread_ratio(held_out, test.counts),
-        "effective_rank": effective_rank(held_out),
-        "latent_std": latent_std(held_out),
-    }
-
-
-def _probes(latents: NDArray[np.float32], fit: Scenes, held_out: NDArray[np.float32], test: Scenes) -> dict[str, float]:
-    """Return each probe's accuracy on held-out scenes, and over that of guessing."""
-    result = {}
-    for name, read in {
-        "count": lambda scenes: scenes.counts,
-        "shape": lambda scenes: np.where(scenes.counts > 0, scenes.shapes, -1),
-        "color": lambda scenes: np.where(scenes.counts > 0, measures.brightest_channel(scenes), -1),
-        "position": measures.quadrant,
-    }.items():
-        labels, held_out_labels = read(fit), read(test)
-        shown, held_out_shown = labels >= 0, held_out_labels >= 0  # an empty image has neither shape nor place
-        accuracy, chance = measures.probe(
-            latents[shown], labels[shown], held_out[held_out_shown], held_out_labels[held_out_shown]
-        )
-        result |= {f"probe_{name}": accuracy, f"probe_{name}_over_chance": accuracy / chance}
-    return result
+    fit_transition(model, latents, max(1, round(TRANSITION_SHARE * configuration["updates"])))
+    return model
 
 
 @torch.no_grad()
-def _walk(
-    extractor: JEPAExtractor, latents: NDArray[np.float32], counts: NDArray[np.int64], max_count: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Roll the latent transition out from one image each, without further observations.
+def relative_dynamics_loss(model: JEPAExtractor, held_out: list[Episode]) -> float:
+    """Return the dynamics loss of one step over the variance of the latents; 1 is no better than their mean."""
+    transitions = TransitionRing.from_episodes(held_out, seed=0)
+    losses, latents = model.losses(transitions.newest(len(transitions)))
+    return float(losses["dynamics"] / latents.encoded.flatten(0, 1).var(dim=0).mean())
+
+
+@torch.no_grad()
+def read_walks(
+    model: JEPAExtractor, first: Floats, actions: NDArray[np.int64], latents: Floats, counts: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Roll the latent transition out, without further observations, and read the count off each prediction.
+
+    Args:
+        model: the latent transition.
+        first: latents of the first images (N, D).
+        actions: (N, STEPS).
+        latents: of scenes (M, D).
+        counts: of the scenes (M,), each from 0 to the largest.
 
     Returns:
-        True counts (N, STEPS), and the counts (N, STEPS) whose class mean is nearest to the predicted latent.
+        The counts whose mean latents are nearest to the predictions, (N, STEPS).
     """
-    images, actions, true_counts = random_walks(max_count, WALK_SEED + seed)
     features = torch.nn.functional.one_hot(torch.from_numpy(actions), 2).float()
-    predicted = extractor.jepa.unroll(torch.from_numpy(extractor.encode(images)), features).numpy()
-    means = np.stack([latents[counts == count].mean(axis=0) for count in range(max_count + 1)])
-    read = pairwise_distances_argmin(predicted.reshape(-1, predicted.shape[-1]), means)
-    return true_counts, read.reshape(true_counts.shape)
+    predicted = model.jepa.unroll(torch.from_numpy(first), features).numpy()
+    means = np.stack([latents[counts == count].mean(axis=0) for count in range(counts.max() + 1)])
+    read: NDArray[np.int64] = pairwise_distances_argmin(predicted.reshape(-1, predicted.shape[-1]), means)
+    return read.reshape(len(first), STEPS)

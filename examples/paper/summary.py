@@ -1,18 +1,19 @@
-"""From the results of all runs to one table: means over seeds, with intervals."""
+"""From the results of all runs to tables: means over seeds, and differences by seed, with intervals."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import bootstrap
+from numpy.typing import NDArray
+from scipy.stats import t
 
 from paper.conditions import CONDITIONS
 
-Results = Mapping[str, Mapping[int, Mapping[str, float]]]  # by condition, seed and measure
+Results = Mapping[str, Mapping[int | str, Mapping[str, float]]]  # by condition, seed and measure
 
 
 class Interval(NamedTuple):
-    """A mean over seeds and its 95% bootstrap interval (percentiles of 9,999 resamples of the seeds)."""
+    """A mean over seeds and its 95% interval by Student's t."""
 
     mean: float
     low: float
@@ -21,64 +22,77 @@ class Interval(NamedTuple):
 
 # measure: (what the table calls it, decimals)
 MEASURES = {
-    "nearest_centroid_accuracy": ("nearest-centroid accuracy", 3),
-    "adjusted_rand_index": ("k-means adjusted Rand index", 3),
-    "clusters_found": ("clusters found by HDBSCAN", 1),
-    "silhouette": ("silhouette of the counts", 2),
-    "spread_ratio": ("spread within / between counts", 2),
-    "dynamics_loss": ("dynamics loss", 6),
+    "worst_error": ("worst error of a required pair", 3),
+    "auxiliary_r2": ("R² of the auxiliary", 3),
     "relative_dynamics_loss": ("dynamics loss / variance", 3),
-    "auxiliary_loss": ("auxiliary loss", 5),
-    "rollout_1": ("1-step rollout, right count", 3),
-    "rollout_4": ("4-step rollout", 3),
-    "rollout_8": ("8-step rollout", 3),
-    "probe_count": ("probe of count", 3),
-    "probe_shape": ("probe of shape", 3),
-    "probe_shape_over_chance": ("... over chance", 2),
-    "probe_color": ("probe of brightest channel", 3),
-    "probe_color_over_chance": ("... over chance", 2),
-    "probe_position": ("probe of quadrant", 3),
-    "probe_position_over_chance": ("... over chance", 2),
-    "reconstruction_error": ("reconstruction error", 4),
-    "reconstructed_distance": ("reconstruction: brightest point to a single object, pixels", 1),
-    "reconstructed_count": ("reconstruction: right number", 3),
-    "reconstructed_place": ("reconstruction: right place", 3),
-    "reconstructed_color": ("reconstruction: right colour", 3),
-    "effective_rank": ("effective rank", 2),
-    "latent_std": ("latent standard deviation", 4),
+    "rollout": ("eight-step rollout, right count", 3),
+    "shape": ("probe of shape / untrained", 2),
+    "position": ("probe of position / untrained", 2),
 }
+ALSO = {
+    "latent_std": ("standard deviation of the latents", 4),
+    "decoded_place": ("objects painted in their places", 3),
+    "decoded_distance": ("brightest point to a single object, pixels", 1),
+}
+RELATIVE = ("shape", "position")  # to the untrained encoder, where it was run
 
 
 def summarise(results: Results) -> dict[str, dict[str, Interval]]:
     """Return the interval of every measure, by condition."""
     return {
-        condition: {
-            measure: _interval(np.array([result[measure] for result in by_seed.values()]))
-            for measure in next(iter(by_seed.values()))
-        }
-        for condition, by_seed in results.items()
-        if by_seed
+        condition: {measure: _interval(_values(results, condition, measure)) for measure in MEASURES | ALSO}
+        for condition in results
     }
 
 
-def markdown(summary: Mapping[str, Mapping[str, Interval]]) -> str:
-    """Return a table with one row for each measure and one column for each condition."""
-    lines = [
-        ["measure", *(CONDITIONS[condition].title for condition in summary)],
-        ["---", *("---:" for _ in summary)],
-    ]
-    for measure, (title, decimals) in MEASURES.items():
-        lines.append([title, *(_cell(of_condition[measure], decimals) for of_condition in summary.values())])
+def differences(results: Results) -> dict[str, dict[str, Interval]]:
+    """Return ``joint`` minus each other condition of the same seeds in every measure, paired by seed."""
+    return {
+        condition: {
+            measure: _interval(_values(results, "joint", measure) - _values(results, condition, measure))
+            for measure in MEASURES
+        }
+        for condition in results
+        if condition != "joint" and results[condition].keys() == results.get("joint", {}).keys()
+    }
+
+
+def tables(results: Results) -> dict[str, str]:
+    """Return the tables by name: ``measures``, ``also``, and ``differences``."""
+    summary = summarise(results)
+    return {
+        "measures": markdown(summary, MEASURES),
+        "also": markdown(summary, ALSO),
+        "differences": markdown(differences(results), MEASURES, "joint minus"),
+    }
+
+
+def markdown(
+    summary: Mapping[str, Mapping[str, Interval]], measures: Mapping[str, tuple[str, int]], corner: str = ""
+) -> str:
+    """Return a table with one row for each condition and one column for each of ``measures``."""
+    lines = [[corner, *(title for title, _ in measures.values())], ["---", *("---:" for _ in measures)]]
+    for condition, of_condition in summary.items():
+        cells = [cell(of_condition[measure], decimals) for measure, (_, decimals) in measures.items()]
+        lines.append([CONDITIONS[condition].title, *cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def _interval(values: np.ndarray) -> Interval:
-    mean = float(values.mean())
-    if np.ptp(values) == 0:  # one seed, or all alike: nothing to resample
-        return Interval(mean, mean, mean)
-    interval = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
-    return Interval(mean, float(interval.low), float(interval.high))
+def cell(interval: Interval, decimals: int) -> str:
+    """Return the mean and its interval as a table shows them."""
+    mean, low, high = (f"{round(value, decimals) + 0.0:.{decimals}f}" for value in interval)  # + 0.0: no -0
+    return f"{mean} [{low}, {high}]"
 
 
-def _cell(interval: Interval, decimals: int) -> str:
-    return f"{interval.mean:.{decimals}f} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
+def _values(results: Results, condition: str, measure: str) -> NDArray[np.float64]:
+    """Return the values of the seeds, (n,)."""
+    values = np.array([result[measure] for result in results[condition].values()])
+    if measure in RELATIVE and "untrained" in results:
+        values = values / np.mean([result[measure] for result in results["untrained"].values()])
+    return values
+
+
+def _interval(values: NDArray[np.float64]) -> Interval:
+    mean, seeds = float(values.mean()), len(values)
+    reach = t.ppf(0.975, seeds - 1) * values.std(ddof=1) / seeds**0.5 if seeds > 1 else 0.0
+    return Interval(mean, float(mean - reach), float(mean + reach))
