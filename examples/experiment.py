@@ -24,7 +24,7 @@ from study import add_study_arguments, finished_runs, run_study
 
 from jepa_extractor.checkpoint import replace_file
 
-NAMES = ("partition", "coverage")
+NAMES = ("partition", "coverage", "randomness")
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "paper.md"
 BLOCK = re.compile(r"(<!-- experiments/(\w+)\.json -->\n).*?(<!-- end -->)", re.DOTALL)
