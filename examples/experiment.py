@@ -12,34 +12,17 @@ import argparse
 import json
 import os
 import platform
-import re
-import shutil
 import sys
 from fnmatch import fnmatch
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
+from experiments import NAMES
+from pages import publish
 from study import add_study_arguments, finished_runs, run_study
 
 from jepa_extractor.checkpoint import replace_file
-
-NAMES = ("partition", "coverage", "randomness")
-DOCS = Path(__file__).parents[1] / "docs"
-PAGE = DOCS / "paper.md"
-BLOCK = re.compile(r"(<!-- experiments/(\w+)\.json -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def filled(text: str) -> str:
-    """Return a page with each experiment's table as its JSON file has it, and the command that made it."""
-
-    def fill(match: re.Match[str]) -> str:
-        opening, name, closing = match.groups()
-        facts = json.loads((DOCS / "experiments" / f"{name}.json").read_text())
-        table = import_module(f"experiments.{name}").table(facts["results"])
-        return f"{opening}`{facts['command']}`\n\n{table}\n{closing}"
-
-    return BLOCK.sub(fill, text)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -91,9 +74,7 @@ def main() -> None:
     replace_file(out / "figure.png", lambda path: experiment.draw(results, path))
     print(f"{table}\nin {out}: table.md, results.json, figure.png, a folder for each run")
     if arguments.publish:
-        shutil.copy(out / "results.json", DOCS / "experiments" / f"{arguments.name}.json")
-        shutil.copy(out / "figure.png", DOCS / "images" / f"{arguments.name}.png")
-        PAGE.write_text(filled(PAGE.read_text()))
+        publish(arguments.name, out)
     for (name, seed), error in study.failures.items():
         print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
     if study.failures:

@@ -3,7 +3,7 @@
     python examples/new_goal.py                        # one seed of two ways on black, two minutes
     python examples/new_goal.py --cases all --seeds 600 601 602
 
-Writes results.json, tables.md and new_goal.png into --out, beside one folder for each run. Started again, it goes on
+Writes results.json, tables.md and figure.png into --out, beside one folder for each run. Started again, it goes on
 where it stopped; earlier runs in the folder are shown, too. goals/plan.md says what is measured, and why.
 """
 
@@ -18,9 +18,9 @@ from pathlib import Path
 
 from goals.cases import CASES
 from goals.figure import draw_figure
-from goals.page import publish
 from goals.run import run
 from goals.summary import TABLES
+from pages import publish
 from study import add_study_arguments, finished_runs, run_study
 
 from jepa_extractor.checkpoint import replace_file
@@ -65,10 +65,10 @@ def main() -> None:
     written = "\n".join(table(results) for table in TABLES.values())
     replace_file(arguments.out / "results.json", lambda path: path.write_text(json.dumps(facts, indent=2) + "\n"))
     replace_file(arguments.out / "tables.md", lambda path: path.write_text(written))
-    draw_figure(results, arguments.out / "new_goal.png")
-    print(f"{written}\nIn {arguments.out}: results.json, tables.md, new_goal.png, a folder for each run")
+    draw_figure(results, arguments.out / "figure.png")
+    print(f"{written}\nIn {arguments.out}: results.json, tables.md, figure.png, a folder for each run")
     if arguments.publish:
-        publish(arguments.out)
+        publish("new_goal", arguments.out)
     for (name, seed), error in study.failures.items():
         print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
     if study.failures:

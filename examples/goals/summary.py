@@ -150,3 +150,8 @@ TABLES: Mapping[str, Callable[[Results], str]] = {
     "failures": failures,
     "audit": audit,
 }
+
+
+def values(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return every table of the study, by the key that names it in a page: those of ``TABLES``."""
+    return {name: f"\n\n{table(facts['results'])}\n" for name, table in TABLES.items()}

@@ -1,7 +1,7 @@
 """From the results of all runs to tables: means over seeds, and differences by seed, with intervals."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,35 @@ def tables(results: Results) -> dict[str, str]:
         "also": markdown(summary, ALSO),
         "differences": markdown(differences(results), MEASURES, "joint minus"),
     }
+
+
+def values(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return every number and table of the study, by the key that names it in a page.
+
+    - ``table measures``, ``table also``, ``table differences``;
+    - ``mean CONDITION MEASURE``: the mean over the seeds and its interval, as in the tables;
+    - ``difference CONDITION MEASURE``: ``joint`` minus the condition, as in the tables;
+    - ``range CONDITION MEASURE``: the least and the largest of the seeds, as measured;
+    - ``command``, ``seeds`` (how many), ``machine``, ``minutes`` (of one processor, all runs).
+    """
+    results, machine = facts["results"], facts["machine"]
+    seconds = sum(run["processor_seconds"] for by_seed in results.values() for run in by_seed.values())
+    found = {
+        "command": f"`{facts['command']}`",
+        "seeds": str(len(results["joint"])),
+        "machine": f"{machine['processor']}, {machine['cores']} cores; torch {facts['versions']['torch']}",
+        "minutes": f"{seconds / 60:.0f}",
+    }
+    found |= {f"table {name}": f"\n{table}" for name, table in tables(results).items()}
+    for kind, intervals in (("mean", summarise(results)), ("difference", differences(results))):
+        for condition, of_condition in intervals.items():
+            for measure, interval in of_condition.items():
+                found[f"{kind} {condition} {measure}"] = cell(interval, (MEASURES | ALSO)[measure][1])
+    for condition, by_seed in results.items():
+        for measure, (_, decimals) in (MEASURES | ALSO).items():
+            of_seeds = [run[measure] for run in by_seed.values()]
+            found[f"range {condition} {measure}"] = f"{min(of_seeds):.{decimals}f} to {max(of_seeds):.{decimals}f}"
+    return found
 
 
 def markdown(

@@ -98,5 +98,5 @@ def test_every_goal_from_nine_pictures(tmp_path):
     assert len(successes) == 9
     assert np.mean(successes) >= 0.97
     assert min(successes) >= 0.9
-    with Image.open(tmp_path / "new_goal.png") as picture:
+    with Image.open(tmp_path / "figure.png") as picture:
         assert picture.size == (1170, 360)
