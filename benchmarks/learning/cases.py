@@ -104,7 +104,7 @@ THIRTEENFOLD = {
     "SAC": {"gradient_steps": 13},
 }
 # NatureCNN's best learning rate of 3e-4, 1e-3 and 3e-3 on two other seeds: see plans/sample_efficiency.md.
-TUNED = {"PPO": {"learning_rate": 3e-4}, "DQN": {"learning_rate": 3e-4}}
+TUNED = {"PPO": {"learning_rate": 1e-3}, "DQN": {"learning_rate": 3e-4}}
 DETACH_Q = {"encoder": "pooled", "target": "detach", "auxiliary": ("reward", "q")}
 COMPETITORS = {
     "nature": Competitor("NatureCNN", extractor=None, callback=None),
