@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-NAMES = ("partition", "tables", "coverage", "randomness")
+NAMES = ("partition", "tables", "coverage", "randomness", "distractors")
 
 
 def values(name: str, facts: Mapping[str, Any]) -> dict[str, str]:
