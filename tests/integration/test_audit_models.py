@@ -105,7 +105,8 @@ def test_dynamics_alone_keeps_one_of_nine():
     episodes = list(random_episodes(envs, 500, seed=0))
     seen = np.concatenate([episode.observations for episode in episodes])
     untrained = extractor.encode(seen).std(axis=0).mean()
-    pretrain(extractor, TransitionRing.from_episodes(episodes, seed=0), updates=40, batch_size=32, transition_updates=0)
+    transitions = TransitionRing.from_episodes(episodes, seed=0)
+    pretrain(extractor, transitions, updates=40, batch_size=32, learning_rate=4e-3, transition_updates=0)
     report = audit_encoder(extractor, envs, "count", counting_env.count_mdp(), observations=600)
     assert (report.classes_kept, report.classes_required) == (1, 9)
     assert report.smallest_margin < 1
