@@ -229,7 +229,7 @@ def main() -> None:
         for variant in arguments.variants
     }
     try:
-        run_study(run, configurations, arguments.seeds, arguments.runs, arguments.workers, arguments.ray)
+        study = run_study(run, configurations, arguments.seeds, arguments.runs, arguments.workers, arguments.ray)
     except (ValueError, OSError, KeyboardInterrupt) as error:
         raise SystemExit(f"\n{error}") from error
     found = finished_runs(arguments.runs)  # those of earlier commands too
@@ -238,6 +238,7 @@ def main() -> None:
     print(tables(results))
     write_json(Path(arguments.out), {**environment_facts(), "torch_threads": 1, "results": results})
     draw(results, Path(arguments.out).with_suffix(".png"))
+    study.exit_if_failed()
 
 
 if __name__ == "__main__":

@@ -78,10 +78,7 @@ def main() -> None:
         facts = {**environment_facts(), "workers": arguments.workers, "torch_threads": 1}
         write_json(Path(arguments.out), {**facts, "titles": TITLES, "results": results})
         draw_curves(results, Path(arguments.out).with_suffix(".png"))
-    for (name, seed), error in study.failures.items():
-        print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
-    if study.failures:
-        raise SystemExit("some runs failed: the same command tries them again")
+    study.exit_if_failed()
 
 
 if __name__ == "__main__":

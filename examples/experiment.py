@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 from fnmatch import fnmatch
 from importlib import import_module
 from importlib.metadata import version
@@ -75,10 +74,7 @@ def main() -> None:
     print(f"{table}\nin {out}: table.md, results.json, figure.png, a folder for each run")
     if arguments.publish:
         publish(arguments.name, out)
-    for (name, seed), error in study.failures.items():
-        print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
-    if study.failures:
-        raise SystemExit("some runs failed: the same command tries them again")
+    study.exit_if_failed()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -69,10 +68,7 @@ def main() -> None:
     print(f"{written}\nIn {arguments.out}: results.json, tables.md, figure.png, a folder for each run")
     if arguments.publish:
         publish("new_goal", arguments.out)
-    for (name, seed), error in study.failures.items():
-        print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
-    if study.failures:
-        raise SystemExit("some runs failed: the same command tries them again")
+    study.exit_if_failed()
 
 
 if __name__ == "__main__":

@@ -84,10 +84,7 @@ def main() -> None:
         folders = {name: arguments.out / name / f"seed{min(by_seed)}" for name, by_seed in results.items()}
         draw_figure(folders, arguments.out / "figure.png")
     print(f"{text}\n{seconds:.0f} s; in {arguments.out}: {', '.join(written)}, a folder for each run")
-    for (name, seed), error in study.failures.items():
-        print(f"{name}, seed {seed} failed: {error}", file=sys.stderr)
-    if study.failures:
-        raise SystemExit("some runs failed: the same command tries them again")
+    study.exit_if_failed()
 
 
 if __name__ == "__main__":

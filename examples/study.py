@@ -49,6 +49,12 @@ class Study:
     results: dict[str, dict[int, Json]]
     failures: dict[tuple[str, int], str] = field(default_factory=dict)
 
+    def exit_if_failed(self) -> None:
+        """End the program, with a line for each run that failed, if there is one."""
+        if self.failures:
+            lines = [f"{name}, seed {seed} failed: {error}" for (name, seed), error in self.failures.items()]
+            raise SystemExit("\n".join([*lines, "some runs failed: the same command tries them again"]))
+
 
 @dataclass(frozen=True)
 class Run:

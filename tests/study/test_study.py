@@ -94,6 +94,8 @@ def test_a_failed_run_is_listed_and_tried_again(tmp_path, capsys):
     assert "returned None, which is not a dict" in study.failures["not a dict", 0]
     assert study.results == {"error": {}, "exit": {}, "not json": {}, "not a dict": {}, "good": {0: {"value": 9}}}
     assert "error, seed 0 failed: RuntimeError: this run is meant to fail" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=r"(?s)exit, seed 0 failed: SystemExit: this run leaves.*tries them again"):
+        study.exit_if_failed()
     assert "raise RuntimeError" in (tmp_path / "error" / "seed0" / "error.txt").read_text()
     again = []
 
