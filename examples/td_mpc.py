@@ -69,7 +69,7 @@ while taken < args.steps and success < 0.95:
     print(f"{taken} steps: success rate {success:.3f} over {EPISODES} unseen episodes, {used:.0f} processor seconds")
 if args.out:
     env = gym.make(args.env)
-    counts = np.repeat(range(env.get_wrapper_attr("options").max_count + 1), 4)
+    counts = np.repeat(range(env.get_wrapper_attr("options").max_count + 1), 16)
     env.reset(seed=args.seed)
     planner.name_latents(np.stack([env.reset(options={"count": int(count)})[0] for count in counts]), counts)
     planner.save(args.out)

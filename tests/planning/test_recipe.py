@@ -43,13 +43,15 @@ def test_it_runs_and_saves_a_planner_that_imagines(env, tmp_path):
 
 @pytest.mark.slow
 def test_it_solves_the_task_within_a_thousand_steps(tmp_path):
-    """Success is at least 0.95, and what the planner reads of the present is the count."""
+    """Success is at least 0.95, and what the planner reads of the present is the count, but for half an object."""
     path = tmp_path / "planner.pt"
     line = run("--steps", 1_000, "--out", path)
     steps, success = re.match(r"(\d+) steps: success rate ([\d.]+)", line).groups()
     assert int(steps) <= 1_000
     assert float(success) >= 0.95
     planner, env = LatentPlanner.load(path), gym.make("CountingEnv-v0")
-    images = [env.reset(seed=7, options={"count": count})[0] for count in range(9)]
+    env.reset(seed=7)
+    counts = np.repeat(range(9), 4)
+    images = [env.reset(options={"count": int(count)})[0] for count in counts]
     read = [int(planner.imagine(image)[0][1]) for image in images]
-    assert np.mean(np.equal(read, range(9))) >= 0.8
+    assert np.mean(np.abs(read - counts)) <= 0.5
