@@ -217,7 +217,7 @@ def _index(
 
     def ratio(total: NDArray[Any]) -> float:
         near, near_count, random, random_count = total
-        return (near / near_count) / (random / random_count) if near_count and random else float("nan")
+        return float((near / near_count) / (random / random_count)) if near_count and random else float("nan")
 
     index, count = ratio(sums.sum(axis=1)), sums.shape[1]
     if count == 1 or not np.isfinite(index):
