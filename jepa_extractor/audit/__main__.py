@@ -90,7 +90,6 @@ def main() -> None:
             audit(policy, audit_set, name, arguments.seed, vec_normalize)
             for name, policy in zip(names(arguments.models), tqdm(policies, "models", disable=None), strict=True)
         ]
-        print(audit_set.coverage())
         for report in reports:
             rich.print(report.table())
         if len(reports) > 1:

@@ -120,7 +120,7 @@ class Report:
     def table(self) -> "Table":
         """Return a table to be printed with ``rich.print``."""
         table = compare([self])
-        table.title = self.verdict
+        table.title, table.caption = self.verdict, self.audit_set.coverage()
         for pair in self.worst_pairs[:5]:
             table.add_row(f"observations {pair.left} and {pair.right}", pair.why)
         return table
