@@ -56,6 +56,8 @@ def test_what_data_tells_apart_and_why():
     assert audit_set.why(5, 6) == "add: the episode of the right one is over, that of the left one is not"
     assert audit_set.why(0, 3) == "no data tells them apart"
     two = AuditSet.from_episodes([episode([0], [2.0]), episode([0], [3.5])], NAMES)
+    cost = AuditSet.from_episodes([episode([0], [0.0]), episode([0], [-1.0])], NAMES)
+    assert cost.why(0, 2) == "remove: the reward of the left one is 0, that of the right one -1"
     assert two.why(0, 2) == "remove: the reward of the left one is 2, that of the right one 3.5"
 
 
@@ -167,7 +169,8 @@ def test_a_file_that_is_no_set(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "other.npz", numbers=np.arange(3))
     np.savez(tmp_path / "newer.npz", plain='{"format": "jepa_extractor audit set 2"}')
-    for name in ("text", "other", "newer"):
+    np.savez(tmp_path / "empty.npz", plain='{"format": "jepa_extractor audit set 1", "keys": null, "labels": []}')
+    for name in ("text", "other", "newer", "empty"):
         with pytest.raises(ValueError, match=f"{name}.npz is no audit set: give what AuditSet.save wrote"):
             AuditSet.load(tmp_path / f"{name}.npz")
 
@@ -199,9 +202,14 @@ def test_a_set_of_another_environment():
         (lambda: AuditSet.from_episodes(5, 2), "episodes=5 is not a sequence"),
         (lambda: AuditSet.from_episodes(EPISODES, 1), "actions=1, but episodes have actions from 0 to 1"),
         (lambda: AuditSet.from_episodes(EPISODES, 0), "actions=0 is not an integer of at least 1"),
+        (lambda: AuditSet.from_episodes(EPISODES, 2.5), "actions=2.5 is neither a number nor a sequence"),
+        (lambda: AuditSet.from_classes(EPISODES, "count", 5), "mdp=5 is not a pair: give successors"),
         (lambda: AuditSet.from_episodes(EPISODES, "add"), "actions='add' is neither a number nor a sequence"),
         (lambda: AuditSet.from_episodes(EPISODES, 2, tolerance=-1), "tolerance=-1"),
-        (lambda: AuditSet.from_episodes([episode(np.zeros((2, 1)), [0, 1])], 1), "episodes have continuous actions"),
+        (
+            lambda: AuditSet.from_episodes([episode(np.zeros((2, 1)), [0, 1])], 1),
+            "not one integer a step, such as continuous",
+        ),
         (
             lambda: AuditSet.from_episodes([episode([0] * 9, [0] * 9)] * 10, 2),
             "all 90 steps had the same reward, 0, and none ended an episode.* fewer than one in 30 steps shows",
