@@ -165,7 +165,7 @@ def checkpoints(seed: int) -> list[dict[str, Any]]:
 
 
 def million() -> float:
-    """Return the processor seconds that the required pairs of a million observations take, in episodes of nine steps."""
+    """Return the processor seconds of the required pairs of a million observations, in episodes of nine steps."""
     rng = np.random.default_rng(0)
 
     def episode() -> Episode:
@@ -177,7 +177,7 @@ def million() -> float:
 
 
 def whole(observations: int) -> dict[str, float]:
-    """Return the processor seconds that an audit of Stable-Baselines3's NatureCNN takes, by episodes alone and by classes."""
+    """Return the processor seconds of an audit of Stable-Baselines3's NatureCNN, by episodes alone and by classes."""
     model = PPO("CnnPolicy", gym.make("CountingEnv-v0"), seed=0, device="cpu")
     envs = gym.make_vec("CountingEnv-v0", 64, vectorization_mode="vector_entry_point")
     labelled = list(random_episodes(envs, observations, 0, ("state",)))
@@ -217,7 +217,7 @@ def tables(facts: Mapping[str, Any]) -> str:
                 str(sum(outcome["unseen"] for outcome in of_kind)),
             ]
         )
-    of_trials = markdown_table(["encoder", "right", "collapse index", "merged pairs that data does not show"], rows)
+    of_trials = markdown_table(["encoder", "right", "collapse index", "merged pairs told apart in less than 1%"], rows)
     checked = facts["checkpoints"]
     own = [row["by_episodes"] for row in checked]
     others = {
