@@ -1,0 +1,61 @@
+"""Measures over a training, as an ``AuditCallback`` recorded them."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from bokeh.models import Range1d
+from bokeh.plotting import figure
+
+from jepa_extractor.audit.page.pictures import OKABE_ITO
+
+History = Sequence[tuple[int, Mapping[str, float]]]
+DASHES = ("solid", "dashed", "dotted", "dotdash")  # so that curves differ in more than their colour
+
+
+class Curve(NamedTuple):
+    """A measure over the training of one or more models.
+
+    Attributes:
+        measure: its name.
+        plot: the figure.
+        table: rows of environment steps and a value for each model.
+        models: names of the columns.
+    """
+
+    measure: str
+    plot: figure
+    table: list[tuple[int, list[str]]]
+    models: list[str]
+
+
+def curves_of(histories: Mapping[str, History]) -> list[Curve]:
+    """Return the curve of each measure, of all models that have it."""
+    measures = dict.fromkeys(name for history in histories.values() for _, numbers in history for name in numbers)
+    return [_curve(measure, histories) for measure in measures]
+
+
+def _curve(measure: str, histories: Mapping[str, History]) -> Curve:
+    plot = figure(
+        height=220, sizing_mode="stretch_width", tools="", x_axis_label="environment steps", y_axis_label=_words(measure)
+    )
+    plot.toolbar.logo = None
+    plot.toolbar_location = None
+    values = {
+        model: {steps: float(numbers[measure]) for steps, numbers in history if measure in numbers}
+        for model, history in histories.items()
+    }
+    values = {model: points for model, points in values.items() if points}
+    for i, (model, points) in enumerate(values.items()):
+        style = {"color": OKABE_ITO[i % len(OKABE_ITO)], "legend_label": model}
+        plot.line(list(points), list(points.values()), width=2, line_dash=DASHES[i % len(DASHES)], **style)
+        plot.scatter(list(points), list(points.values()), size=6, **style)
+    low, high = (function(min(0.0, *p.values()) if function is min else max(p.values()) for p in values.values())
+                 for function in (min, max))
+    plot.y_range = Range1d(low, high + 0.05 * max(high - low, 1e-6))
+    steps = sorted({step for points in values.values() for step in points})
+    table = [(s, [f"{points[s]:.3f}" if s in points else "" for points in values.values()]) for s in steps]
+    return Curve(_words(measure), plot, table, list(values))
+
+
+def _words(measure: str) -> str:
+    return measure.replace("_", " ")

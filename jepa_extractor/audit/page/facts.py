@@ -1,0 +1,110 @@
+"""What the page says of a report in words and numbers."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jepa_extractor.diagnostics import effective_rank
+
+if TYPE_CHECKING:
+    from jepa_extractor.audit.report import Report
+
+Rows = NDArray[np.int64]
+
+
+class Fact(NamedTuple):
+    """A number, and what it means."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+def facts(report: "Report") -> list[Fact]:
+    """Return the six numbers that matter."""
+    low, high = report.interval
+    worst = report.worst_pairs[0].distance if report.worst_pairs else float("nan")
+    classes = report.classes
+    kept = "unknown" if classes is None else f"{classes.classes_kept} of {classes.classes_required}"
+    return [
+        Fact(
+            "Collapse index",
+            f"{report.collapse_index:.3f} ({low:.3f} to {high:.3f})",
+            "0: nothing that must stay apart lies together. 1: everything does. In brackets: 95% interval.",
+        ),
+        Fact(
+            "Observations hit",
+            f"{np.mean(report.hits > 0):.1%}",
+            "They have a neighbour in the latent space that must be apart from them.",
+        ),
+        Fact(
+            "Closest pair that must be apart",
+            "none" if np.isnan(worst) else f"{worst:.3f}",
+            "Its distance; the distance of random pairs is about 1.",
+        ),
+        Fact("Classes kept", kept, "Classes that collapsed into one another count as one."),
+        Fact(
+            "Effective rank",
+            f"{effective_rank(report.latents):.1f} of {report.latents.shape[1]}",
+            "How many directions the latents use, of those that they have.",
+        ),
+        Fact(
+            "Pairs that must be apart",
+            f"{report.random_share:.1%}",
+            "Of random pairs of observations. The audit sees no collapse of other pairs.",
+        ),
+    ]
+
+
+def described(report: "Report", row: int) -> str:
+    """Return where observation ``row`` comes from, and its labels."""
+    data = report.audit_set
+    parts = [f"{name} {plain(values[row])}" for name, values in data.labels.items()]
+    reward = data.rewards[row]
+    parts += [f"episode {data.episodes[row]}", f"step {data.steps[row]}"]
+    if np.isfinite(reward):
+        parts.append(f"reward {plain(reward)}")
+    return ", ".join(parts)
+
+
+def plain(number: object) -> str:
+    """Return a number without a point where it is an integer."""
+    if isinstance(number, float | np.floating):
+        return f"{number:.0f}" if float(number).is_integer() else f"{number:.4g}"
+    return str(number)
+
+
+def returns(report: "Report") -> NDArray[np.float64]:
+    """Return the sum of the rewards from each observation on to the end of its episode, its own included, (N,)."""
+    data = report.audit_set
+    rewards = np.nan_to_num(np.asarray(data.rewards, np.float64))
+    order = np.lexsort((data.steps, data.episodes))
+    total = np.cumsum(rewards[order])
+    lasts = np.flatnonzero(np.diff(data.episodes[order], append=-1))
+    end = total[lasts[np.searchsorted(lasts, np.arange(len(order)))]]
+    summed = np.empty(len(order))
+    summed[order] = end - total + rewards[order]
+    return summed
+
+
+class Group(NamedTuple):
+    """What the map shows of a class or cluster, for those who do not see it."""
+
+    name: str
+    count: int
+    hit: str
+    nearest: str
+
+
+def groups(report: "Report", members: Rows, names: list[str]) -> Iterator[Group]:
+    """Yield what the map shows of each group; ``members`` (N,) index ``names``."""
+    present = [i for i in range(len(names)) if (members == i).any()]
+    means = np.stack([report.latents[members == i].mean(axis=0, dtype=np.float64) for i in present])
+    for place, i in enumerate(present):
+        inside = members == i
+        between = np.linalg.norm(means - means[place], axis=1)
+        between[place] = np.inf
+        nearest = names[present[int(between.argmin())]] if len(present) > 1 else "none"
+        yield Group(names[i], int(inside.sum()), f"{np.mean(report.hits[inside] > 0):.1%}", nearest)
