@@ -46,11 +46,11 @@ def _curve(measure: str, histories: Mapping[str, History]) -> Curve:
     }
     values = {model: points for model, points in values.items() if points}
     for i, (model, points) in enumerate(values.items()):
-        style = {"color": OKABE_ITO[i % len(OKABE_ITO)], "legend_label": model}
+        style = {"color": OKABE_ITO[i % len(OKABE_ITO)]} | ({"legend_label": model} if len(values) > 1 else {})
         plot.line(list(points), list(points.values()), width=2, line_dash=DASHES[i % len(DASHES)], **style)
         plot.scatter(list(points), list(points.values()), size=6, **style)
-    low, high = (function(min(0.0, *p.values()) if function is min else max(p.values()) for p in values.values())
-                 for function in (min, max))
+    known = [value for points in values.values() for value in points.values()]
+    low, high = min(0.0, *known), max(known)
     plot.y_range = Range1d(low, high + 0.05 * max(high - low, 1e-6))
     steps = sorted({step for points in values.values() for step in points})
     table = [(s, [f"{points[s]:.3f}" if s in points else "" for points in values.values()]) for s in steps]

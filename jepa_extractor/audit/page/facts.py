@@ -6,43 +6,47 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jepa_extractor.audit.requirements import DifferentClasses
 from jepa_extractor.diagnostics import effective_rank
 
 if TYPE_CHECKING:
     from jepa_extractor.audit.report import Report
 
 Rows = NDArray[np.int64]
+SHOWN = 5_000  # observations shown one by one
 
 
 class Fact(NamedTuple):
-    """A number, and what it means."""
+    """A number, what it means, and its 95% interval where it has one."""
 
     name: str
     value: str
     meaning: str
+    interval: str = ""
 
 
 def facts(report: "Report") -> list[Fact]:
     """Return the six numbers that matter."""
     low, high = report.interval
-    worst = report.worst_pairs[0].distance if report.worst_pairs else float("nan")
+    worst = min((pair.distance for pair in report.worst_pairs), default=None)
     classes = report.classes
     kept = "unknown" if classes is None else f"{classes.classes_kept} of {classes.classes_required}"
     return [
         Fact(
             "Collapse index",
-            f"{report.collapse_index:.3f} ({low:.3f} to {high:.3f})",
+            f"{report.collapse_index:.3f}",
             "0: nothing that must stay apart lies together. 1: everything does. In brackets: 95% interval.",
+            f"{low:.3f} to {high:.3f}",
         ),
         Fact(
             "Observations hit",
-            f"{np.mean(report.hits > 0):.1%}",
+            f"{report.observations_hit:.1%}",
             "They have a neighbour in the latent space that must be apart from them.",
         ),
         Fact(
-            "Closest pair that must be apart",
-            "none" if np.isnan(worst) else f"{worst:.3f}",
-            "Its distance; the distance of random pairs is about 1.",
+            "Closest such neighbours",
+            "none" if worst is None else f"{worst:.3f}",
+            "Their distance; that of random pairs is about 1.",
         ),
         Fact("Classes kept", kept, "Classes that collapsed into one another count as one."),
         Fact(
@@ -53,7 +57,7 @@ def facts(report: "Report") -> list[Fact]:
         Fact(
             "Pairs that must be apart",
             f"{report.random_share:.1%}",
-            "Of random pairs of observations. The audit sees no collapse of other pairs.",
+            "Of random pairs. Where others collapse, the audit does not see it.",
         ),
     ]
 
@@ -74,6 +78,22 @@ def plain(number: object) -> str:
     if isinstance(number, float | np.floating):
         return f"{number:.0f}" if float(number).is_integer() else f"{number:.4g}"
     return str(number)
+
+
+def shown_rows(count: int) -> Rows:
+    """Return which of ``count`` observations are shown one by one: all, or 5,000 drawn at random, ascending."""
+    rows: Rows = np.sort(np.random.default_rng(0).choice(count, min(count, SHOWN), replace=False))
+    return rows
+
+
+def class_members(report: "Report") -> Rows:
+    """Return the class of each observation, (N,), an index into ``report.classes.classes``, or -1 where it has none."""
+    required, classes = report.audit_set.required, report.classes
+    assert isinstance(required, DifferentClasses), "the audit set has no classes"
+    assert classes is not None
+    members = np.full(len(report.latents), -1)
+    members[required.seen_twice()[0]] = classes.members
+    return members
 
 
 def returns(report: "Report") -> NDArray[np.float64]:
@@ -99,7 +119,7 @@ class Group(NamedTuple):
 
 
 def groups(report: "Report", members: Rows, names: list[str]) -> Iterator[Group]:
-    """Yield what the map shows of each group; ``members`` (N,) index ``names``."""
+    """Yield what the map shows of each group; ``members`` (N,) index ``names``, and are -1 where unknown."""
     present = [i for i in range(len(names)) if (members == i).any()]
     means = np.stack([report.latents[members == i].mean(axis=0, dtype=np.float64) for i in present])
     for place, i in enumerate(present):

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from jepa_extractor.audit.page.curves import History, curves_of
-from jepa_extractor.audit.page.facts import Rows, described, facts, groups, plain
+from jepa_extractor.audit.page.facts import Rows, class_members, described, facts, groups, plain, shown_rows
 from jepa_extractor.audit.page.maps import clusters, colourings, map_of, neighbours, planes
 from jepa_extractor.audit.page.matrix import matrix_of
 from jepa_extractor.audit.page.pictures import Pictures
@@ -23,7 +23,6 @@ from jepa_extractor.sb3.extractor import JEPAExtractor
 if TYPE_CHECKING:
     from jepa_extractor.audit.report import Report
 
-SHOWN = 5_000  # observations in the map
 PICTURE_BYTES = 10_000_000  # of all their pictures; the whole page stays below 15 MB
 PAIRS = 12
 
@@ -94,7 +93,7 @@ def _page(
     first = reports[0]
     data = first.audit_set
     count = len(first.latents)
-    rows: Rows = np.sort(np.random.default_rng(0).choice(count, min(count, SHOWN), replace=False))
+    rows = shown_rows(count)
     pictures = Pictures(data.observations)
     texts = [described(first, int(row)) for row in rows]
     ways = colourings(reports, rows)
@@ -112,7 +111,7 @@ def _page(
         observations=count,
         episodes=len(np.unique(data.episodes)),
         shown=len(rows),
-        coverage=data.required.coverage(),
+        coverage=data.coverage(),
         models=models,
         facts=[facts(report) for report in reports],
         planes=list(content["models"][0]["maps"]),
@@ -138,12 +137,12 @@ def _model(
     """Return what the page says of one model."""
     near = neighbours(report.latents[rows])
     left = np.repeat(np.arange(len(rows)), near.shape[1])
-    apart = report.audit_set.required.apart(rows[left], rows[near.ravel()]).reshape(near.shape)
+    apart = report.audit_set.apart(rows[left], rows[near.ravel()]).reshape(near.shape)
     if report.classes is None:
         members = clusters(report.latents)
         names = [f"cluster {i}" for i in range(int(members.max()) + 1)]
     else:
-        members, names = report.classes.members, [plain(name) for name in report.classes.classes.tolist()]
+        members, names = class_members(report), [plain(name) for name in report.classes.classes.tolist()]
     colours = [way.colours[number] for way in ways]
     maps = {
         name: json_item(map_of((plane[0][rows], plane[1]), name, colours, texts, pictures.can_draw))

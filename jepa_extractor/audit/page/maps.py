@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from jepa_extractor.audit.page.facts import Rows, plain, returns
+from jepa_extractor.audit.page.facts import Rows, class_members, plain, returns
 from jepa_extractor.audit.page.pictures import OKABE_ITO
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def colourings(reports: Sequence["Report"], rows: Rows) -> list[Colouring]:
     data = first.audit_set
     alike = {}
     if first.classes is not None:
-        alike["class"] = first.classes.classes[first.classes.members]
+        members = class_members(first)
+        alike["class"] = np.where(members < 0, np.nan, first.classes.classes[members])
     alike |= {name: values for name, values in data.labels.items() if name not in alike}
     alike |= {"return": returns(first), "time (step of the episode)": data.steps}
     ways = [_by_value(name, values[rows], len(reports)) for name, values in alike.items()]
@@ -133,6 +134,7 @@ def map_of(
         sizing_mode="stretch_width",
         tools="pan,wheel_zoom,box_zoom,reset,tap",
         active_drag=None,
+        toolbar_location="above",
         x_axis_label=axes[0],
         y_axis_label=axes[1],
     )

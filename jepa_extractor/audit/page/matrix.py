@@ -21,7 +21,7 @@ class Cell(NamedTuple):
     Attributes:
         left: index of the row's class among all classes.
         right: index of the column's class.
-        margin: as a number with two digits.
+        margin: as a number with one digit after the point.
         collapsed: whether the pair collapsed.
         colour: of the cell.
         ink: of the text, black or white, whichever can be read on ``colour``.
@@ -58,7 +58,7 @@ def matrix_of(report: "CollapseReport") -> Matrix:
         margin = float(report.margins[i, j])
         lost = frozenset((report.classes[i].item(), report.classes[j].item())) in collapsed
         colour = Viridis256[int(255 * min(margin / MOST_MARGIN, 1.0))]
-        number = f"{margin:.2f}" if margin < 1_000 else "∞"
+        number = f"{margin:.1f}" if margin < 1_000 else "∞"
         text = f"{names[i]} and {names[j]}: margin {number}{', collapsed' if lost else ''}"
         return Cell(i, j, number, lost, colour, _ink(colour), text)
 

@@ -49,7 +49,7 @@
     for (const [number, model] of content.models.entries()) {
       const near = model.neighbours[point].map((other, i) => {
         const apart = model.apart[point][i];
-        return picture(other, apart ? "apart" : "", apart ? "must be apart" : "may be near");
+        return picture(other, apart ? "apart" : "", apart ? "× must be apart" : "");
       });
       document.getElementById(`card-${number}`).replaceChildren(
         make("p", {textContent: `Observation ${point + 1}: ${content.texts[point]}. Beside it, those with the nearest latents:`}),
