@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from jepa_extractor.audit.report import CollapseReport
+from jepa_extractor.audit.collapse import CollapseReport
 from jepa_extractor.plots import draw_pca, principal_plane
 
 MOST_MARGIN = 5.0  # where the colours of margins end

@@ -15,11 +15,10 @@ from jepa_extractor.batch import Batch, Latents, Tensors
 from jepa_extractor.checks import require_type
 from jepa_extractor.encoders import EncoderName, MakeEncoder
 from jepa_extractor.jepa import JEPA, MakeTransition, NormalizationName, TargetName
+from jepa_extractor.modules import in_chunks
 from jepa_extractor.observations import Arrays, each, length
 from jepa_extractor.spaces import is_image
 from jepa_extractor.tasks import AuxiliaryTask
-
-CHUNK = 256  # observations encoded at once where there may be many
 
 
 class JEPAExtractor(BaseFeaturesExtractor):
@@ -127,12 +126,12 @@ class JEPAExtractor(BaseFeaturesExtractor):
             observations: not yet preprocessed; a dict of arrays for a ``Dict`` space.
             normalize_images: whether uint8 images become floats in [0, 1]: the policy's ``normalize_images``.
         """
-        latents = []
-        with torch.no_grad():
-            for start in range(0, length(observations), CHUNK):
-                chunk = each(lambda array, s=start: torch.as_tensor(array[s : s + CHUNK]).to(self.device), observations)
-                latents.append(self(_preprocess(chunk, self.observation_space, normalize_images)).cpu().numpy())
-        return np.concatenate(latents)
+        return in_chunks(
+            lambda seen: self(_preprocess(seen, self.observation_space, normalize_images)),
+            lambda rows: each(lambda array: array[rows], observations),
+            length(observations),
+            self.device,
+        )
 
     def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
         """Return ``JEPA.losses`` of a batch as a ring gives it. Nothing is changed.
