@@ -20,16 +20,16 @@ SIDE = 48  # of a thumbnail, in pixels
 ROWS = 5_000  # encoded at once
 
 
-def to_tensorboard(report: "Report", writer: "SummaryWriter | str | Path", step: int | None = None) -> None:
+def to_tensorboard(report: "Report", writer: "SummaryWriter | str | Path", step: int = 0) -> None:
     """Write the numbers of a report as scalars, and its latents for TensorBoard's embedding projector.
 
-    Scalars are named ``audit/NAME/...``. The projector gets up to 5,000 observations, drawn at random if there are more,
-    with their thumbnails, labels, episodes and steps. It needs ``tensorboard``, of the extra ``examples``.
+    Scalars are named ``audit/NAME/...``. The projector gets up to 5,000 observations, drawn at random if there are
+    more, with their thumbnails, labels, episodes and steps. It needs ``tensorboard``, of the extra ``examples``.
 
     Args:
         report: the report.
         writer: of PyTorch, which is left open; or a folder.
-        step: environment steps, where the report is one of several of a training.
+        step: environment steps at which the model was audited.
 
     Raises:
         OSError: the folder cannot be written.
@@ -51,9 +51,7 @@ def to_tensorboard(report: "Report", writer: "SummaryWriter | str | Path", step:
     if pictures.can_draw:
         frames = (pictures.picture(row).convert("RGB").resize((SIDE, SIDE)) for row in rows)
         images = torch.from_numpy(np.stack([np.asarray(frame) for frame in frames])).permute(0, 3, 1, 2) / 255
-    writer.add_embedding(
-        report.latents[rows], lines, images, global_step=step, tag=report.name, metadata_header=names
-    )
+    writer.add_embedding(report.latents[rows], lines, images, global_step=step, tag=report.name, metadata_header=names)
     writer.flush()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bokeh.models import Range1d
+from bokeh.models.annotations import Legend, LegendItem
 from bokeh.plotting import figure
 
 from jepa_extractor.audit.page.pictures import OKABE_ITO
@@ -36,7 +37,11 @@ def curves_of(histories: Mapping[str, History]) -> list[Curve]:
 
 def _curve(measure: str, histories: Mapping[str, History]) -> Curve:
     plot = figure(
-        height=220, sizing_mode="stretch_width", tools="", x_axis_label="environment steps", y_axis_label=_words(measure)
+        height=220,
+        sizing_mode="stretch_width",
+        tools="",
+        x_axis_label="environment steps",
+        y_axis_label=_words(measure),
     )
     plot.toolbar.logo = None
     plot.toolbar_location = None
@@ -45,15 +50,20 @@ def _curve(measure: str, histories: Mapping[str, History]) -> Curve:
         for model, history in histories.items()
     }
     values = {model: points for model, points in values.items() if points}
+    named: list[LegendItem] = []
     for i, (model, points) in enumerate(values.items()):
-        style = {"color": OKABE_ITO[i % len(OKABE_ITO)]} | ({"legend_label": model} if len(values) > 1 else {})
-        plot.line(list(points), list(points.values()), width=2, line_dash=DASHES[i % len(DASHES)], **style)
-        plot.scatter(list(points), list(points.values()), size=6, **style)
+        colour = OKABE_ITO[i % len(OKABE_ITO)]
+        steps, measured = list(points), list(points.values())
+        line = plot.line(steps, measured, line_color=colour, line_width=2, line_dash=DASHES[i % len(DASHES)])
+        marks = plot.scatter(steps, measured, size=6, color=colour)
+        named.append(LegendItem(label=model, renderers=[line, marks]))
+    if len(values) > 1:
+        plot.add_layout(Legend(items=named, background_fill_alpha=0.8))
     known = [value for points in values.values() for value in points.values()]
     low, high = min(0.0, *known), max(known)
-    plot.y_range = Range1d(low, high + 0.05 * max(high - low, 1e-6))
-    steps = sorted({step for points in values.values() for step in points})
-    table = [(s, [f"{points[s]:.3f}" if s in points else "" for points in values.values()]) for s in steps]
+    plot.y_range = Range1d(start=low, end=high + 0.05 * max(high - low, 1e-6))
+    every = sorted({step for points in values.values() for step in points})
+    table = [(step, [f"{points[step]:.3f}" if step in points else "" for points in values.values()]) for step in every]
     return Curve(_words(measure), plot, table, list(values))
 
 

@@ -1,6 +1,7 @@
 """What the page says of a report in words and numbers."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,9 +35,9 @@ def facts(report: "Report") -> list[Fact]:
     return [
         Fact(
             "Collapse index",
-            f"{report.collapse_index:.3f}",
+            f"{report.collapse_index:.3f}" if np.isfinite(report.collapse_index) else "unknown",
             "0: nothing that must stay apart lies together. 1: everything does. In brackets: 95% interval.",
-            f"{low:.3f} to {high:.3f}",
+            f"{low:.3f} to {high:.3f}" if np.isfinite(low) else "",
         ),
         Fact(
             "Observations hit",
@@ -109,7 +110,8 @@ def returns(report: "Report") -> NDArray[np.float64]:
     return summed
 
 
-class Group(NamedTuple):
+@dataclass(frozen=True)
+class Group:
     """What the map shows of a class or cluster, for those who do not see it."""
 
     name: str

@@ -18,9 +18,9 @@ from jepa_extractor.audit.page.matrix import matrix_of
 from jepa_extractor.audit.page.pictures import Pictures
 from jepa_extractor.audit.page.rollouts import rollouts_of
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.sb3.extractor import JEPAExtractor
 
 if TYPE_CHECKING:
+    from jepa_extractor.audit.encoding import Encoder
     from jepa_extractor.audit.report import Report
 
 PICTURE_BYTES = 10_000_000  # of all their pictures; the whole page stays below 15 MB
@@ -35,7 +35,7 @@ _TEMPLATES.filters["as_json"] = lambda value: Markup(
 def write_page(
     reports: Sequence["Report"],
     path: str | Path,
-    extractors: Mapping[str, JEPAExtractor] | None = None,
+    encoders: Mapping[str, "Encoder"] | None = None,
     histories: Mapping[str, History] | None = None,
 ) -> None:
     """Write the page of one or more audits of the same ``AuditSet``, models side by side.
@@ -47,17 +47,17 @@ def write_page(
     Args:
         reports: each with a name of its own.
         path: of the file.
-        extractors: by the name of a report the extractor that was audited: the page then shows what its latent
-            transition predicts.
+        encoders: by the name of a report what was audited: where it holds a ``JEPAExtractor``, the page shows what its
+            latent transition predicts.
         histories: by the name of a training the ``history`` of its ``AuditCallback``: the page then shows each measure
             over the training.
 
     Raises:
-        ValueError: there is no report, two have the same name or are of different observations, or an extractor belongs
-            to no report.
+        ValueError: there is no report, two have the same name or are of different observations, or an encoder
+            belongs to no report.
         OSError: ``path`` cannot be written.
     """
-    page = _page(_checked(reports, extractors or {}), extractors or {}, histories or {})
+    page = _page(_checked(reports, encoders or {}), encoders or {}, histories or {})
     replace_file(Path(path), lambda unfinished: unfinished.write_text(page, encoding="utf-8"))
 
 
@@ -69,27 +69,29 @@ def notebook_html(report: "Report", pairs: int = 3) -> str:
     return html
 
 
-def _checked(reports: Sequence["Report"], extractors: Mapping[str, JEPAExtractor]) -> list["Report"]:
+def _checked(reports: Sequence["Report"], encoders: Mapping[str, "Encoder"]) -> list["Report"]:
     given = list(reports)
     if not given:
         raise ValueError("reports is empty: give at least one")
     names = [report.name for report in given]
     if len(set(names)) < len(names):
         raise ValueError(f"reports has the names {names}: give each a name of its own, audit(..., name=...)")
-    if unknown := sorted(extractors.keys() - set(names)):
-        raise ValueError(f"extractors has the names {unknown}, and the reports {names}: give the name of a report")
+    if unknown := sorted(encoders.keys() - set(names)):
+        raise ValueError(f"encoders has the names {unknown}, and the reports {names}: give the name of a report")
     first = given[0].audit_set
     for report in given[1:]:
         other = report.audit_set
-        alike = all(np.array_equal(getattr(first, key), getattr(other, key)) for key in ("episodes", "steps", "actions"))
+        alike = all(
+            np.array_equal(getattr(first, key), getattr(other, key)) for key in ("episodes", "steps", "actions")
+        )
         if other is not first and not (alike and other.env == first.env):
-            raise ValueError(f"reports {names[0]!r} and {report.name!r} are of different observations: use one AuditSet")
+            raise ValueError(
+                f"reports {names[0]!r} and {report.name!r} are of different observations: use one AuditSet"
+            )
     return given
 
 
-def _page(
-    reports: list["Report"], extractors: Mapping[str, JEPAExtractor], histories: Mapping[str, History]
-) -> str:
+def _page(reports: list["Report"], encoders: Mapping[str, "Encoder"], histories: Mapping[str, History]) -> str:
     first = reports[0]
     data = first.audit_set
     count = len(first.latents)
@@ -97,10 +99,11 @@ def _page(
     pictures = Pictures(data.observations)
     texts = [described(first, int(row)) for row in rows]
     ways = colourings(reports, rows)
-    models = [_model(report, i, rows, pictures, texts, ways, extractors) for i, report in enumerate(reports)]
+    models = [_model(report, i, rows, pictures, texts, ways, encoders) for i, report in enumerate(reports)]
     curves = curves_of(histories)
+    shown = [model.pop("data") for model in models]
     content = {
-        "models": [model.pop("data") for model in models],
+        "models": shown,
         "curves": [json_item(curve.plot) for curve in curves],
         "texts": texts,
         "images": pictures.thumbnails(rows, PICTURE_BYTES) if pictures.can_draw else None,
@@ -114,7 +117,7 @@ def _page(
         coverage=data.coverage(),
         models=models,
         facts=[facts(report) for report in reports],
-        planes=list(content["models"][0]["maps"]),
+        planes=list(shown[0]["maps"]),
         ways=ways,
         curves=curves,
         content=content,
@@ -132,7 +135,7 @@ def _model(
     pictures: Pictures,
     texts: list[str],
     ways: list[Any],
-    extractors: Mapping[str, JEPAExtractor],
+    encoders: Mapping[str, "Encoder"],
 ) -> dict[str, Any]:
     """Return what the page says of one model."""
     near = neighbours(report.latents[rows])
@@ -148,7 +151,7 @@ def _model(
         name: json_item(map_of((plane[0][rows], plane[1]), name, colours, texts, pictures.can_draw))
         for name, plane in planes(report.latents).items()
     }
-    imagined = rollouts_of(report, extractors[report.name]) if report.name in extractors else []
+    imagined = rollouts_of(report, encoders[report.name]) if report.name in encoders else []
     return {
         "report": report,
         "pairs": [_pair(report, pictures, pair) for pair in report.worst_pairs[:PAIRS]],

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool
+from bokeh.models import ColumnDataSource, HoverTool, Scatter
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 from numpy.typing import NDArray
@@ -58,7 +58,10 @@ def planes(latents: NDArray[np.floating[Any]]) -> dict[str, tuple[Plane, tuple[s
     if places.shape[1] == 1:
         places, shares = np.hstack([places, np.zeros_like(places)]), np.append(shares, 0.0)
     ordinals = ("first", "second")
-    axes = [f"{order} principal component ({share:.0%} of the variance)" for order, share in zip(ordinals, shares)]
+    axes = [
+        f"{order} principal component ({share:.0%} of the variance)"
+        for order, share in zip(ordinals, shares, strict=True)
+    ]
     found = {"PCA": (places, (axes[0], axes[1]))}
     if find_spec("umap") is not None:
         import umap  # where the user has installed it
@@ -98,10 +101,11 @@ def colourings(reports: Sequence["Report"], rows: Rows) -> list[Colouring]:
     alike |= {name: values for name, values in data.labels.items() if name not in alike}
     alike |= {"return": returns(first), "time (step of the episode)": data.steps}
     ways = [_by_value(name, values[rows], len(reports)) for name, values in alike.items()]
+    most = max(0.01, *(float(np.nan_to_num(report.hits[rows]).max()) for report in reports))
     hits = Colouring(
         "neighbours that must be apart",
-        [_scaled(report.hits[rows], 0.0, 1.0) for report in reports],
-        [(Viridis256[0], "none"), (Viridis256[-1], "all")],
+        [_scaled(report.hits[rows], 0.0, most) for report in reports],
+        [(Viridis256[0], "none"), (Viridis256[-1], f"{most:.0%} of them")],
         is_scale=True,
     )
     ways.insert(1 if first.classes is not None else 0, hits)
@@ -149,9 +153,10 @@ def map_of(
         line_width=0.5,
         nonselection_alpha=0.6,
         nonselection_fill_color="colour0",
-        selection_line_color="#d55e00",
-        selection_line_width=4,
+        selection_fill_color="colour0",
     )
+    assert isinstance(points.selection_glyph, Scatter)
+    points.selection_glyph.update(line_color="#d55e00", line_width=4, line_alpha=1, size=12)
     picture = '<img src="@image" alt="">' if has_pictures else ""
     plot.add_tools(HoverTool(renderers=[points], tooltips=HOVER_STYLE + HOVER.format(picture=picture), limit=1))
     plot.name = name

@@ -9,7 +9,7 @@ from jepa_extractor.audit.page.facts import plain
 from jepa_extractor.audit.page.pictures import rgb
 
 if TYPE_CHECKING:
-    from jepa_extractor.audit.report import CollapseReport
+    from jepa_extractor.audit.collapse import CollapseReport
 
 MOST_CLASSES = 30
 MOST_MARGIN = 5.0  # where the colours end

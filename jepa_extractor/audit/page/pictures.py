@@ -70,7 +70,9 @@ class Pictures:
     def numbers(self, row: int) -> str:
         """Return the first numbers of observation ``row``."""
         parts = self._observations if isinstance(self._observations, dict) else {"": self._observations}
-        return "; ".join(f"{key}: {_numbers(part[row])}" if key else _numbers(part[row]) for key, part in parts.items())
+        return "; ".join(
+            f"{key}: {shown_numbers(part[row])}" if key else shown_numbers(part[row]) for key, part in parts.items()
+        )
 
     def large(self, row: int, side: int = 128) -> str:
         """Return observation ``row`` as the address of a picture that loses nothing but what is above ``side``."""
@@ -129,7 +131,8 @@ def _address(file: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{b64encode(file).decode()}"
 
 
-def _numbers(value: Any) -> str:
+def shown_numbers(value: Any) -> str:
+    """Return the first numbers of an array."""
     flat = np.asarray(value).ravel()
     shown = ", ".join(f"{number:.4g}" for number in flat[:NUMBERS].tolist())
     return shown if len(flat) <= NUMBERS else f"{shown}, … ({len(flat)} numbers)"
