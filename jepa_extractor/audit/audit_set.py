@@ -65,8 +65,8 @@ class AuditSet:
     ) -> "AuditSet":
         """Return a set in which observations must stay apart if the episodes tell them apart: no labels are needed.
 
-        They do if the same actions led from one of two to another reward than from the other, or to an end of the episode
-        from one alone; see ``EmpiricalBisimulation``.
+        They do if the same actions led from one of two to another reward than from the other, or to an end of the
+        episode from one alone; see ``EmpiricalBisimulation``.
 
         Args:
             episodes: such as those of ``random_episodes``, with discrete actions.
@@ -84,8 +84,9 @@ class AuditSet:
                 "episodes have continuous actions, which are never the same again: give classes, by "
                 "AuditSet.from_classes(episodes, label)"
             )
-        given = (arrays[name] for name in ("actions", "rewards", "ends", "action_names"))
-        required = DifferentFutures(*given, tolerance)
+        required = DifferentFutures(
+            arrays["actions"], arrays["rewards"], arrays["ends"], arrays["action_names"], tolerance
+        )
         return cls(**arrays, env=env, required=required)
 
     @classmethod
@@ -115,8 +116,8 @@ class AuditSet:
         arrays = _joined(episodes, actions)
         if label not in arrays["labels"]:
             raise ValueError(
-                f"label={label!r} is not among the labels {sorted(arrays['labels'])} of the episodes: collect it, as by "
-                f"random_episodes(..., labels=({label!r},))"
+                f"label={label!r} is not among the labels {sorted(arrays['labels'])} of the episodes: collect it, as "
+                f"by random_episodes(..., labels=({label!r},))"
             )
         required = DifferentClasses(label, arrays["labels"][label], mdp, arrays["action_names"])
         return cls(**arrays, env=env, required=required)
@@ -129,7 +130,8 @@ class AuditSet:
 
         Two that are the same in every number need not be: no encoder can.
         """
-        return self.required.apart(left, right) & (self._contents[left] != self._contents[right])
+        differ: NDArray[np.bool_] = self._contents[left] != self._contents[right]
+        return self.required.apart(left, right) & differ
 
     def why(self, left: int, right: int) -> str:
         """Return what tells observations ``left`` and ``right`` apart, in words."""
@@ -143,8 +145,8 @@ class AuditSet:
             text += (
                 f" Of {repeats.seen:,} times that an observation and an action were seen again, the reward or the end "
                 f"was another in {repeats.differed:,}: chance decides it, or what the observation does not show. A "
-                "difference may then be chance, and is no proof that an encoder must keep two observations apart: give a "
-                "tolerance, or classes."
+                "difference may then be chance, and is no proof that an encoder must keep two observations apart: give "
+                "a tolerance, or classes."
             )
         return text
 
@@ -220,9 +222,7 @@ class AuditSet:
             if plain["format"] != FORMAT:
                 raise ValueError(f"its format is {plain['format']!r}")
         except Exception as error:  # a broken archive can raise anything
-            raise ValueError(
-                f"{path} is no audit set of this package: give what AuditSet.save wrote ({error})"
-            ) from error
+            raise ValueError(f"{path} is no audit set: give what AuditSet.save wrote ({error})") from error
         parts = [arrays[f"observation_{i}"] for i in range(len(plain["keys"] or [None]))]
         names = tuple(plain["action_names"])
         labels = {name: arrays[f"label_{i}"] for i, name in enumerate(plain["labels"])}
@@ -297,7 +297,7 @@ def _joined(episodes: Iterable[Episode], actions: int | Sequence[str] | None) ->
 
 
 def _action_names(actions: int | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(actions, str) or isinstance(actions, bool):
+    if isinstance(actions, str | bool):
         raise ValueError(f"actions={actions!r} is neither a number nor a sequence of names: give one of them")
     if isinstance(actions, int | np.integer):
         if actions < 1:

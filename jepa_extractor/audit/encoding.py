@@ -18,9 +18,9 @@ from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.checks import require_integer
 from jepa_extractor.modules import in_chunks, training_mode_kept
 from jepa_extractor.observations import Arrays, each
-from jepa_extractor.sb3.extractor import JEPAExtractor
 
-Encoder = BaseAlgorithm | BasePolicy | JEPAExtractor | nn.Module | Callable[[Any], Any]
+Encoder = BaseAlgorithm | BasePolicy | nn.Module | Callable[[Any], Any]
+Shapes = Any  # of one observation: a shape, or a dict of shapes
 
 
 def encode(
@@ -32,117 +32,115 @@ def encode(
     """Return the latents of all observations of a set, float32 (N, D), without gradient, in chunks.
 
     Args:
-        encoder: one of these; its training mode is left as it was.
-
-            - a model or a policy of Stable-Baselines3: its first features extractor, given what the policy would give
-              it.
-            - a ``JEPAExtractor``.
-            - any ``nn.Module`` or callable: it is given float32 tensors (B, *observation shape), or a dict of them, on
-              the module's device. uint8 images have their channels first and are scaled to [0, 1]; everything else is
-              given as it is. It returns a tensor or array (B, D).
+        encoder: a model or a policy of Stable-Baselines3, whose first features extractor is taken; a
+            ``BaseFeaturesExtractor`` such as a ``JEPAExtractor``; or any other ``nn.Module`` or callable. The first two
+            are given what a policy would give them. The last is given a float32 tensor (B, *observation shape), or a
+            dict of them, on the module's device: images (uint8 with three axes) with their channels first and scaled
+            to [0, 1], everything else as it is. It returns a tensor or an array (B, D). Training modes are kept.
         audit_set: the observations.
         vec_normalize: normalises observations before they are encoded, and is not changed; by default that of the
-            model's own environment, if it has one. A policy, or a model that was loaded without environment, has none,
-            even if it was trained under one.
-        frame_stack: how many frames ``VecFrameStack`` stacks: those of the same episode, zeros before its first. By
-            default as many as the shape of the encoder's observations says, where it has a space, else 1.
+            model's own environment, if it has one. A policy, an extractor, or a model that was loaded without
+            environment has none, even if it was trained under one.
+        frame_stack: how many frames ``VecFrameStack`` stacks, those of one episode, with zeros before its first. By
+            default as many as the shape of the encoder's observations says; of an encoder without space, 1.
 
     Raises:
         ValueError: the encoder does not take such observations, or does not return one finite row for each.
     """
     if vec_normalize is None and isinstance(encoder, BaseAlgorithm):
         vec_normalize = encoder.get_vec_normalize_env()
-    network = encoder.policy if isinstance(encoder, BaseAlgorithm) else encoder
-    space = observation_space(network)
-    shapes = each(lambda array: array.shape[1:], audit_set.observations)
-    if frame_stack is None:
-        frame_stack = 1 if space is None else _frames(shapes, _shapes(space))
-    require_integer("frame_stack", frame_stack, least=1)
-    stacked = each(lambda shape: _stacked(shape, frame_stack), shapes)
-    if space is not None and stacked != _shapes(space):
+    network: Any = encoder.policy if isinstance(encoder, BaseAlgorithm) else encoder
+    if not callable(network):
         raise ValueError(
-            f"the audit set has observations of shape {_in_words(shapes)}, the encoder takes {_in_words(_shapes(space))}"
-            f"{'' if frame_stack == 1 else f', and frame_stack is {frame_stack}'}: give a set of an environment with "
-            "the wrappers of the training"
+            f"encoder={network!r} is no encoder: give a model or a policy of Stable-Baselines3, an nn.Module or a "
+            "function; load a saved model first, as by PPO.load(path)"
         )
-    first = _normalizes(vec_normalize, shapes, stacked)
-
-    def shown(rows: NDArray[np.int64]) -> Arrays:
-        """Return what the policy would see at these rows."""
-
-        def frame(array: NDArray[Any], back: int) -> NDArray[Any]:
-            frames = array[np.maximum(rows - back, 0)]
-            frames[audit_set.steps[rows] < back] = 0
-            return frames
-
-        observations = audit_set.observations
-        if frame_stack == 1:
-            seen = each(lambda array: array[rows], observations)
-            return seen if vec_normalize is None else vec_normalize.normalize_obs(seen)  # type: ignore[return-value]
-        frames = []
-        for back in range(frame_stack - 1, -1, -1):
-            seen = each(lambda array, back=back: frame(array, back), observations)
-            if first and vec_normalize is not None:  # zeros before the first frame are not normalised
-                before = audit_set.steps[rows] < back
-                seen = vec_normalize.normalize_obs(seen)  # type: ignore[assignment]
-                each(lambda array, before=before: array.__setitem__(before, 0), seen)
-            frames.append(seen)
-        seen = each(lambda *arrays: np.concatenate(arrays, axis=_axis(arrays[0].shape[1:]) + 1), *frames)
-        if vec_normalize is None or first:
-            return seen
-        return vec_normalize.normalize_obs(seen)  # type: ignore[return-value]
-
-    features, module, device = _features(network)
-    if module is None:
-        latents = in_chunks(features, shown, len(audit_set), device)
-    else:
-        with training_mode_kept(module):
-            module.eval()
-            latents = in_chunks(features, shown, len(audit_set), device)
-    wrong = np.flatnonzero(~np.isfinite(latents).all(axis=1))
-    if wrong.size:
+    module = network if isinstance(network, nn.Module) else nn.Module()
+    device = next(module.parameters(), torch.empty(0)).device
+    seen = _seen_by(network, audit_set, vec_normalize, frame_stack)
+    with training_mode_kept(module):
+        module.eval()
+        latents = in_chunks(_features(network), seen, len(audit_set), device)
+    if (wrong := np.flatnonzero(~np.isfinite(latents).all(axis=1))).size:
         rows = ", ".join(map(str, wrong[:10])) + (", ..." if wrong.size > 10 else "")
         raise ValueError(
-            f"the encoder returned NaN or infinity for {wrong.size} of {len(latents)} observations ({rows}): mend it, or "
-            "load weights from before they diverged"
+            f"the encoder returned NaN or infinity for {wrong.size} of {len(latents)} observations ({rows}): mend it, "
+            "or give weights from before they diverged"
         )
     return latents
 
 
-def observation_space(network: Any) -> gym.Space[Any] | None:
-    """Return the space of observations that a policy or extractor takes, or ``None`` of what has no space."""
-    if isinstance(network, BaseFeaturesExtractor):
-        return network._observation_space
-    return network.observation_space if isinstance(network, BasePolicy) else None
-
-
-def _features(network: Any) -> tuple[Callable[[Any], Any], nn.Module | None, torch.device]:
-    """Return what maps tensors of observations to latents, the module that does it, and its device."""
-    if isinstance(network, BasePolicy):
-        extractor = next((part for part in network.modules() if isinstance(part, BaseFeaturesExtractor)), None)
-        if extractor is None:
-            raise ValueError(f"the policy {type(network).__name__} has no features extractor: give the encoder itself")
-        space, scale = network.observation_space, network.normalize_images
-        return lambda seen: extractor(preprocess_obs(seen, space, normalize_images=scale)), network, network.device
-    if isinstance(network, BaseFeaturesExtractor):
-        device = next(network.parameters(), torch.empty(0)).device
-        space = network._observation_space
-        return lambda seen: network(preprocess_obs(seen, space)), network, device
-    if isinstance(network, nn.Module):
-        device = next(network.parameters(), torch.empty(0)).device
-        return lambda seen: network(each(_as_float, seen)), network, device
-    if not callable(network):
-        raise ValueError(
-            f"encoder={network!r} is no encoder: give a model or a policy of Stable-Baselines3, an nn.Module, or a "
-            "function; load a saved model first, as by PPO.load(path)"
-        )
-    return lambda seen: network(each(_as_float, seen)), None, torch.device("cpu")
+def _features(network: Any) -> Callable[[Any], Any]:
+    """Return what maps tensors of observations to latents."""
+    if not isinstance(network, BasePolicy | BaseFeaturesExtractor):
+        return lambda seen: network(each(_as_float, seen))
+    extractor = next((part for part in network.modules() if isinstance(part, BaseFeaturesExtractor)), None)
+    if extractor is None:
+        raise ValueError(f"the policy {type(network).__name__} has no features extractor: give the encoder itself")
+    space, scale = _space(network), getattr(network, "normalize_images", True)
+    return lambda seen: extractor(preprocess_obs(seen, space, normalize_images=scale))
 
 
 def _as_float(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a batch (B, ...) as float32, uint8 images scaled to [0, 1]."""
-    is_image = tensor.dtype == torch.uint8 and tensor.ndim == 4
-    return tensor.float() / 255 if is_image else tensor.float()
+    """Return a batch (B, ...) as float32, images scaled to [0, 1]."""
+    return tensor.float() / 255 if tensor.dtype == torch.uint8 and tensor.ndim == 4 else tensor.float()
+
+
+def _space(network: BasePolicy | BaseFeaturesExtractor) -> gym.Space[Any]:
+    space: gym.Space[Any] = network.observation_space if isinstance(network, BasePolicy) else network._observation_space
+    return space
+
+
+def _seen_by(
+    network: Any, audit_set: AuditSet, vec_normalize: VecNormalize | None, frame_stack: int | None
+) -> Callable[[NDArray[np.int64]], Arrays]:
+    """Return a function that gives the observations of some rows (B,) as ``network`` sees them."""
+    observations = audit_set.observations
+    one: Shapes = each(lambda array: array.shape[1:], observations)
+    taken = _shapes(_space(network)) if isinstance(network, BasePolicy | BaseFeaturesExtractor) else None
+    frames = (1 if taken is None else _frames(one, taken)) if frame_stack is None else frame_stack
+    require_integer("frame_stack", frames, least=1)
+    stacked: Shapes = each(lambda shape: _stacked(shape, frames), one)
+    if taken not in (None, stacked):
+        raise ValueError(
+            f"the audit set has observations of shape {_in_words(one)}, which with frame_stack={frames} are "
+            f"{_in_words(stacked)}; the encoder takes observations of shape {_in_words(taken)}: give a set of an "
+            "environment with the wrappers of the training"
+        )
+    normalize, normalized = _normalizer(vec_normalize)
+    if normalized not in (None, one, stacked):
+        raise ValueError(
+            f"vec_normalize takes observations of shape {_in_words(normalized)}, the encoder {_in_words(stacked)}: an "
+            "audit can apply only a VecNormalize that is the last wrapper before the policy, or before VecFrameStack"
+        )
+
+    def frame(rows: NDArray[np.int64], back: int) -> Arrays:
+        seen = each(lambda array: array[np.maximum(rows - back, 0)], observations)
+        if normalized == one:
+            seen = normalize(seen)
+        missing = audit_set.steps[rows] < back
+        each(lambda array: array.__setitem__(missing, 0), seen)
+        return seen
+
+    def seen(rows: NDArray[np.int64]) -> Arrays:
+        if frames == 1:
+            return frame(rows, 0)
+        oldest_first = [frame(rows, back) for back in reversed(range(frames))]
+        stack = each(lambda *arrays: np.concatenate(arrays, axis=1 + _axis(arrays[0].shape[1:])), *oldest_first)
+        return normalize(stack) if normalized == stacked else stack
+
+    return seen
+
+
+def _normalizer(vec_normalize: Any) -> tuple[Callable[[Any], Arrays], Shapes]:
+    """Return what normalises observations, and the shapes of those that it takes, ``None`` if it changes nothing."""
+    if vec_normalize is None:
+        return lambda seen: seen, None
+    if not isinstance(vec_normalize, VecNormalize):
+        raise ValueError(
+            f"vec_normalize is a {type(vec_normalize).__name__}, not a VecNormalize: give that of the training, or None"
+        )
+    return vec_normalize.normalize_obs, _shapes(vec_normalize.observation_space) if vec_normalize.norm_obs else None
 
 
 def _axis(shape: tuple[int, ...]) -> int:
@@ -151,45 +149,30 @@ def _axis(shape: tuple[int, ...]) -> int:
 
 
 def _stacked(shape: tuple[int, ...], frames: int) -> tuple[int, ...]:
+    """Return the shape of so many stacked observations."""
     if frames == 1:
         return shape
     if not shape:
-        raise ValueError(f"frame_stack={frames}: single numbers cannot be stacked; leave it out")
+        raise ValueError(f"frame_stack={frames}, but observations are single numbers, which are not stacked: give 1")
     axis = _axis(shape)
     return (*shape[:axis], frames * shape[axis], *shape[axis + 1 :])
 
 
-def _frames(shapes: Any, taken: Any) -> int:
-    """Return how many stacked observations of ``shapes`` have the shapes that are ``taken``; 1 if none have."""
-    one, whole = (next(iter(shape.values())) if isinstance(shape, dict) else shape for shape in (shapes, taken))
-    if not one or len(one) != len(whole) or whole[_axis(one)] % one[_axis(one)]:
+def _frames(one: Shapes, taken: Shapes) -> int:
+    """Return how many stacked observations of shape ``one`` have the shape that is ``taken``; 1 if none have."""
+    pair = [next(iter(shape.values())) if isinstance(shape, dict) else shape for shape in (one, taken)]
+    if type(one) is not type(taken) or not pair[0] or len(pair[0]) != len(pair[1]):
         return 1
-    frames = int(whole[_axis(one)] // one[_axis(one)])
-    return frames if each(lambda shape: _stacked(shape, frames), shapes) == taken else 1
+    axis = _axis(pair[0])
+    frames = int(pair[1][axis] // pair[0][axis])
+    return frames if frames > 1 and each(lambda shape: _stacked(shape, frames), one) == taken else 1
 
 
-def _shapes(space: gym.Space[Any]) -> Any:
+def _shapes(space: gym.Space[Any]) -> Shapes:
     if isinstance(space, gym.spaces.Dict):
         return {key: subspace.shape for key, subspace in space.items()}
     return space.shape
 
 
-def _in_words(shapes: Any) -> str:
+def _in_words(shapes: Shapes) -> str:
     return ", ".join(f"{key} {shape}" for key, shape in shapes.items()) if isinstance(shapes, dict) else str(shapes)
-
-
-def _normalizes(vec_normalize: VecNormalize | None, shapes: Any, stacked: Any) -> bool:
-    """Return whether observations are normalised before they are stacked, and not after."""
-    if vec_normalize is None:
-        return False
-    if not isinstance(vec_normalize, VecNormalize):
-        raise ValueError(
-            f"vec_normalize is a {type(vec_normalize).__name__}, not a VecNormalize: give that of the training, or None"
-        )
-    taken = _shapes(vec_normalize.observation_space)
-    if vec_normalize.norm_obs and taken not in (shapes, stacked):
-        raise ValueError(
-            f"vec_normalize takes observations of shape {_in_words(taken)}, the encoder {_in_words(stacked)}: an audit "
-            "can apply only a VecNormalize that is the last wrapper before the policy, or before VecFrameStack"
-        )
-    return bool(taken == shapes != stacked)

@@ -79,19 +79,16 @@ class Report:
     def verdict(self) -> str:
         """What has collapsed, in one sentence."""
         if not np.isfinite(self.collapse_index):
-            return f"{self.name}: too few pairs must be kept apart to say whether anything has collapsed."
+            return f"{self.name}: too few pairs must be kept apart to say whether any has collapsed."
         low, high = self.interval
-        index = f"collapse index {self.collapse_index:.3f} [{low:.3f}, {high:.3f}]"
-        kept = (
-            ""
-            if self.classes is None
-            else f", {self.classes.classes_kept} of {self.classes.classes_required} classes kept"
-        )
+        found = f"collapse index {self.collapse_index:.3f} [{low:.3f}, {high:.3f}]"
+        if self.classes is not None:
+            found += f", {self.classes.classes_kept} of {self.classes.classes_required} classes kept"
         if self.collapse_index == 0:
-            return f"{self.name}: nothing has collapsed that must be kept apart ({index}{kept})."
+            return f"{self.name}: no two observations that must be kept apart lie next to each other ({found})."
         return (
-            f"{self.name}: {self.observations_hit:.1%} of the observations lie next to one from which they must be kept "
-            f"apart ({index}{kept})."
+            f"{self.name}: {self.observations_hit:.1%} of the observations lie next to one from which they must be "
+            f"kept apart ({found})."
         )
 
     def numbers(self) -> dict[str, float]:
@@ -122,7 +119,7 @@ class Report:
     def table(self) -> "Table":
         """Return a table to be printed with ``rich.print``."""
         table = compare([self])
-        table.title = self.verdict
+        table.title, table.caption = self.verdict, self.audit_set.coverage()
         for pair in self.worst_pairs[:5]:
             table.add_row(f"observations {pair.left} and {pair.right}", pair.why)
         return table
@@ -217,7 +214,7 @@ def _index(
     shares = np.stack([np.where(known, hits, 0), known, of_random, np.ones(len(hits))])
     sums = np.stack([np.bincount(episodes, weights=share) for share in shares])
 
-    def ratio(total: NDArray[np.float64]) -> float:
+    def ratio(total: NDArray[Any]) -> float:
         near, near_count, random, random_count = total
         return (near / near_count) / (random / random_count) if near_count and random else float("nan")
 

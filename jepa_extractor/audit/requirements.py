@@ -62,10 +62,10 @@ class DifferentFutures:
         self._relation = EmpiricalBisimulation(successors, values, tolerance)
         if self._relation.count_pairs() == 0:
             raise ValueError(
-                f"all {steps:,} steps had the same reward, {np.nanmin(rewards):g}, and {'all' if ends.any() else 'none'} "
-                "ended an episode, so nothing tells observations apart. With 95% confidence, fewer than one in "
-                f"{max(1, steps // 3):,} steps shows anything else: record ten times as many, in longer episodes or under "
-                "other actions; or give classes, by AuditSet.from_classes"
+                f"all {steps:,} steps had the same reward, {np.nanmin(rewards):g}, and "
+                f"{'all' if ends.any() else 'none'} ended an episode, so nothing tells observations apart. With 95% "
+                f"confidence, fewer than one in {max(1, steps // 3):,} steps shows anything else: record ten times as "
+                "many, in longer episodes or under other actions; or give classes, by AuditSet.from_classes"
             )
         self._to_come = _steps_to_come(actions)
 
@@ -99,19 +99,15 @@ class DifferentFutures:
         """
         n, k = len(self._to_come), len(self._names)
         share = self._relation.count_pairs() / (n * (n - 1) / 2)
-        seen = self.actions_seen()
-        further = seen + 1
-        in_long = int(np.ceil(1.5 * float(k) ** (2 * further)))
-        text = f"Data tells {share:.2%} of the pairs of {n:,} observations apart. "
-        text += f"A merge of observations that first differ after {_actions(further)} or more may go unseen: "
-        both = self.both_take(further)
-        text += (
-            f"a certain sequence so long follows both in {both:.2g} of the pairs" if both else "no episode is so long"
+        more = self.actions_seen() + 1
+        both, in_long = self.both_take(more), int(np.ceil(1.5 * float(k) ** (2 * more)))
+        mend = ["longer episodes"] if in_long <= n else [f"about {in_long:,} observations in long episodes"]
+        mend += [f"about {np.ceil(1.5 / both):,.0f} in episodes such as these"] if both else []
+        return (
+            f"Data tells {share:.2%} of the pairs of {n:,} observations apart. A merge of observations that first "
+            f"differ after {_actions(more)} or more may go unseen: a certain sequence of {more} follows both in "
+            f"{both:.2%} of the pairs. To see {more}, record {', or '.join(mend)}."
         )
-        text += f". To see {further}, record about {max(in_long, n):,} observations in long episodes"
-        if both and (in_such := int(np.ceil(1.5 / both))) > in_long:
-            text += f", or {in_such:,} in such as these"
-        return text + "."
 
     def actions_seen(self) -> int:
         """Return the length of the longest sequences of actions after which differences are seen; see ``coverage``."""
@@ -176,8 +172,8 @@ class DifferentClasses:
             self.names = np.unique(of_state, return_index=True)[1]
         if len(np.unique(self.classes[known])) < 2:
             raise ValueError(
-                f"all {known.sum():,} observations are of one class by {label!r}, so nothing must stay apart: give more "
-                "observations, or another label"
+                f"all {known.sum():,} observations are of one class by {label!r}, so nothing must stay apart: give "
+                "more observations, or another label"
             )
 
     def seen_twice(self) -> tuple[NDArray[np.bool_], NDArray[np.generic], NDArray[np.float64] | None]:
