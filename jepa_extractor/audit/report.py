@@ -1,7 +1,7 @@
 """The audit of one encoder on one set: what has collapsed, where, and how surely."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -119,7 +119,7 @@ class Report:
     def table(self) -> "Table":
         """Return a table to be printed with ``rich.print``."""
         table = compare([self])
-        table.title, table.caption = self.verdict, self.audit_set.coverage()
+        table.title = self.verdict
         for pair in self.worst_pairs[:5]:
             table.add_row(f"observations {pair.left} and {pair.right}", pair.why)
         return table
@@ -194,7 +194,7 @@ def compare(reports: Sequence[Report]) -> "Table":
     """Return a table of the numbers of several reports, side by side, to be printed with ``rich.print``."""
     from rich.table import Table
 
-    table = Table()
+    table = Table(min_width=80)
     table.add_column("measure")
     for report in reports:
         table.add_column(report.name, justify="right")
@@ -232,23 +232,23 @@ def _worst_pairs(
     """Return the closest neighbours that must be kept apart, one of each reason first, no observation twice."""
     scale = float(np.sqrt(2 * np.sum(np.var(np.float64(latents), axis=0))))  # root mean square distance of random pairs
 
-    def candidates() -> Iterator[Pair]:
-        used: set[int] = set()
-        for at in np.flatnonzero(apart)[np.argsort(near.distances[apart], kind="stable")]:
-            left, right = sorted((int(near.left[at]), int(near.right[at])))
-            if not used & {left, right}:
-                used |= {left, right}
-                between = float(np.linalg.norm(np.float64(latents[left]) - latents[right]))
-                yield Pair(left, right, between / scale if scale else 0.0, audit_set.why(left, right))
-
-    first: dict[str, Pair] = {}
-    others: list[Pair] = []
-    for pair in candidates():
-        if first.setdefault(pair.why, pair) is not pair:
-            others.append(pair)
-        if len(first) == WORST_PAIRS or len(first) + len(others) == 50 * WORST_PAIRS:
-            break
-    return [*first.values(), *others][:WORST_PAIRS]
+    pairs: dict[Hashable, tuple[int, int]] = {}
+    others: list[tuple[int, int]] = []
+    used: set[int] = set()
+    for at in np.flatnonzero(apart)[np.argsort(near.distances[apart], kind="stable")]:
+        left, right = sorted((int(near.left[at]), int(near.right[at])))
+        if not used & {left, right}:
+            used |= {left, right}
+            if pairs.setdefault(audit_set.required.kind(left, right), (left, right)) != (left, right):
+                others.append((left, right))
+            if len(pairs) == WORST_PAIRS or len(used) == 100 * WORST_PAIRS:
+                break
+    chosen = np.array([*pairs.values(), *others][:WORST_PAIRS], np.int64).reshape(-1, 2)
+    distances = np.linalg.norm(np.float64(latents[chosen[:, 0]]) - latents[chosen[:, 1]], axis=1) / (scale or 1.0)
+    return [
+        Pair(left, right, float(distance), audit_set.why(left, right))
+        for (left, right), distance in zip(chosen.tolist(), distances, strict=True)
+    ]
 
 
 def _of_classes(latents: NDArray[np.float32], required: Any) -> tuple[CollapseReport | None, PairwiseReport | None]:

@@ -1,6 +1,6 @@
 """What tells observations apart, and why: what follows them in data, or the classes that they belong to."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,9 @@ class Requirement(Protocol):
 
     def why(self, left: int, right: int) -> str:
         """Return what tells the two apart, in words."""
+
+    def kind(self, left: int, right: int) -> Hashable:
+        """Return what is the same for pairs that are told apart by the same."""
 
     def coverage(self) -> str:
         """Return what can be told apart, and what cannot."""
@@ -89,6 +92,12 @@ class DifferentFutures:
             return f"{begin}: the left one is not rewarded (0), the right one is ({other:g})"
         return f"{begin}: the reward of the left one is {one:g}, that of the right one {other:g}"
 
+    def kind(self, left: int, right: int) -> Hashable:
+        """Return the actions after which rewards or ends differed, and what they were."""
+        witness = tuple(self._relation.witness(left, right) or ())
+        seen = [i + len(witness) for i in (left, right)]
+        return witness, frozenset((float(self._rewards[i]), bool(self._ends[i])) for i in seen)
+
     def coverage(self) -> str:
         """Return the share of pairs that data tells apart, what it cannot show, and how much data would show more.
 
@@ -103,10 +112,11 @@ class DifferentFutures:
         both, in_long = self.both_take(more), int(np.ceil(1.5 * float(k) ** (2 * more)))
         mend = ["longer episodes"] if in_long <= n else [f"about {in_long:,} observations in long episodes"]
         mend += [f"about {np.ceil(1.5 / both):,.0f} in episodes such as these"] if both else []
+        often = f"one of {1 / both:,.0f} pairs" if both else "no pair"
         return (
             f"Data tells {share:.2%} of the pairs of {n:,} observations apart. A merge of observations that first "
-            f"differ after {_actions(more)} or more may go unseen: a certain sequence of {more} follows both in "
-            f"{both:.2%} of the pairs. To see {more}, record {', or '.join(mend)}."
+            f"differ after {_actions(more)} or more may go unseen: a certain sequence of {more} follows both "
+            f"in {often}. To see {more}, record {', or '.join(mend)}."
         )
 
     def actions_seen(self) -> int:
@@ -209,6 +219,10 @@ class DifferentClasses:
             states = [successors[state, action] for state in states]
         begin = ", ".join(self._action_names[action] for action in actions) or "at once"
         return f"{text}: {begin}: the value is {values[states[0]]} on the left, {values[states[1]]} on the right"
+
+    def kind(self, left: int, right: int) -> Hashable:
+        """Return both states."""
+        return frozenset((float(self._states[left]), float(self._states[right])))
 
     def coverage(self) -> str:
         """Return how many classes there are and how often they were seen."""
