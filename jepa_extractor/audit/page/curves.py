@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bokeh.models import Range1d
-from bokeh.models.annotations import Legend, LegendItem
+from bokeh.models.annotations import Legend
 from bokeh.plotting import figure
 
 from jepa_extractor.audit.page.pictures import OKABE_ITO
@@ -50,13 +50,13 @@ def _curve(measure: str, histories: Mapping[str, History]) -> Curve:
         for model, history in histories.items()
     }
     values = {model: points for model, points in values.items() if points}
-    named: list[LegendItem] = []
+    named = []
     for i, (model, points) in enumerate(values.items()):
         colour = OKABE_ITO[i % len(OKABE_ITO)]
         steps, measured = list(points), list(points.values())
         line = plot.line(steps, measured, line_color=colour, line_width=2, line_dash=DASHES[i % len(DASHES)])
-        marks = plot.scatter(steps, measured, size=6, color=colour)
-        named.append(LegendItem(label=model, renderers=[line, marks]))
+        plot.scatter(steps, measured, size=6, color=colour)
+        named.append((model, [line]))
     if len(values) > 1:
         plot.add_layout(Legend(items=named, background_fill_alpha=0.8))
     known = [value for points in values.values() for value in points.values()]

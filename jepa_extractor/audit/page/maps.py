@@ -58,10 +58,7 @@ def planes(latents: NDArray[np.floating[Any]]) -> dict[str, tuple[Plane, tuple[s
     if places.shape[1] == 1:
         places, shares = np.hstack([places, np.zeros_like(places)]), np.append(shares, 0.0)
     ordinals = ("first", "second")
-    axes = [
-        f"{order} principal component ({share:.0%} of the variance)"
-        for order, share in zip(ordinals, shares, strict=True)
-    ]
+    axes = [f"{order} component, {share:.0%} of variance" for order, share in zip(ordinals, shares, strict=True)]
     found = {"PCA": (places, (axes[0], axes[1]))}
     if find_spec("umap") is not None:
         import umap  # where the user has installed it
