@@ -80,8 +80,9 @@ class Report:
         """What has collapsed, in one sentence."""
         if not np.isfinite(self.collapse_index):
             return f"{self.name}: too few pairs must be kept apart to say whether any has collapsed."
-        low, high = self.interval
-        found = f"collapse index {self.collapse_index:.3f} [{low:.3f}, {high:.3f}]"
+        found = f"collapse index {self.collapse_index:.3f}"
+        if np.isfinite(self.interval).all():
+            found += ", 95% interval {:.3f} to {:.3f}".format(*self.interval)
         if self.classes is not None:
             found += f", {self.classes.classes_kept} of {self.classes.classes_required} classes kept"
         if self.collapse_index == 0:

@@ -159,6 +159,8 @@ class DifferentClasses:
         action_names: Sequence[str],
     ) -> None:
         self.label, self.mdp, self._states, self._action_names = label, mdp, states, action_names
+        if mdp is not None and len(action_names) != (count := np.shape(mdp[0])[-1]):
+            self._action_names = [f"action {number}" for number in range(count)]
         known = np.isfinite(states)
         if not known.any():
             raise ValueError(f"label={label!r} is unknown at every observation: name one whose number is known")
