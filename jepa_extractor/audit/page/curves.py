@@ -1,10 +1,11 @@
 """Measures over a training, as an ``AuditCallback`` recorded them."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bokeh.models import Range1d
 from bokeh.models.annotations import Legend
+from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 
 from jepa_extractor.audit.page.pictures import OKABE_ITO
@@ -50,7 +51,7 @@ def _curve(measure: str, histories: Mapping[str, History]) -> Curve:
         for model, history in histories.items()
     }
     values = {model: points for model, points in values.items() if points}
-    named = []
+    named: list[tuple[str, list[GlyphRenderer[Any]]]] = []
     for i, (model, points) in enumerate(values.items()):
         colour = OKABE_ITO[i % len(OKABE_ITO)]
         steps, measured = list(points), list(points.values())

@@ -35,7 +35,7 @@ class Pictures:
     def __init__(self, observations: Arrays) -> None:
         self._observations = observations
         parts = observations.values() if isinstance(observations, dict) else [observations]
-        drawn = (part for part in parts if part.ndim in (3, 4) and min(part.shape[1:3]) > 1)
+        drawn = (part for part in parts if part.ndim in (3, 4) and part[0].squeeze().ndim > 1)
         self._frames = next(drawn, None)
         if self._frames is not None:
             low, high = float(self._frames.min()), float(self._frames.max())
