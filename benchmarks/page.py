@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import audit
 import bisimulation
 import encoder
 import environment
@@ -27,6 +28,7 @@ TABLES: Mapping[str, Callable[[Any], str]] = {
     "encoder": lambda facts: encoder.tables(facts["results"]),
     "overhead": lambda facts: overhead.tables(facts["seconds_a_step"]),
     "bisimulation": lambda facts: bisimulation.tables(facts["comparison"], facts["growth"]),
+    "audit": audit.tables,
     "sample_efficiency": lambda facts: learning_tables(facts["results"], facts["titles"]),
 }
 BRIEF: Mapping[str, Callable[[Any], str]] = {

@@ -51,6 +51,8 @@ def in_chunks(
     for start in range(0, count, CHUNK):
         numbers = np.arange(start, min(start + CHUNK, count))
         made = function(each(lambda array: torch.as_tensor(array).to(device), rows(numbers)))
+        if not isinstance(made, torch.Tensor | np.ndarray):
+            raise ValueError(f"the encoder returned a {type(made).__name__}: return the latents alone, as one tensor")
         part = made.float().cpu().numpy() if isinstance(made, torch.Tensor) else np.asarray(made, np.float32)
         if part.ndim == 3:
             raise ValueError(

@@ -90,36 +90,35 @@ def main() -> None:
             audit(policy, audit_set, name, arguments.seed, vec_normalize)
             for name, policy in zip(names(arguments.models), tqdm(policies, "models", disable=None), strict=True)
         ]
-        print(audit_set.coverage())
         for report in reports:
             rich.print(report.table())
         if len(reports) > 1:
             rich.print(compare(reports))
         if arguments.out is not None:
-            opened = write(reports, policies, arguments.out)
-            print(f"In {arguments.out}: {', '.join(sorted(path.name for path in arguments.out.iterdir()))}")
+            written = write(reports, policies, arguments.out)
+            print(f"In {arguments.out}: {', '.join(path.name for path in written)}")
             if arguments.open:
                 import webbrowser
 
-                webbrowser.open(opened.resolve().as_uri())
+                webbrowser.open(written[0].resolve().as_uri())
     except (ValueError, OSError, ImportError, gym.error.Error) as error:
         parser.exit(2, f"{error}\n")
 
 
-def write(reports: Sequence[Report], policies: Sequence[BasePolicy], folder: Path) -> Path:
-    """Write everything about the reports of policies into ``folder``, and return the file to look at."""
+def write(reports: Sequence[Report], policies: Sequence[BasePolicy], folder: Path) -> list[Path]:
+    """Write everything about the reports of policies into ``folder``; return the files, first the one to look at."""
     from jepa_extractor.audit.page import write_page  # needs Bokeh, of the extra "report"
     from jepa_extractor.audit.picture import plot_report  # needs matplotlib, of the extra "examples"
 
+    pictures = [folder / ("audit.png" if i == 0 else f"audit_{i + 1}.png") for i in range(len(reports))]
+    for path, report in zip(pictures, reports, strict=True):
+        replace_file(path, partial(plot_report, report))
     content = json.dumps([json.loads(report.to_json()) for report in reports], indent=2) + "\n"
     replace_file(folder / "audit.json", lambda path: path.write_text(content))
     reports[0].audit_set.save(folder / "audit_set.npz")
-    for i, report in enumerate(reports):
-        name = "audit.png" if i == 0 else f"audit_{i + 1}.png"
-        replace_file(folder / name, partial(plot_report, report))
     page = folder / "report.html"
     write_page(reports, page, {report.name: policy for report, policy in zip(reports, policies, strict=True)})
-    return page
+    return [page, *pictures, folder / "audit.json", folder / "audit_set.npz"]
 
 
 class World(NamedTuple):
@@ -167,6 +166,8 @@ def make_set(env_id: str, data: Path | None, classes_from: str | None, episodes:
     """Return the audit set saved as ``data``, or one of new episodes, and print what it is."""
     world = look_at(env_id)
     if data is not None:
+        if classes_from is not None or episodes is not None:
+            raise ValueError(f"--data {data} says what must stay apart: leave out --classes-from and --episodes")
         audit_set = AuditSet.load(data)
         audit_set.require_environment(env_id, world.observation, None if world.actions is None else len(world.actions))
         print(f"Observations: {len(audit_set):,} of {data}")
@@ -217,8 +218,8 @@ def names(paths: Sequence[Path]) -> list[str]:
 def require_writable(folder: Path) -> None:
     """Make ``folder``; raise ``OSError`` if no file can be written there."""
     try:
-        replace_file(folder / "audit.json.test", lambda path: path.touch())
-        (folder / "audit.json.test").unlink()
+        replace_file(folder / ".writable", lambda path: path.touch())
+        (folder / ".writable").unlink()
     except OSError as error:
         raise OSError(f"--out {folder} cannot be written: give another folder ({error})") from error
 

@@ -81,8 +81,8 @@ class AuditSet:
         arrays = _joined(episodes, actions)
         if not arrays["action_names"]:
             raise ValueError(
-                "episodes have continuous actions, which are never the same again: give classes, by "
-                "AuditSet.from_classes(episodes, label)"
+                "episodes have actions that are not one integer a step, such as continuous ones, which are never the "
+                "same again: give classes, by AuditSet.from_classes(episodes, label)"
             )
         required = DifferentFutures(
             arrays["actions"], arrays["rewards"], arrays["ends"], arrays["action_names"], tolerance
@@ -221,20 +221,21 @@ class AuditSet:
             plain = json.loads(str(arrays.pop("plain")))
             if plain["format"] != FORMAT:
                 raise ValueError(f"its format is {plain['format']!r}")
+            parts = [arrays[f"observation_{i}"] for i in range(len(plain["keys"] or [None]))]
+            labels = {name: arrays[f"label_{i}"] for i, name in enumerate(plain["labels"])}
+            given = {name: arrays[name] for name in ARRAYS}
         except Exception as error:  # a broken archive can raise anything
             raise ValueError(f"{path} is no audit set: give what AuditSet.save wrote ({error})") from error
-        parts = [arrays[f"observation_{i}"] for i in range(len(plain["keys"] or [None]))]
         names = tuple(plain["action_names"])
-        labels = {name: arrays[f"label_{i}"] for i, name in enumerate(plain["labels"])}
         required: DifferentFutures | DifferentClasses
         if "tolerance" in plain:
-            required = DifferentFutures(arrays["actions"], arrays["rewards"], arrays["ends"], names, plain["tolerance"])
+            required = DifferentFutures(given["actions"], given["rewards"], given["ends"], names, plain["tolerance"])
         else:
             mdp = (arrays["successors"], arrays["values"]) if "successors" in arrays else None
             required = DifferentClasses(plain["label"], labels[plain["label"]], mdp, names)
         return cls(
             observations=parts[0] if plain["keys"] is None else dict(zip(plain["keys"], parts, strict=True)),
-            **{name: arrays[name] for name in ARRAYS},
+            **given,
             labels=labels,
             action_names=names,
             env=plain["env"],
@@ -297,7 +298,7 @@ def _joined(episodes: Iterable[Episode], actions: int | Sequence[str] | None) ->
 
 
 def _action_names(actions: int | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(actions, str | bool):
+    if isinstance(actions, str | bool) or not isinstance(actions, int | np.integer | Sequence):
         raise ValueError(f"actions={actions!r} is neither a number nor a sequence of names: give one of them")
     if isinstance(actions, int | np.integer):
         if actions < 1:

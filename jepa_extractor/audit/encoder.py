@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.audit.collapse import CollapseReport, collapse_audit
 from jepa_extractor.audit.encoding import Encoder, encode
-from jepa_extractor.audit.requirements import DifferentClasses
+from jepa_extractor.audit.requirements import DifferentClasses, require_mdp
 from jepa_extractor.checks import require_integer
 from jepa_extractor.rollouts import Episode, random_episodes
 
@@ -73,8 +73,7 @@ def check_audit(classes_from: str, mdp: Mdp | None, observations: int, seed: int
         raise ValueError(
             f"classes_from={classes_from!r} is not a string: name the key of info whose number is the class"
         )
-    if mdp is not None and not (isinstance(mdp, tuple | list) and len(mdp) == 2):
-        raise ValueError(f"mdp={mdp!r} is not a pair: give successors (n, k) and values (n,), or None")
+    require_mdp(mdp)
     require_integer("observations", observations, least=1)
     require_integer("seed", seed, least=0)
 

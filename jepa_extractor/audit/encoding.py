@@ -102,10 +102,10 @@ def _seen_by(
     require_integer("frame_stack", frames, least=1)
     stacked: Shapes = each(lambda shape: _stacked(shape, frames), one)
     if taken not in (None, stacked):
+        with_stack = "" if frames == 1 else f", or {_in_words(stacked)} with frame_stack={frames}"
         raise ValueError(
-            f"the audit set has observations of shape {_in_words(one)}, which with frame_stack={frames} are "
-            f"{_in_words(stacked)}; the encoder takes observations of shape {_in_words(taken)}: give a set of an "
-            "environment with the wrappers of the training"
+            f"the audit set has observations of shape {_in_words(one)}{with_stack}; the encoder takes observations of "
+            f"shape {_in_words(taken)}: give a set of an environment with the wrappers of the training"
         )
     normalize, normalized = _normalizer(vec_normalize)
     if normalized not in (None, one, stacked):

@@ -10,6 +10,7 @@ from jepa_extractor.audit.requirements import Indices
 
 NEIGHBOURS = 20
 FARTHEST = 2.0  # times the distance to the nearest of all
+MOST_LATENTS = 0.9  # those that are not outliers
 TIES = 1e-3  # squares of distances that differ by less are ties
 DISTANCES = 2**24  # computed at once: 64 MiB
 
@@ -26,9 +27,10 @@ def neighbours(latents: NDArray[np.float32], rng: np.random.Generator) -> Neighb
     """Return the neighbours of each of n latents (n, D), n at least 2.
 
     The neighbours of a latent are among its 20 nearest, and not farther from it than twice the distance from either of
-    the two to its own nearest. So a state that was seen less than 21 times has only its own observations as neighbours,
-    and one that was seen once has none, if other states are far enough. Distances up to a hundredth of the latents'
-    root mean square norm count as that, and ties are broken at random.
+    the two to its own nearest, nor than twice the distance that nine of ten latents have to theirs. So observations of
+    a state that was seen less than 21 times have only each other as neighbours, and that of a state that was seen once
+    has none, if other states are far enough. Distances up to a hundredth of the latents' root mean square norm count as
+    that, and ties are broken at random.
 
     n = 20,000 and D = 512 take about 15 s on one core.
     """
@@ -47,6 +49,7 @@ def neighbours(latents: NDArray[np.float32], rng: np.random.Generator) -> Neighb
         nearest[rows] = np.argpartition(between, k - 1, axis=1)[:, :k]
         squares[rows] = np.take_along_axis(between, nearest[rows], axis=1)
     first = squares.min(axis=1)
-    near = squares <= FARTHEST**2 * np.minimum(first[:, None], first[nearest])
+    own = np.minimum(first, np.quantile(first, MOST_LATENTS))
+    near = squares <= FARTHEST**2 * np.minimum(own[:, None], own[nearest])
     left, place = np.nonzero(near)
     return Neighbours(left, nearest[left, place], np.sqrt(squares[left, place]))

@@ -124,10 +124,12 @@ class Report:
 
     def table(self) -> "Table":
         """Return a table to be printed with ``rich.print``."""
+        from rich.markup import escape
+
         table = compare([self])
-        table.title = self.verdict
+        table.title, table.caption = escape(self.verdict), escape(self.audit_set.coverage())
         for pair in self.worst_pairs[:5]:
-            table.add_row(f"observations {pair.left} and {pair.right}", pair.why)
+            table.add_row(f"observations {pair.left} and {pair.right}", escape(pair.why))
         return table
 
 
@@ -198,12 +200,13 @@ def audit_latents(latents: NDArray[np.float32], audit_set: AuditSet, name: str =
 
 def compare(reports: Sequence[Report]) -> "Table":
     """Return a table of the numbers of several reports, side by side, to be printed with ``rich.print``."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(min_width=80)
     table.add_column("measure")
     for report in reports:
-        table.add_column(report.name, justify="right")
+        table.add_column(escape(report.name), justify="right")
     every = [report.numbers() for report in reports]
     for name in dict.fromkeys(chain.from_iterable(every)):
         values = [numbers.get(name) for numbers in every]
@@ -222,7 +225,7 @@ def _index(
 
     def ratio(total: NDArray[Any]) -> float:
         near, near_count, random, random_count = total
-        return (near / near_count) / (random / random_count) if near_count and random else float("nan")
+        return float((near / near_count) / (random / random_count)) if near_count and random else float("nan")
 
     index, count = ratio(sums.sum(axis=1)), sums.shape[1]
     if count == 1 or not np.isfinite(index):
@@ -237,7 +240,6 @@ def _worst_pairs(
 ) -> list[Pair]:
     """Return the closest neighbours that must be kept apart, one of each reason first, no observation twice."""
     scale = float(np.sqrt(2 * np.sum(np.var(np.float64(latents), axis=0))))  # root mean square distance of random pairs
-
     pairs: dict[Hashable, tuple[int, int]] = {}
     others: list[tuple[int, int]] = []
     used: set[int] = set()

@@ -1,28 +1,14 @@
 """What tells observations apart, and why: what follows them in data, or the classes that they belong to."""
 
 from collections.abc import Hashable, Sequence
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Indices = NDArray[np.int64]
-
-
-class Requirement(Protocol):
-    """Which of N observations an encoder must keep apart."""
-
-    def apart(self, left: Indices, right: Indices) -> NDArray[np.bool_]:
-        """Return whether observations ``left`` (M,) and ``right`` (M,) must be kept apart, pair by pair: (M,)."""
-
-    def why(self, left: int, right: int) -> str:
-        """Return what tells the two apart, in words."""
-
-    def kind(self, left: int, right: int) -> Hashable:
-        """Return what is the same for pairs that are told apart by the same."""
-
-    def coverage(self) -> str:
-        """Return what can be told apart, and what cannot."""
+MOST_STATES = 1_000  # of an MDP whose bisimulation metric is computed
 
 
 class DifferentFutures:
@@ -86,9 +72,9 @@ class DifferentFutures:
         if abs(one - other) <= self.tolerance and self._ends[left + len(witness)] != self._ends[right + len(witness)]:
             which = ("left", "right") if self._ends[left + len(witness)] else ("right", "left")
             return f"{begin}: the episode of the {which[0]} one is over, that of the {which[1]} one is not"
-        if other == 0:
+        if one > other == 0:
             return f"{begin}: the left one is rewarded ({one:g}), the right one is not (0)"
-        if one == 0:
+        if other > one == 0:
             return f"{begin}: the left one is not rewarded (0), the right one is ({other:g})"
         return f"{begin}: the reward of the left one is {one:g}, that of the right one {other:g}"
 
@@ -145,7 +131,6 @@ class DifferentClasses:
     Attributes:
         classes: the class of each observation, integers (N,), -1 where unknown.
         names: what each class is called: the number of its only or first state.
-        distances: the bisimulation metric of the classes of ``mdp``, (c, c), or ``None``.
 
     Raises:
         ValueError: fewer than two classes were seen, or a state is none of ``mdp``.
@@ -158,9 +143,8 @@ class DifferentClasses:
         mdp: tuple[ArrayLike, ArrayLike] | None,
         action_names: Sequence[str],
     ) -> None:
+        require_mdp(mdp)
         self.label, self.mdp, self._states, self._action_names = label, mdp, states, action_names
-        if mdp is not None and len(action_names) != (count := np.shape(mdp[0])[-1]):
-            self._action_names = [f"action {number}" for number in range(count)]
         known = np.isfinite(states)
         if not known.any():
             raise ValueError(f"label={label!r} is unknown at every observation: name one whose number is known")
@@ -169,9 +153,12 @@ class DifferentClasses:
             self.names, self.classes[known] = np.unique(states[known], return_inverse=True)
             if np.array_equal(self.names, np.rint(self.names)):
                 self.names = self.names.astype(np.int64)
-            self.distances: NDArray[np.float64] | None = None
         else:
-            of_state, self.distances = exact_classes(*mdp)
+            from jepa_extractor.bisimulation import largest_bisimulation
+
+            of_state = largest_bisimulation(*mdp)
+            if len(action_names) != (count := np.shape(mdp[0])[1]):
+                self._action_names = [f"action {number}" for number in range(count)]
             numbers = states[known].astype(np.int64)
             if not np.array_equal(numbers, states[known]):
                 raise ValueError(f"info[{label!r}] is not always an integer, and so names no state: leave mdp out")
@@ -187,6 +174,13 @@ class DifferentClasses:
                 f"all {known.sum():,} observations are of one class by {label!r}, so nothing must stay apart: give "
                 "more observations, or another label"
             )
+
+    @cached_property
+    def distances(self) -> NDArray[np.float64] | None:
+        """The bisimulation metric of the c classes of ``mdp``, (c, c); ``None`` without one, or if c is above 1,000."""
+        if self.mdp is None or len(self.names) > MOST_STATES:
+            return None
+        return exact_classes(*self.mdp)[1]
 
     def seen_twice(self) -> tuple[NDArray[np.bool_], NDArray[np.generic], NDArray[np.float64] | None]:
         """Return what is needed to compare the c classes that were seen at least twice.
@@ -220,7 +214,8 @@ class DifferentClasses:
         for action in actions:
             states = [successors[state, action] for state in states]
         begin = ", ".join(self._action_names[action] for action in actions) or "at once"
-        return f"{text}: {begin}: the value is {values[states[0]]} on the left, {values[states[1]]} on the right"
+        left_value, right_value = (str(values[state].tolist()) for state in states)
+        return f"{text}: {begin}: the value is {left_value} on the left, {right_value} on the right"
 
     def kind(self, left: int, right: int) -> Hashable:
         """Return both states."""
@@ -235,6 +230,12 @@ class DifferentClasses:
             shown = ", ".join(str(name) for name in self.names[rare[:10]]) + (", ..." if len(rare) > 10 else "")
             return f"{text}Fewer than two observations show {self.label} {shown}: nothing is said of it; record more."
         return f"{text}The rarest, {self.label} {self.names[counts.argmin()]}, was seen {counts.min():,} times."
+
+
+def require_mdp(mdp: Any) -> None:
+    """Raise ``ValueError`` unless ``mdp`` is a pair or ``None``."""
+    if mdp is not None and not (isinstance(mdp, tuple | list) and len(mdp) == 2):
+        raise ValueError(f"mdp={mdp!r} is not a pair: give successors (n, k) and values (n,), or None")
 
 
 def exact_classes(successors: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -405,6 +405,10 @@ def test_a_model_whose_weights_are_another_policys_is_one_sentence(tmp_path, cap
             ["model.zip", "--env", "MountainCar-v0", "--episodes", "1"],
             "all 200 steps had the same reward, -1, and none ended an episode, so nothing tells observations apart",
         ),
+        (
+            ["model.zip", "--env", "Small-v0", "--data", "set.npz", "--episodes", "9"],
+            "--data set.npz says what must stay apart: leave out --classes-from and --episodes",
+        ),
         (["model.zip", "--env", "Small-v0", "--data", "nowhere.npz"], "there is no audit set at nowhere.npz"),
         (["model.zip", "--env", "Small-v0", "--data", "model.zip"], "model.zip is no audit set"),
         (["model.zip", "--env", "Small-v0", "--open"], "--open opens what --out writes: give --out as well"),
