@@ -13,6 +13,7 @@ from known_audits import HISTORY, faithful_latents, merged_latents
 
 from jepa_extractor.audit import AuditSet
 from jepa_extractor.audit.page import notebook_html, write_page
+from jepa_extractor.audit.page.curves import curves_of
 from jepa_extractor.audit.page.facts import class_members, returns, shown_rows
 from jepa_extractor.audit.page.maps import colourings, neighbours, planes
 from jepa_extractor.audit.page.matrix import matrix_of
@@ -113,6 +114,17 @@ def test_rollouts_and_curves_are_there_where_they_are_known(page, merged, tmp_pa
     bare = written(tmp_path, [merged])
     assert 'id="rollouts"' not in bare
     assert 'id="training"' not in bare
+
+
+def test_curves_show_what_changes():
+    """Measures that stay the same, ends of intervals, and values that are not finite are left out."""
+    history = [
+        (step, {"index": index, "index_low": index - 1, "index_high": index + 1, "same": 3.0})
+        for step, index in [(0, float("nan")), (10, 0.5), (20, 0.25)]
+    ]
+    (curve,) = curves_of({"one": history, "two": history[:1]})
+    assert (curve.measure, curve.models) == ("index", ["one"])
+    assert curve.table == [(10, ["0.500"]), (20, ["0.250"])]
 
 
 def test_one_model_has_cards(merged, tmp_path):
@@ -217,10 +229,12 @@ def test_wrong_arguments_are_named(merged, untrained, extractor, without_labels,
     path = tmp_path / "report.html"
     other = AuditSet.from_episodes(episodes[:50], 2)
     smaller = audit_latents(merged_latents(other), other, "smaller")
+    unlabelled = audit_latents(merged_latents(without_labels), without_labels, "unlabelled")
     for reports, options, message in [
         ([], {}, "reports is empty: give at least one"),
         ([merged, merged], {}, r"give each a name of its own"),
-        ([merged, smaller], {}, "different observations: use one AuditSet"),
+        ([merged, smaller], {}, "'merged' and 'smaller' are of different audit sets: use one for both"),
+        ([merged, unlabelled], {}, "different audit sets"),
         ([merged], {"encoders": {"untrained": extractor}}, r"encoders has the names \['untrained'\]"),
         ([merged], {"encoders": {"merged": extractor}}, "give the encoder that was audited"),
     ]:

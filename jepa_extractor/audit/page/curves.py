@@ -1,6 +1,7 @@
 """Measures over a training, as an ``AuditCallback`` recorded them."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite, nan
 from typing import Any, NamedTuple
 
 from bokeh.models import Range1d
@@ -31,26 +32,32 @@ class Curve(NamedTuple):
 
 
 def curves_of(histories: Mapping[str, History]) -> list[Curve]:
-    """Return the curve of each measure, of all models that have it."""
+    """Return the curve of each measure that changes, of all models that have it; interval ends are left out."""
     measures = dict.fromkeys(name for history in histories.values() for _, numbers in history for name in numbers)
-    return [_curve(measure, histories) for measure in measures]
+    curves = []
+    for measure in measures:
+        values = {
+            model: {step: float(numbers[measure]) for step, numbers in history if isfinite(numbers.get(measure, nan))}
+            for model, history in histories.items()
+        }
+        values = {model: points for model, points in values.items() if points}
+        changes = len({value for points in values.values() for value in points.values()}) > 1
+        if changes and not measure.endswith(("_low", "_high")):
+            curves.append(_curve(_words(measure), values))
+    return curves
 
 
-def _curve(measure: str, histories: Mapping[str, History]) -> Curve:
+def _curve(measure: str, values: Mapping[str, Mapping[int, float]]) -> Curve:
+    """Return the curve of the values by environment step of each model."""
     plot = figure(
         height=220,
         sizing_mode="stretch_width",
         tools="",
         x_axis_label="environment steps",
-        y_axis_label=_words(measure),
+        y_axis_label=measure,
     )
     plot.toolbar.logo = None
     plot.toolbar_location = None
-    values = {
-        model: {steps: float(numbers[measure]) for steps, numbers in history if measure in numbers}
-        for model, history in histories.items()
-    }
-    values = {model: points for model, points in values.items() if points}
     named: list[tuple[str, list[GlyphRenderer[Any]]]] = []
     for i, (model, points) in enumerate(values.items()):
         colour = OKABE_ITO[i % len(OKABE_ITO)]
@@ -65,7 +72,7 @@ def _curve(measure: str, histories: Mapping[str, History]) -> Curve:
     plot.y_range = Range1d(start=low, end=high + 0.05 * max(high - low, 1e-6))
     every = sorted({step for points in values.values() for step in points})
     table = [(step, [f"{points[step]:.3f}" if step in points else "" for points in values.values()]) for step in every]
-    return Curve(_words(measure), plot, table, list(values))
+    return Curve(measure, plot, table, list(values))
 
 
 def _words(measure: str) -> str:

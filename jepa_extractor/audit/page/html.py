@@ -20,6 +20,7 @@ from jepa_extractor.audit.page.rollouts import rollouts_of
 from jepa_extractor.checkpoint import replace_file
 
 if TYPE_CHECKING:
+    from jepa_extractor.audit.audit_set import AuditSet
     from jepa_extractor.audit.encoding import Encoder
     from jepa_extractor.audit.report import Report
 
@@ -53,7 +54,7 @@ def write_page(
             over the training.
 
     Raises:
-        ValueError: there is no report, two have the same name or are of different observations, or an encoder
+        ValueError: there is no report, two have the same name or are of different sets, or an encoder
             belongs to no report.
         OSError: ``path`` cannot be written.
     """
@@ -78,17 +79,22 @@ def _checked(reports: Sequence["Report"], encoders: Mapping[str, "Encoder"]) -> 
         raise ValueError(f"reports has the names {names}: give each a name of its own, audit(..., name=...)")
     if unknown := sorted(encoders.keys() - set(names)):
         raise ValueError(f"encoders has the names {unknown}, and the reports {names}: give the name of a report")
-    first = given[0].audit_set
     for report in given[1:]:
-        other = report.audit_set
-        alike = all(
-            np.array_equal(getattr(first, key), getattr(other, key)) for key in ("episodes", "steps", "actions")
-        )
-        if other is not first and not (alike and other.env == first.env):
-            raise ValueError(
-                f"reports {names[0]!r} and {report.name!r} are of different observations: use one AuditSet"
-            )
+        if not _alike(given[0].audit_set, report.audit_set):
+            raise ValueError(f"reports {names[0]!r} and {report.name!r} are of different audit sets: use one for both")
     return given
+
+
+def _alike(one: "AuditSet", other: "AuditSet") -> bool:
+    """Return whether two sets, perhaps loaded twice, are the same."""
+    if one is other:
+        return True
+    arrays = [
+        (one.episodes, other.episodes),
+        (one.steps, other.steps),
+        (np.nan_to_num(one.rewards), np.nan_to_num(other.rewards)),
+    ]
+    return all(np.array_equal(*pair) for pair in arrays) and (one.env, one.coverage()) == (other.env, other.coverage())
 
 
 def _page(reports: list["Report"], encoders: Mapping[str, "Encoder"], histories: Mapping[str, History]) -> str:
