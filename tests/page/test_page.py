@@ -1,5 +1,6 @@
 """What the page of an audit holds."""
 
+import copy
 import html
 import json
 import re
@@ -352,6 +353,24 @@ def test_rollouts_follow_the_transition(untrained, extractor):
             assert error == pytest.approx(
                 np.linalg.norm(latent[0].numpy() - untrained.latents[frame]) / scale, rel=1e-4
             )
+
+
+class Standstill(torch.nn.Module):
+    """A transition that predicts that nothing changes."""
+
+    def forward(self, latents, actions):
+        return latents
+
+
+def test_what_is_imagined_is_of_another_episode(untrained, extractor):
+    """The nearest latent is looked for in other episodes, where nobody would find the first frame again."""
+    still = copy.deepcopy(extractor)
+    still.jepa.transition = Standstill()
+    data, latents = untrained.audit_set, untrained.latents
+    for rollout in rollouts_of(untrained, still):
+        distances = np.linalg.norm(latents - latents[rollout.frames[0]], axis=1)
+        distances[data.episodes == data.episodes[rollout.frames[0]]] = np.inf
+        assert set(rollout.imagined) == {distances.argmin()}
 
 
 def test_other_encoders_have_no_rollouts(merged):

@@ -10,6 +10,7 @@ from bokeh.embed import json_item
 from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from jepa_extractor.audit.page.curves import History, curves_of
 from jepa_extractor.audit.page.facts import Rows, class_members, described, facts, groups, plain, shown_rows
@@ -89,12 +90,13 @@ def _alike(one: "AuditSet", other: "AuditSet") -> bool:
     """Return whether two sets, perhaps loaded twice, are the same."""
     if one is other:
         return True
-    arrays = [
+    arrays: list[tuple[NDArray[Any], NDArray[Any]]] = [
         (one.episodes, other.episodes),
         (one.steps, other.steps),
         (np.nan_to_num(one.rewards), np.nan_to_num(other.rewards)),
     ]
-    return all(np.array_equal(*pair) for pair in arrays) and (one.env, one.coverage()) == (other.env, other.coverage())
+    same = all(np.array_equal(left, right) for left, right in arrays)
+    return same and (one.env, one.coverage()) == (other.env, other.coverage())
 
 
 def _page(reports: list["Report"], encoders: Mapping[str, "Encoder"], histories: Mapping[str, History]) -> str:
