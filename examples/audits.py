@@ -7,6 +7,7 @@ Chromium with its driver are installed. It takes about ten minutes.
 import argparse
 import json
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -41,7 +42,7 @@ def run(code: str) -> dict[str, Any]:
     reports = {name: found(value) for name, value in names.items() if isinstance(value, Report)}
     return {
         "command": "python examples/audits.py",
-        "machine": {"processor": os.uname().machine, "cores": os.cpu_count()},
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
         "versions": {name: version(name) for name in ("torch", "numpy", "stable-baselines3", "gymnasium")},
         "results": {"reports": reports, "wrong": names["wrong"]},
     }
@@ -70,27 +71,32 @@ def values(facts: Mapping[str, Any]) -> dict[str, str]:
     """Return the tables of docs/audit.md by their key."""
     reports, wrong = facts["results"]["reports"], facts["results"]["wrong"]
     tables = {key: table(reports[name] for name in names) for key, names in TABLES.items()}
-    sentences = []
-    for name in TABLES["ppo"]:
-        merged = [" and ".join(map(str, group)) for group in reports[name]["groups"] if len(group) > 1]
-        sentences.append(f"{reports[name]['name']} makes one of {', of '.join(merged) if merged else 'none'}.")
+    sentences = [partition(reports[name]) for name in TABLES["ppo"]]
     goals = [str(goal) for goal in range(1, 1 + len(next(iter(wrong.values()))))]
     lines = [["wrong way, by goal", *goals], ["---", *("---:" for _ in goals)]]
     lines += [[name, *(f"{share:.1%}" for share in shares)] for name, shares in wrong.items()]
     return {**tables, "classes": " ".join(sentences), "cost": markdown(lines)}
 
 
+def partition(report: Mapping[str, Any]) -> str:
+    """Return in a sentence which classes a model has merged."""
+    merged = [f"{', '.join(map(str, group[:-1]))} and {group[-1]}" for group in report["groups"] if len(group) > 1]
+    return f"{report['name']} merges {'; '.join(merged)}." if merged else f"{report['name']} merges none."
+
+
 def table(reports: Iterable[Mapping[str, Any]]) -> str:
     """Return a row for each report."""
-    lines = [["encoder", "collapse index", "observations hit", "classes kept", "first reason"]]
-    lines.append(["---", *3 * ["---:"], "---"])
-    for report in reports:
+    known = list(reports)
+    of_classes = any(report["groups"] for report in known)
+    lines = [["encoder", "collapse index", "observations hit", *of_classes * ["classes kept"], "first reason"]]
+    lines.append(["---", *(2 + of_classes) * ["---:"], "---"])
+    for report in known:
         numbers = report["numbers"]
         index, low, high = (numbers[f"collapse_index{end}"] for end in ("", "_low", "_high"))
-        classes = f"{numbers['classes_kept']} of {numbers['classes_required']}" if "classes_kept" in numbers else ""
+        classes = [f"{numbers['classes_kept']} of {numbers['classes_required']}"] if of_classes else []
         shown = "" if low is None else f" [{low:.3f}, {high:.3f}]"
         hit = f"{numbers['observations_hit']:.1%}"
-        lines.append([report["name"], f"{index:.3f}{shown}", hit, classes, (report["reasons"] or [""])[0]])
+        lines.append([report["name"], f"{index:.3f}{shown}", hit, *classes, (report["reasons"] or [""])[0]])
     return markdown(lines)
 
 
