@@ -75,7 +75,12 @@ def values(facts: Mapping[str, Any]) -> dict[str, str]:
     goals = [str(goal) for goal in range(1, 1 + len(next(iter(wrong.values()))))]
     lines = [["wrong way, by goal", *goals], ["---", *("---:" for _ in goals)]]
     lines += [[name, *(f"{share:.1%}" for share in shares)] for name, shares in wrong.items()]
-    return {**tables, "classes": " ".join(sentences), "cost": markdown(lines)}
+    return {
+        **tables,
+        "classes": " ".join(sentences),
+        "lake_classes": partition(reports["lake_nature"]),
+        "cost": markdown(lines),
+    }
 
 
 def partition(report: Mapping[str, Any]) -> str:

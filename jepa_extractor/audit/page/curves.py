@@ -66,7 +66,7 @@ def _curve(measure: str, values: Mapping[str, Mapping[int, float]]) -> Curve:
         plot.scatter(steps, measured, size=6, color=colour)
         named.append((model, [line]))
     if len(values) > 1:
-        plot.add_layout(Legend(items=named, background_fill_alpha=0.8))
+        plot.add_layout(Legend(items=named, orientation="horizontal"), "above")
     known = [value for points in values.values() for value in points.values()]
     low, high = min(0.0, *known), max(known)
     plot.y_range = Range1d(start=low, end=high + 0.05 * max(high - low, 1e-6))

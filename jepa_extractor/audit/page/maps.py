@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NAMED = 12  # most values whose colours a legend names one by one
 NEIGHBOURS = 5
+UNKNOWN = OKABE_ITO[-1]
 
 Plane = NDArray[np.float64]
 HOVER = """<div class="hover">{picture}<div>@text</div></div>"""
@@ -38,7 +39,7 @@ class Colouring(NamedTuple):
     Attributes:
         name: as the page calls it.
         colours: of each model's points, n colours #rrggbb each.
-        legend: colours and what they stand for; the two ends of a scale where ``is_scale``.
+        legend: colours and what they stand for; where ``is_scale``, first the two ends of the scale.
         is_scale: whether colours between those of the legend stand for values between.
     """
 
@@ -102,7 +103,11 @@ def colourings(reports: Sequence["Report"], rows: Rows) -> list[Colouring]:
     hits = Colouring(
         "neighbours that must be apart",
         [_scaled(report.hits[rows], 0.0, most) for report in reports],
-        [(Viridis256[0], "none"), (Viridis256[-1], f"{most:.0%} of them")],
+        [
+            (Viridis256[0], "none"),
+            (Viridis256[-1], f"{most:.0%} of them"),
+            (UNKNOWN, "no neighbours near, or not looked at"),
+        ],
         is_scale=True,
     )
     ways.insert(1 if first.classes is not None else 0, hits)
@@ -167,7 +172,7 @@ def _by_value(name: str, values: NDArray[Any], models: int) -> Colouring:
     if len(unique) <= NAMED or values.dtype.kind not in "fiub":
         palette = [Viridis256[i] for i in np.linspace(0, 255, max(len(unique), 2)).round().astype(int)]
         colour_of = dict(zip(unique.tolist(), palette, strict=False))
-        colours = [colour_of.get(value, OKABE_ITO[-1]) for value in values.tolist()]
+        colours = [colour_of.get(value, UNKNOWN) for value in values.tolist()]
         legend = [(colour, plain(value)) for value, colour in colour_of.items()][: 4 * NAMED]
         return Colouring(name, [colours] * models, legend, is_scale=False)
     low, high = float(unique[0]), float(unique[-1])
@@ -178,4 +183,4 @@ def _by_value(name: str, values: NDArray[Any], models: int) -> Colouring:
 def _scaled(values: NDArray[Any], low: float, high: float) -> list[str]:
     """Return viridis from ``low`` to ``high``, and grey where the value is not known."""
     places = np.nan_to_num((np.asarray(values, np.float64) - low) / max(high - low, 1e-12), nan=-1)
-    return [Viridis256[int(255 * min(place, 1.0))] if place >= 0 else OKABE_ITO[-1] for place in places]
+    return [Viridis256[int(255 * min(place, 1.0))] if place >= 0 else UNKNOWN for place in places]
