@@ -81,6 +81,8 @@ def test_equal_observations_need_not_be_apart():
     assert "Of 1 times that an observation and an action were seen again, the reward or the end was another in 1" in (
         audit_set.coverage()
     )
+    ends = [episode([0], [0], terminated, observations=same) for terminated in (False, True, True)]
+    assert AuditSet.from_episodes(ends, NAMES).repeats == (2, 2)  # each is compared with the first
     surely = AuditSet.from_episodes([*episodes[:1] * 2, episode([1], [1], observations=same)], NAMES)
     assert surely.repeats == (1, 0)  # the third has another action
     assert "seen again" not in surely.coverage()
