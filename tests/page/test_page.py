@@ -1,6 +1,7 @@
 """What the page of an audit holds."""
 
 import copy
+import dataclasses
 import html
 import json
 import re
@@ -318,6 +319,9 @@ def test_colours_tell_the_classes(merged):
     hit = np.array(ways["neighbours that must be apart"].colours[0])
     assert len(set(hit[merged.hits[rows] == 0])) == 1
     assert ways["neighbours that must be apart"].is_scale
+    alone = dataclasses.replace(merged, hits=np.full(len(members), np.nan))
+    grey = next(way for way in colourings([alone], rows) if way.name == "neighbours that must be apart")
+    assert set(grey.colours[0]) == {grey.legend[2][0]}
 
 
 def test_only_the_closest_classes_of_many_are_in_the_matrix():
