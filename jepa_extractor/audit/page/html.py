@@ -156,7 +156,7 @@ def _model(
         members, names = class_members(report), [plain(name) for name in report.classes.classes.tolist()]
     colours = [way.colours[number] for way in ways]
     maps = {
-        name: json_item(map_of((plane[0][rows], plane[1]), name, colours, texts, pictures.can_draw))
+        name: json_item(map_of((plane[0][rows], plane[1]), colours, texts, pictures.can_draw))
         for name, plane in planes(report.latents).items()
     }
     imagined = rollouts_of(report, encoders[report.name]) if report.name in encoders else []

@@ -124,7 +124,7 @@ def colourings(reports: Sequence["Report"], rows: Rows) -> list[Colouring]:
 
 
 def map_of(
-    plane: tuple[Plane, tuple[str, str]], name: str, colours: Sequence[list[str]], texts: list[str], has_pictures: bool
+    plane: tuple[Plane, tuple[str, str]], colours: Sequence[list[str]], texts: list[str], has_pictures: bool
 ) -> "Figure":
     """Return the map of one model: n points in ``plane``, with a column of colours for each colouring.
 
@@ -132,9 +132,7 @@ def map_of(
     """
     places, axes = plane
     columns = {f"colour{i}": column for i, column in enumerate(colours)}
-    source = ColumnDataSource(
-        {"x": places[:, 0], "y": places[:, 1], "text": texts, **columns}, name="points", default_values={}
-    )
+    source = ColumnDataSource({"x": places[:, 0], "y": places[:, 1], "text": texts, **columns}, name="points")
     plot = figure(
         height=380,
         sizing_mode="stretch_width",
@@ -161,7 +159,6 @@ def map_of(
     points.selection_glyph.update(line_color="#d55e00", line_width=4, line_alpha=1, size=12)
     picture = '<img src="@image" alt="">' if has_pictures else ""
     plot.add_tools(HoverTool(renderers=[points], tooltips=HOVER_STYLE + HOVER.format(picture=picture), limit=1))
-    plot.name = name
     return plot
 
 
