@@ -41,7 +41,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "dynamics alone": {"auxiliary": ()},
 }
 ENCODERS = ("nature", "pooled")
-CHECKS, UPDATES = 8, 25  # how often a training is audited, and its updates in between
+UPDATES = 25  # of a training between two audits
 Pairs = frozenset[tuple[int, int]]
 
 
@@ -115,7 +115,7 @@ def shares_told_apart(audit_set: AuditSet, counts: NDArray[np.int64], pairs: int
     return shares
 
 
-def checkpoints(seed: int) -> list[dict[str, Any]]:
+def checkpoints(checks: int, seed: int) -> list[dict[str, Any]]:
     """Return the audits of every checkpoint of every training: by episodes alone, and by counts."""
     training = counting_episodes(20_000, seed)
     held_out = counting_episodes(4_000, seed + 1)
@@ -150,11 +150,11 @@ def checkpoints(seed: int) -> list[dict[str, Any]]:
             if arm == "joint":
                 measure(extractor, encoder, "untrained", 0)
             transitions = TransitionRing.from_episodes(training, seed)
-            done = iter(range(UPDATES, CHECKS * UPDATES + 1, UPDATES))
+            done = iter(range(UPDATES, checks * UPDATES + 1, UPDATES))
             pretrain(
                 extractor,
                 transitions,
-                updates=CHECKS * UPDATES,
+                updates=checks * UPDATES,
                 check_every=UPDATES,
                 transition_updates=0,
                 on_check=lambda _, extractor=extractor, encoder=encoder, arm=arm, done=done: measure(
@@ -257,6 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=at_least(1), default=100, help="seeded trials (default: 100)")
     parser.add_argument("--observations", type=at_least(1_000), default=20_000, help="of the timing (default: 20000)")
+    parser.add_argument("--checks", type=at_least(1), default=8, help="audits of each training (default: 8)")
     add_out(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -266,7 +267,7 @@ def main() -> None:
         "observations": arguments.observations,
         "trials": [trial(seed) for seed in range(arguments.trials)],
         "seconds": {"million": million(), **whole(arguments.observations)},
-        "checkpoints": checkpoints(seed=1_000),
+        "checkpoints": checkpoints(arguments.checks, seed=1_000),
     }
     print(tables(facts))
     write_json(Path(arguments.out), facts)
