@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from jepa_extractor.audit.collapse import CollapseReport as CollapseReport
     from jepa_extractor.audit.collapse import collapse_audit as collapse_audit
     from jepa_extractor.audit.encoder import audit_encoder as audit_encoder
+    from jepa_extractor.audit.exports import to_parquet as to_parquet
+    from jepa_extractor.audit.exports import to_tensorboard as to_tensorboard
+    from jepa_extractor.audit.page import write_page as write_page
     from jepa_extractor.audit.pairwise import PairwiseReport as PairwiseReport
     from jepa_extractor.audit.pairwise import pairwise_audit as pairwise_audit
     from jepa_extractor.audit.report import Pair as Pair
@@ -29,6 +32,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "callback": ("AuditCallback",),
         "collapse": ("CollapseReport", "collapse_audit"),
         "encoder": ("audit_encoder",),
+        "exports": ("to_parquet", "to_tensorboard"),
+        "page": ("write_page",),
         "pairwise": ("PairwiseReport", "pairwise_audit"),
         "report": ("Pair", "Report", "audit", "compare"),
     },

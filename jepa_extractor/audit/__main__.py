@@ -65,8 +65,8 @@ def main() -> None:
         help="saved VecNormalize that the models were trained under; without it, observations are not normalised",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of environment, actions and audit (default: 0)")
-    parser.add_argument("--out", type=Path, help="folder for audit.json, pictures and audit_set.npz")
-    parser.add_argument("--open", action="store_true", help="open the result in a browser; needs --out")
+    parser.add_argument("--out", type=Path, help="folder for report.html, audit.json, pictures and audit_set.npz")
+    parser.add_argument("--open", action="store_true", help="open report.html in a browser; needs --out")
     arguments = parser.parse_args()
     try:
         if arguments.open and arguments.out is None:
@@ -95,7 +95,7 @@ def main() -> None:
         if len(reports) > 1:
             rich.print(compare(reports))
         if arguments.out is not None:
-            written = write(reports, arguments.out)
+            written = write(reports, policies, arguments.out)
             print(f"In {arguments.out}: {', '.join(path.name for path in written)}")
             if arguments.open:
                 import webbrowser
@@ -105,8 +105,9 @@ def main() -> None:
         parser.exit(2, f"{error}\n")
 
 
-def write(reports: Sequence[Report], folder: Path) -> list[Path]:
-    """Write everything about the reports into ``folder``, and return the files, first the one to look at."""
+def write(reports: Sequence[Report], policies: Sequence[BasePolicy], folder: Path) -> list[Path]:
+    """Write everything about the reports of policies into ``folder``; return the files, first the one to look at."""
+    from jepa_extractor.audit.page import write_page  # needs Bokeh, of the extra "report"
     from jepa_extractor.audit.picture import plot_report  # needs matplotlib, of the extra "examples"
 
     pictures = [folder / ("audit.png" if i == 0 else f"audit_{i + 1}.png") for i in range(len(reports))]
@@ -115,7 +116,9 @@ def write(reports: Sequence[Report], folder: Path) -> list[Path]:
     content = json.dumps([json.loads(report.to_json()) for report in reports], indent=2) + "\n"
     replace_file(folder / "audit.json", lambda path: path.write_text(content))
     reports[0].audit_set.save(folder / "audit_set.npz")
-    return [*pictures, folder / "audit.json", folder / "audit_set.npz"]
+    page = folder / "report.html"
+    write_page(reports, page, {report.name: policy for report, policy in zip(reports, policies, strict=True)})
+    return [page, *pictures, folder / "audit.json", folder / "audit_set.npz"]
 
 
 class World(NamedTuple):

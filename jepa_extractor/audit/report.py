@@ -117,6 +117,11 @@ class Report:
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
+    def _repr_html_(self) -> str:
+        from jepa_extractor.audit.page import notebook_html
+
+        return notebook_html(self)
+
     def table(self) -> "Table":
         """Return a table to be printed with ``rich.print``."""
         from rich.markup import escape
