@@ -9,7 +9,7 @@ from torch import nn
 from jepa_extractor import JEPAExtractor
 from jepa_extractor.batch import Batch, Latents
 from jepa_extractor.ema import MovingAverage
-from jepa_extractor.tasks import ActionRewardTask, ImaginedRewardTask, LabelTask, QTask, RandomTask, RewardTask
+from jepa_extractor.tasks import ActionRewardTask, LabelTask, QTask, RandomTask, RewardTask
 from jepa_extractor.training import AuxiliaryStep
 
 B, K, D = 4, 2, 5
@@ -49,9 +49,9 @@ def test_reward_task():
     assert task.loss(head, latents, batch).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_imagined_reward_task():
+def test_reward_on_both_latents():
     """The reward, predicted from the arriving latent and from the transition's prediction of it, in equal parts."""
-    latents, batch, task = make_latents(), make_batch(), ImaginedRewardTask()
+    latents, batch, task = make_latents(), make_batch(), RewardTask(latents="both")
     head = task.make_head(D, IMAGE, spaces.Discrete(3))
 
     def error(latent, b, k):
@@ -194,7 +194,9 @@ def test_latent_targets(target):
     for _ in range(2):
         extractor.update_targets()
         losses, _ = extractor.losses(raw_batch())
-        averaged = jepa.target.average(jepa.encoder, pixels[:, 1]) if target == "ema" else None
+        averaged = (
+            jepa.target.copy(nn.Sequential(jepa.encoder, jepa.projection), pixels[:, 1]) if target == "ema" else None
+        )
         before, after = jepa.encoder(pixels[:, 0]), jepa.encoder(pixels[:, 1])
         right = {"online": after, "detach": after.detach(), "ema": averaged}[target]
         expected = (jepa.transition(before, actions) - right).square().mean()
@@ -280,4 +282,4 @@ def test_losses_change_nothing(auxiliary):
     moved = {
         name.split(".")[-2] for name, value in extractor.state_dict().items() if not torch.equal(value, before[name])
     }
-    assert "average" in moved
+    assert "copy" in moved
