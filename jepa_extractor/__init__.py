@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from jepa_extractor.sb3.pretrained import load_pretrained as load_pretrained
     from jepa_extractor.sb3.schedules import Alternating as Alternating
     from jepa_extractor.sb3.schedules import Joint as Joint
+    from jepa_extractor.sb3.schedules import Shared as Shared
     from jepa_extractor.spaces import policy_space as policy_space
     from jepa_extractor.tables import TableImages as TableImages
     from jepa_extractor.tasks import ActionRewardTask as ActionRewardTask
@@ -72,7 +73,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "sb3.callback": ("JEPACallback",),
         "sb3.extractor": ("JEPAExtractor", "jepa_policy_kwargs"),
         "sb3.pretrained": ("load_pretrained",),
-        "sb3.schedules": ("Alternating", "Joint"),
+        "sb3.schedules": ("Alternating", "Joint", "Shared"),
         "spaces": ("policy_space",),
         "tables": ("TableImages",),
         "transition_fit": ("fit_transition",),

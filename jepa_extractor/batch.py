@@ -56,7 +56,10 @@ class Batch:
         next_actions: the policy's action after each step, (B, k, ...), where a task needs it.
         discount: the algorithm's discount factor.
         normalize_images: whether preprocessing turns uint8 images into floats in [0, 1].
-        first_latents: ``E(o)`` of the first observations, float32 (B, D), where it has been computed already.
+        first_latents: ``E(o)`` of the first observations, float32 (B, D), where it has been computed already;
+            ``observations`` are then those after each step alone, (B, k, ...).
+        targets: what the transition should predict, float32 (B, k, P), where the algorithm's target network has
+            computed it; ``observations`` may then be none, (B, 0, ...).
     """
 
     observations: Tensors
@@ -69,6 +72,14 @@ class Batch:
     discount: float = 0.99
     normalize_images: bool = True
     first_latents: torch.Tensor | None = None
+    targets: torch.Tensor | None = None
+
+    @property
+    def observations_after(self) -> Tensors:
+        """The observations after each step, (B, k, ...)."""
+        if self.first_latents is not None:
+            return self.observations
+        return each(lambda frames: frames[:, 1:], self.observations)
 
     def replace(self, **changes: Any) -> "Batch":
         """Return a batch with other values for the named attributes."""

@@ -21,7 +21,7 @@ from jepa_extractor.observations import each
 from jepa_extractor.spaces import preprocessed_size
 from jepa_extractor.tasks import AuxiliaryTask, make_tasks
 
-TargetName = Literal["online", "detach", "ema", "copy"]
+TargetName = Literal["online", "detach", "ema", "copy", "algorithm"]
 NormalizationName = Literal["none", "layer", "simnorm", "minmax"]
 # (latent_dim, action_dim, **arguments) -> a module that maps latents and action features to latents
 MakeTransition = Callable[..., nn.Module]
@@ -46,9 +46,9 @@ class OnlineTarget(nn.Module):
         del embedding
         super().__init__()
 
-    def forward(self, embedding: nn.Sequential, observations: Tensors, latents: Latents) -> torch.Tensor:
+    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
         """Return the projected latents after each step, (B, k, P)."""
-        del observations
+        del batch
         projected: torch.Tensor = embedding[1](latents.after)
         return projected
 
@@ -62,11 +62,11 @@ class DetachedTarget(OnlineTarget):
     reads_after = False
 
     @torch.no_grad()
-    def forward(self, embedding: nn.Sequential, observations: Tensors, latents: Latents) -> torch.Tensor:
+    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
         """Return the projected latents after each step, (B, k, P), without gradient."""
         if latents.has_after:
-            return super().forward(embedding, observations, latents)
-        return _of_each_frame(embedding, observations)
+            return super().forward(embedding, batch, latents)
+        return _of_each_frame(embedding, batch.observations_after)
 
 
 class CopiedTarget(nn.Module):
@@ -82,10 +82,10 @@ class CopiedTarget(nn.Module):
         super().__init__()
         self.copy = copy
 
-    def forward(self, embedding: nn.Sequential, observations: Tensors, latents: Latents) -> torch.Tensor:
-        """Encode and project ``observations`` (B, k, ...) to (B, k, P), without gradient."""
+    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
+        """Return the copy's projected latents after each step, (B, k, P), without gradient."""
         del latents
-        return _of_each_frame(partial(self.copy, embedding), observations)
+        return _of_each_frame(partial(self.copy, embedding), batch.observations_after)
 
     def update(self, embedding: nn.Sequential) -> None:
         """Move the copy towards ``embedding``."""
@@ -106,11 +106,23 @@ class PeriodicTarget(CopiedTarget):
         super().__init__(PeriodicCopy(embedding, every))
 
 
+class AlgorithmTarget(DetachedTarget):
+    """The transition predicts the latents of the algorithm's own target network, which the batch must hold."""
+
+    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
+        """Return ``batch.targets``, (B, k, P)."""
+        del embedding, latents
+        if batch.targets is None:
+            raise ValueError("target='algorithm' needs the batches of an algorithm: use JEPACallback(Shared())")
+        return batch.targets
+
+
 TARGETS: dict[str, MakeTarget] = {
     "online": OnlineTarget,
     "detach": DetachedTarget,
     "ema": AveragedTarget,
     "copy": PeriodicTarget,
+    "algorithm": AlgorithmTarget,
 }
 NORMALIZATIONS: dict[str, MakeNormalization | None] = {
     "none": None,
@@ -158,7 +170,8 @@ class JEPA(nn.Module):
         dynamics: how predicted latents are compared with those that followed, a name or an object.
         dynamics_weight: weight of the latent dynamics loss, at least 0.
         target: what the transition learns to predict: ``"online"`` latents with gradient (the paper), ``"detach"``
-            without, or those of a copy of the encoder, ``"ema"`` or ``"copy"``; or ``(embedding) -> nn.Module``.
+            without, those of a copy of the encoder, ``"ema"`` or ``"copy"``, or of the ``"algorithm"``'s own target
+            network; or ``(embedding) -> nn.Module``.
         target_kwargs: further arguments of the target.
         horizon: steps k for which the transition is unrolled in latent space, at least 1.
         augmentation: random changes of the images, as names or callables.
@@ -239,16 +252,16 @@ class JEPA(nn.Module):
         Args:
             batch: preprocessed.
         """
-        observations = self.augmentation(batch.observations)
+        batch = batch.replace(observations=self.augmentation(batch.observations))
         if self.needs_one_latent:
             first = batch.first_latents
             if first is None:
-                first = self.encoder(each(lambda frames: frames[:, 0], observations))
+                first = self.encoder(each(lambda frames: frames[:, 0], batch.observations))
             encoded = first.unsqueeze(1)
         else:
-            encoded = _of_each_frame(self.encoder, observations)
+            encoded = _of_each_frame(self.encoder, batch.observations)
         latents = Latents(encoded, self.unroll(encoded[:, 0], batch.actions))
-        target = self.target(self._embedding, each(lambda frames: frames[:, 1:], observations), latents)
+        target = self.target(self._embedding, batch, latents)
         predicted = self.predictor(self.projection(latents.predicted))
         losses = {"dynamics": self.dynamics.loss(predicted, target, batch.mask)}
         for task in self.tasks:

@@ -62,8 +62,9 @@ class JEPAExtractor(BaseFeaturesExtractor):
             after a projection and a predictor (SPR), or a ``DynamicsLoss`` object such as ``CosineLoss(width=256)``.
         dynamics_weight: weight of the latent dynamics loss, at least 0.
         target: what the latent transition learns to predict: ``"online"`` latents with gradient (the paper),
-            ``"detach"`` without, ``"ema"``: those of a moving average of the encoder, or ``"copy"``: those of a copy
-            made from time to time. Or a callable that builds a module with the members of
+            ``"detach"`` without, ``"ema"``: those of a moving average of the encoder, ``"copy"``: those of a copy made
+            from time to time, or ``"algorithm"``: those of the algorithm's own target network, where it has one and the
+            schedule is ``Shared()``. Or a callable that builds a module with the members of
             ``jepa_extractor.jepa.OnlineTarget``.
         target_kwargs: further arguments of the target: ``{"rate": 0.01}`` of ``"ema"``, ``{"every": 250}`` of
             ``"copy"``, in updates.
@@ -168,13 +169,12 @@ class JEPAExtractor(BaseFeaturesExtractor):
         Args:
             batch: B stretches of k steps.
         """
-        size, steps = batch.rewards.shape
         batch = batch.to(self.device)
         frames = each(lambda tensor: tensor.flatten(0, 1), batch.observations)
         seen = _preprocess(frames, self.observation_space, batch.normalize_images)
         return self.jepa.losses(
             batch.replace(
-                observations=each(lambda tensor: tensor.unflatten(0, (size, steps + 1)), seen),
+                observations=each(_stretched, seen, batch.observations),
                 actions=self.action_features(batch.actions),
                 next_actions=None if batch.next_actions is None else self.action_features(batch.next_actions),
             )
@@ -238,6 +238,11 @@ def _checked_action_space(space: spaces.Space[Any] | None) -> spaces.Space[Any]:
             "MultiBinary, or Discrete or MultiDiscrete that start at 0"
         )
     return space
+
+
+def _stretched(frames: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Return frames (B * k, ...) as (B, k, ...), the first two dimensions of ``like``."""
+    return frames.view(*like.shape[:2], *frames.shape[1:])
 
 
 def _preprocess(values: Tensors, space: spaces.Space[Any], normalize_images: bool) -> Tensors:
