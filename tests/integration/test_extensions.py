@@ -149,8 +149,8 @@ CASES = {
     "many channels": (PPO, spaces.Box(0, 1, (40, 36, 36), np.float32), {}),
     "layer norm": (PPO, VECTOR, {"normalization": "layer", "horizon": 2}),
     "spr": (DQN, IMAGE, {"recipe": "spr"}),
-    "mrq": (PPO, IMAGE, {"recipe": "mrq"}),
-    "tdmpc2": (SAC, DICT, {"recipe": "tdmpc2"}),
+    "mrq": (PPO, DICT, {"recipe": "mrq", "target_kwargs": {"every": 2}}),
+    "tdmpc2": (PPO, VECTOR, {"recipe": "tdmpc2"}),
     "regularised": (PPO, VECTOR, {"auxiliary": ("reward", "end", VICRegTask(), R2R2Task(), SIGRegTask())}),
     "simnorm": (PPO, VECTOR, {"normalization": "simnorm", "target": "detach"}),
 }

@@ -64,14 +64,14 @@ def test_resumed_equals_uninterrupted(name, schedule, half, tmp_path):
     assert largest_difference(parameters(whole), parameters(resumed)) == 0.0
 
 
-@pytest.mark.parametrize("name", ["PPO", "DQN"])
-@pytest.mark.parametrize("recipe", ["spr", "mrq", "tdmpc2"])
+@pytest.mark.parametrize("name", ["DQN", pytest.param("PPO", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("recipe", ["mrq", *(pytest.param(one, marks=pytest.mark.slow) for one in ("spr", "tdmpc2"))])
 def test_resumed_recipes_equal_uninterrupted_ones(name, recipe, tmp_path):
     """Copies of networks and the draws of augmentations come back too."""
     callbacks = [JEPACallback(batch_size=8) for _ in range(3)]
-    resumed = train_in_two_parts(name, callbacks[:2], tmp_path, 100, recipe=recipe)
+    resumed = train_in_two_parts(name, callbacks[:2], tmp_path, 200, recipe=recipe)
     whole = make_model(name, arguments=ARGUMENTS[name], recipe=recipe)
-    whole.learn(200, callback=callbacks[2])
+    whole.learn(400, callback=callbacks[2])
     assert callbacks[2].updates == callbacks[1].updates > callbacks[0].updates > 0
     assert largest_difference(parameters(whole), parameters(resumed)) == 0.0
 

@@ -17,8 +17,8 @@ from jepa_extractor.sb3.adapter import trained_extractors
 
 STEPS = 96
 TASKS = (RewardTask(latents="predicted"), EndTask(latents="predicted"), ActionRewardTask(latents="predicted"))
-CASES = [("DQN", None), ("SAC", True), ("SAC", False), ("TD3", True), ("TD3", False), ("QRDQN", None), ("TQC", False)]
-CASES = [with_marks(*case) for case in CASES]
+SLOW = [("SAC", True), ("TD3", True), ("TD3", False), ("QRDQN", None), ("TQC", False)]
+CASES = [("DQN", None), ("SAC", False), *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
 
 
 def make(name, share=None, **options):
