@@ -9,7 +9,7 @@ from torch import nn
 from jepa_extractor import JEPAExtractor
 from jepa_extractor.batch import Batch, Latents
 from jepa_extractor.ema import MovingAverage
-from jepa_extractor.tasks import ActionRewardTask, LabelTask, QTask, RandomTask, RewardTask
+from jepa_extractor.tasks import ActionRewardTask, EndTask, LabelTask, QTask, RandomTask, RewardTask
 from jepa_extractor.training import AuxiliaryStep
 
 B, K, D = 4, 2, 5
@@ -61,6 +61,18 @@ def test_reward_on_both_latents():
         batch, lambda b, k: (error(latents.after[b, k], b, k) + error(latents.predicted[b, k], b, k)) / 2
     )
     assert task.loss(head, latents, batch).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_end_task():
+    """The probability that the step ended the episode, from the arriving latent: cross-entropy."""
+    latents, batch, task = make_latents(), make_batch(), EndTask()
+    head = task.make_head(D, IMAGE, spaces.Discrete(3))
+
+    def error(b, k):
+        p = head(latents.after[b, k]).item()
+        return -np.log(p if batch.terminated[b, k] else 1 - p)
+
+    assert task.loss(head, latents, batch).item() == pytest.approx(mean_over(batch, error), rel=1e-5)
 
 
 def test_action_reward_task():
@@ -231,17 +243,17 @@ class Fixed(nn.Module):
         pass
 
 
-class Empty:
-    """Transitions of which nothing is read."""
+class Any:
+    """Transitions that are not read."""
 
     def sample(self, batch_size, horizon, rewarded_fraction):
-        return None
+        return make_batch()
 
 
 def test_gradient_and_clip():
     """The gradient of the weighted sum is cut to the clip, its direction kept; what has none is left out."""
     module = Fixed()
-    gradient = AuxiliaryStep(max_grad_norm=4.0).gradient(module, Empty())
+    gradient = AuxiliaryStep(max_grad_norm=4.0).gradient(module, Any())
     raw = np.array([2 * 2 * 3 + 10 * 1, 10 * 3])
     norm = np.linalg.norm(raw)
     assert gradient.norm.item() == pytest.approx(norm)
