@@ -8,7 +8,17 @@ import torch
 from gymnasium import spaces
 from numpy.testing import assert_allclose
 
-from jepa_extractor import Batch, CosineLoss, JEPAExtractor, LatentPlanner, RandomTask, jepa_policy_kwargs
+from jepa_extractor import (
+    Batch,
+    CosineLoss,
+    Episode,
+    JEPAExtractor,
+    LatentPlanner,
+    RandomTask,
+    TransitionRing,
+    jepa_policy_kwargs,
+    pretrain,
+)
 from jepa_extractor.recipes import RECIPES
 
 B, D, A = 6, 16, 3
@@ -267,6 +277,30 @@ def test_an_option_wins_over_the_recipe():
     assert (options["horizon"], options["dynamics"].width, options["dynamics_weight"]) == (2, 8, 5.0)
     with pytest.raises(ValueError, match="recipe='dreamer' is unknown: choose one of paper, spr, mrq, tdmpc2"):
         jepa_policy_kwargs(ACTIONS, recipe="dreamer")
+
+
+def test_an_interrupted_pretraining_goes_on(tmp_path):
+    """Copies and draws are in the checkpoint: cut off and resumed, a pretraining ends as if it had not been."""
+
+    def interrupt(record):
+        if record["update"] == 2:
+            raise KeyboardInterrupt
+
+    def train(path, on_check=None):
+        extractor = make_extractor("mrq", IMAGE, latent_dim=8, target_kwargs={"every": 3})
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (20, *IMAGE.shape), np.uint8)
+        episode = Episode(images, rng.integers(0, A, 19), rng.normal(size=19), False)
+        ring = TransitionRing.from_episodes([episode], seed=0)
+        pretrain(
+            extractor, ring, 4, batch_size=4, transition_updates=0, check_every=2, checkpoint=path, on_check=on_check
+        )
+        return extractor.state_dict()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut.pt", interrupt)
+    resumed, whole = train(tmp_path / "cut.pt"), train(tmp_path / "whole.pt")
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED)
