@@ -32,14 +32,17 @@ class RandomShift:
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return shifted images (N, C, H, W), their channels last in memory."""
-        count, _, height, width = images.shape
+        count, channels, height, width = images.shape
         shifts = torch.randint(-self.pad, self.pad + 1, (2, count, 1), generator=generator).to(images.device)
         rows, columns = (
             (shift + torch.arange(size, device=images.device)).clamp(0, size - 1)
             for shift, size in zip(shifts, (height, width), strict=True)
         )
-        own = torch.arange(count, device=images.device)[:, None, None]
-        return images.permute(0, 2, 3, 1)[own, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        first = height * width * torch.arange(count, device=images.device)  # pixel of each image
+        chosen = first[:, None, None] + width * rows[:, :, None] + columns[:, None, :]
+        pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)
+        shifted = pixels.index_select(0, chosen.flatten())  # faster than an index in three dimensions
+        return shifted.reshape(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 class RandomIntensity:
