@@ -104,6 +104,16 @@ def tables(figures: Mapping[str, Sequence[Sequence[float]]]) -> str:
     return markdown_table(header, rows)
 
 
+def brief_table(figures: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """Return what the auxiliary adds to DQN, as Markdown."""
+    rows = [
+        [name, f"{statistics.median(with_it / without - 1 for without, with_it in pairs):+.0%}"]
+        for name, pairs in figures.items()
+        if CASES[name].algorithm is DQN
+    ]
+    return markdown_table(["training", "added"], rows)
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
