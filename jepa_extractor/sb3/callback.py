@@ -172,6 +172,7 @@ class JEPACallback(BaseCallback):
             self._saved = None
         self._recorder.begin()
         self._training = self.model.start_time
+        self._stop_schedule()  # an interrupted training did not
         for owner, owned in self._owned.items():
             optimizer_hooks.attach(owner, self)
             self.schedule.start(self.model, owned, self)
@@ -201,6 +202,9 @@ class JEPACallback(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._training = -1  # hooks stay attached; without a training they do nothing
+        self._stop_schedule()
+
+    def _stop_schedule(self) -> None:
         for owned in self._owned.values():
             self.schedule.stop(owned)
 

@@ -59,7 +59,7 @@ class OwnBatch:
             self._handles.append(target.register_forward_hook(_Hook(self._target_encoded)))
 
     def remove(self) -> None:
-        """Watch no longer."""
+        """Watch no longer; others that watch the same buffer must be removed too."""
         for handle in self._handles:
             handle.remove()
         self._buffer.__dict__.pop("sample", None)

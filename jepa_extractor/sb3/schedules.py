@@ -94,10 +94,10 @@ class Schedule(Protocol):
         """Prepare for a model; raise ``ValueError`` if the schedule does not suit it."""
 
     def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
-        """Act when a training starts, also one that follows an interrupted one."""
+        """Act when a training starts."""
 
     def stop(self, owned: Owned) -> None:
-        """Act when a training ends."""
+        """Act when a training ends, or before the next one starts if it was interrupted."""
 
     def measures_next(self, owned: Owned) -> bool:
         """Return whether the algorithm's gradient is to be measured at the owner's next step."""
@@ -221,7 +221,6 @@ class Shared:
 
     def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
         """See ``Schedule``."""
-        self.stop(owned)
         owned.own_batch = OwnBatch(
             model, owned.extractors, trainer.gradient, trainer.add, is_active=lambda: trainer.is_training
         )
