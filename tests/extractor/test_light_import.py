@@ -42,7 +42,9 @@ def test_names_load_no_more_than_they_need(statement):
 
 def test_core_knows_no_stable_baselines3():
     """The model, its losses, the ring and the tasks work without Stable-Baselines3."""
-    rooms = "batch, replay, encoders, heads, ema, losses, tasks, jepa, training, rollouts, spaces"
+    rooms = (
+        "batch, replay, encoders, heads, ema, losses, tasks, jepa, training, rollouts, spaces, recipes, regularizers"
+    )
     assert "stable_baselines3" not in loaded_by(f"from jepa_extractor import {rooms}")
 
 
