@@ -36,7 +36,7 @@ coverage: $(INSTALLED)  ## the default test suite, and which branches it takes; 
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report term:skip-covered --cov-report html
 
 docs: $(INSTALLED)  ## the site; it begins at build/site/index.html
-	$(BIN)/python -m sphinx -W --keep-going --quiet docs build/site
+	$(BIN)/python -m sphinx -W --keep-going --quiet -c docs . build/site
 
 matrix: $(PYTHONS:%=python-%) lowest  ## the tests on each Python, with the newest and the lowest versions allowed
 

@@ -1,4 +1,4 @@
-"""From the results of all runs to the tables of docs/planning.md."""
+"""From the results of all runs to the tables of docs/new-goal.md."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
