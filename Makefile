@@ -4,6 +4,7 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLED := .venv/installed
 SHORT := runs/benchmarks/short
 
+UV ?= $(BIN)/uv
 PYTHONS ?= 3.10 3.11 3.12 3.13
 EXTRA ?= test
 TESTS ?= tests -n auto
@@ -40,15 +41,17 @@ docs: $(INSTALLED)  ## the site; it begins at build/site/index.html
 
 matrix: $(PYTHONS:%=python-%) lowest  ## the tests on each Python, with the newest and the lowest versions allowed
 
-python-%: $(INSTALLED)
-	$(BIN)/uv venv --quiet --clear --python $* .venv/matrix/$*
-	$(BIN)/uv pip install --quiet --python .venv/matrix/$* --editable ".[$(EXTRA)]"
-	$(BIN)/uv run --no-project --python .venv/matrix/$* python -m pytest $(TESTS)
+python-%: $(filter $(BIN)/%,$(UV))
+	$(UV) venv --quiet --clear --python $* .venv/matrix/$*
+	$(UV) pip install --quiet --python .venv/matrix/$* --editable ".[$(EXTRA)]"
+	$(UV) run --no-project --python .venv/matrix/$* python -m pytest $(TESTS)
 
-lowest: $(INSTALLED)
-	$(BIN)/uv venv --quiet --clear --python 3.10 .venv/matrix/lowest
-	$(BIN)/uv pip install --quiet --python .venv/matrix/lowest --resolution lowest-direct --editable ".[$(EXTRA)]"
-	$(BIN)/uv run --no-project --python .venv/matrix/lowest python -m pytest -W ignore::DeprecationWarning $(TESTS)
+lowest: $(filter $(BIN)/%,$(UV))  ## with deprecation warnings: what is not declared itself is new
+	$(UV) venv --quiet --clear --python 3.10 .venv/matrix/lowest
+	$(UV) pip install --quiet --python .venv/matrix/lowest --resolution lowest-direct --editable ".[$(EXTRA)]"
+	$(UV) run --no-project --python .venv/matrix/lowest python -m pytest -W ignore::DeprecationWarning $(TESTS)
+
+$(BIN)/uv: $(INSTALLED)
 
 dist: $(INSTALLED)  ## a wheel and a source archive in dist, checked
 	$(BIN)/python -m build --outdir dist

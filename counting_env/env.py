@@ -38,10 +38,10 @@ class CountingEnv(HasClasses, gym.Env[Observation, Action]):
     **Reward.** 1 for arriving at ``target``, otherwise 0. With ``reward="dense"``, 1 at a target and elsewhere minus
     the distance to the nearest one, scaled to [-1, 0).
 
-    **Start.** The count is uniform on ``least_count``..``max_count``, the target included; a start on the target does
-    not end the episode. Shape and colour (each channel uniform on 30..225) are drawn once in each episode, all places
-    again at every step, also where the count stays. ``reset(options={"count": 3, "shape": "circle", "color": (200, 80,
-    30)})`` sets the scene; each key may be left out.
+    **Start.** The count is uniform from ``least_count`` to ``max_count``, the target included; a start on the target
+    does not end the episode. Shape and colour (each channel uniform on 30..225) are drawn once in each episode, all
+    places again at every step, also where the count stays. ``reset(options={"count": 3, "shape": "circle", "color":
+    (200, 80, 30)})`` sets the scene; each key may be left out.
 
     **End.** Arriving at the target terminates the episode. ``gym.make`` adds the time limit of 4 steps, within which a
     perfect policy always succeeds and a uniformly random one about one time in three. A step after termination is an
@@ -66,7 +66,7 @@ class CountingEnv(HasClasses, gym.Env[Observation, Action]):
     ``color`` has shape (``max_count``, 3); entries beyond ``count`` are ``""`` and 0.
 
     Args:
-        target: the rewarded count, in ``least_count``..``max_count``; or a tuple of such counts; or a mapping from
+        target: the rewarded count, from ``least_count`` to ``max_count``; or a tuple of such counts; or a mapping from
             shape to one of these, such as ``{"circle": 4, "square": (2, 6)}``. A shape without a target is never
             rewarded. A mapping needs ``appearance="episode"``; only an image with an object shows the shape, so give
             ``least_count=1`` with it.
@@ -83,7 +83,7 @@ class CountingEnv(HasClasses, gym.Env[Observation, Action]):
             frames predict the next. In the last two each background pixel has a channel of 0 and none above 128; drawn
             object colours have all three channels in 30..225.
         terminate_on_target: whether arriving at the target ends the episode.
-        least_count: the smallest count, in 0..``max_count``.
+        least_count: the smallest count, from 0 to ``max_count``.
         wrap: whether adding at ``max_count`` leads to ``least_count`` and removing at ``least_count`` to
             ``max_count``. Otherwise the count stays there.
         slip: the probability that the other action happens, in [0, 1].
