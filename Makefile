@@ -43,12 +43,12 @@ matrix: $(PYTHONS:%=python-%) lowest  ## the tests on each Python, with the newe
 
 python-%: $(filter $(BIN)/%,$(UV))
 	$(UV) venv --quiet --clear --python $* .venv/matrix/$*
-	$(UV) pip install --quiet --python .venv/matrix/$* --editable ".[$(EXTRA)]"
+	$(UV) pip install --quiet --compile-bytecode --python .venv/matrix/$* --editable ".[$(EXTRA)]"
 	$(UV) run --no-project --python .venv/matrix/$* python -m pytest $(TESTS)
 
 lowest: $(filter $(BIN)/%,$(UV))  ## with deprecation warnings: what is not declared itself is new
 	$(UV) venv --quiet --clear --python 3.10 .venv/matrix/lowest
-	$(UV) pip install --quiet --python .venv/matrix/lowest --resolution lowest-direct --editable ".[$(EXTRA)]"
+	$(UV) pip install --quiet --compile-bytecode --python .venv/matrix/lowest --resolution lowest-direct --editable ".[$(EXTRA)]"
 	$(UV) run --no-project --python .venv/matrix/lowest python -m pytest -W ignore::DeprecationWarning $(TESTS)
 
 $(BIN)/uv: $(INSTALLED)
