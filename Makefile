@@ -62,6 +62,7 @@ bench: $(INSTALLED)  ## a short version of all measurements, in ten minutes; ben
 	$(BIN)/python benchmarks/overhead.py --repetitions 3 --out $(SHORT)/overhead.json
 	$(BIN)/python benchmarks/bisimulation.py --sizes 10000 100000 --repetitions 1 --limit 3 \
 		--out $(SHORT)/bisimulation.json
+	$(BIN)/python benchmarks/audit.py --trials 3 --observations 2000 --checks 1 --out $(SHORT)/audit.json
 	$(BIN)/python benchmarks/sample_efficiency.py --tasks default --algorithms PPO --competitors nature plain more_updates \
 		joint --seeds 0 1 --runs runs/short_sample_efficiency --out $(SHORT)/sample_efficiency.json
 

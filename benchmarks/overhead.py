@@ -2,14 +2,15 @@
 
     python benchmarks/overhead.py --repetitions 5 --out overhead.json
 
-Both trainings are at Stable-Baselines3's default arguments and the callback's, on one torch thread, and advance in
-turn within one process, so that a busy machine affects both alike. Ratios are medians over repetitions.
+All trainings are at Stable-Baselines3's default arguments, on one torch thread. Those of a row advance in turn within
+one process, so that a busy machine affects both alike. Ratios are medians over repetitions.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +22,60 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 
 import counting_env
-from jepa_extractor import JEPACallback, jepa_policy_kwargs
+from jepa_extractor import JEPACallback, RewardTask, Shared, jepa_policy_kwargs
 
 gym.register_envs(counting_env)
 
-# algorithm: (environment, number of them, arguments that shorten the measurement only, steps a repetition, goal)
-CASES: dict[type[BaseAlgorithm], tuple[str, int, dict[str, Any], int, float]] = {
-    PPO: ("CountingEnv-v0", 8, {"n_steps": 64}, 512, 0.20),
-    DQN: ("CountingEnv-v0", 1, {"learning_starts": 200, "buffer_size": 2_000}, 400, 0.35),
-    SAC: ("CountingEnvContinuous-v0", 1, {"learning_starts": 100, "buffer_size": 2_000}, 20, 0.15),
+# algorithm: (environment, number of them, arguments that shorten the measurement only, steps a repetition)
+SETTINGS: dict[type[BaseAlgorithm], tuple[str, int, dict[str, Any], int]] = {
+    PPO: ("CountingEnv-v0", 8, {"n_steps": 64}, 512),
+    DQN: ("CountingEnv-v0", 1, {"learning_starts": 200, "buffer_size": 2_000}, 400),
+    SAC: ("CountingEnvContinuous-v0", 1, {"learning_starts": 100, "buffer_size": 2_000}, 20),
 }
 
 
-def trainer(algorithm: type[BaseAlgorithm], callback: JEPACallback | None) -> Callable[[], float]:
+@dataclass(frozen=True)
+class Case:
+    """A training that is measured with the auxiliary and without.
+
+    Attributes:
+        algorithm: the algorithm.
+        goal: what the auxiliary may add, where that was set.
+        options: of ``jepa_policy_kwargs``, with and without the auxiliary.
+        callback: arguments of ``JEPACallback``.
+    """
+
+    algorithm: type[BaseAlgorithm]
+    goal: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    callback: Mapping[str, Any] = field(default_factory=dict)
+
+
+OWN = {"batch_size": 32}  # DQN's own
+PREDICTED = {"auxiliary": (RewardTask(latents="predicted"),)}
+CASES = {
+    "PPO": Case(PPO, goal=0.20),
+    "DQN": Case(DQN, goal=0.35),
+    "SAC": Case(SAC, goal=0.15),
+    "DQN, batch of 32, recipe paper": Case(DQN, callback=OWN),
+    "DQN, batch of 32, recipe spr": Case(DQN, options={"recipe": "spr"}, callback=OWN),
+    "DQN, batch of 32, recipe mrq": Case(DQN, options={"recipe": "mrq"}, callback=OWN),
+    "DQN, batch of 32, recipe tdmpc2": Case(DQN, options={"recipe": "tdmpc2"}, callback=OWN),
+    "DQN, `Shared()`, target detach": Case(
+        DQN, options={"target": "detach", **PREDICTED}, callback={"schedule": Shared()}
+    ),
+    "DQN, `Shared()`, target algorithm": Case(
+        DQN, goal=0.35, options={"target": "algorithm", **PREDICTED}, callback={"schedule": Shared()}
+    ),
+}
+
+
+def trainer(case: Case, callback: JEPACallback | None) -> Callable[[], float]:
     """Return a function that continues the training for one repetition and returns the seconds per step."""
-    env_id, num_envs, arguments, steps, _ = CASES[algorithm]
+    env_id, num_envs, arguments, steps = SETTINGS[case.algorithm]
     env = make_vec_env(env_id, n_envs=num_envs, seed=0)
-    policy_kwargs = jepa_policy_kwargs(env.action_space)
-    model = algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, seed=0, device="cpu", **arguments)
+    policy_kwargs = jepa_policy_kwargs(env.action_space, **case.options)
+    model = case.algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, seed=0, device="cpu", **arguments)
     model.learn(max(steps, 2 * arguments.get("learning_starts", 0)), callback=callback)  # past learning_starts
 
     def train() -> float:
@@ -52,22 +89,32 @@ def trainer(algorithm: type[BaseAlgorithm], callback: JEPACallback | None) -> Ca
 def tables(figures: Mapping[str, Sequence[Sequence[float]]]) -> str:
     """Return the results as Markdown, from pairs of seconds a step: without the auxiliary, and with it."""
     rows = []
-    for algorithm, (*_, goal) in CASES.items():
-        pairs = figures[algorithm.__name__]
-        added = [joint / plain - 1 for plain, joint in pairs]
-        plain, joint = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
+    for name, pairs in figures.items():
+        added = [with_it / without - 1 for without, with_it in pairs]
+        without, with_it = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
+        goal = CASES[name].goal
         rows.append(
             [
-                algorithm.__name__,
-                f"{plain:.2f}",
-                f"{joint:.2f}",
+                name,
+                f"{without:.2f}",
+                f"{with_it:.2f}",
                 f"{statistics.median(added):+.0%}",
                 f"{min(added):+.0%} .. {max(added):+.0%}",
-                f"{goal:+.0%}",
+                "" if goal is None else f"{goal:+.0%}",
             ]
         )
-    header = ["algorithm", "without, ms a step", "joint, ms a step", "added, median", "range", "at most"]
+    header = ["training", "without, ms a step", "with, ms a step", "added, median", "range", "at most"]
     return markdown_table(header, rows)
+
+
+def brief_table(figures: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """Return what the auxiliary adds to DQN, as Markdown."""
+    rows = [
+        [name, f"{statistics.median(with_it / without - 1 for without, with_it in pairs):+.0%}"]
+        for name, pairs in figures.items()
+        if CASES[name].algorithm is DQN
+    ]
+    return markdown_table(["training", "added"], rows)
 
 
 def main() -> None:
@@ -78,10 +125,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     figures = {}
-    for algorithm in CASES:
-        plain, joint = trainer(algorithm, None), trainer(algorithm, JEPACallback())
-        figures[algorithm.__name__] = [(plain(), joint()) for _ in range(arguments.repetitions)]
-    print(tables(figures))
+    for name, case in CASES.items():
+        without, with_it = trainer(case, None), trainer(case, JEPACallback(**case.callback))
+        figures[name] = [(without(), with_it()) for _ in range(arguments.repetitions)]
+        print(tables({name: figures[name]}).splitlines()[-1], flush=True)
     write_json(Path(arguments.out), {**environment_facts(), "torch_threads": 1, "seconds_a_step": figures})
 
 

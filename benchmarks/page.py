@@ -1,4 +1,4 @@
-"""Write the tables of RESULTS.md and of the README from the JSON files in ``results``.
+"""Write the tables of RESULTS.md, the README and docs/recipes.md from the JSON files in ``results``.
 
     python benchmarks/page.py
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import audit
 import bisimulation
 import encoder
 import environment
@@ -20,16 +21,18 @@ from learning.summary import brief_table
 from learning.summary import tables as learning_tables
 
 HERE = Path(__file__).parent
-PAGES = (HERE / "RESULTS.md", HERE.parent / "README.md")
+PAGES = (HERE / "RESULTS.md", HERE.parent / "README.md", HERE.parent / "docs" / "recipes.md")
 BLOCK = re.compile(r"(<!-- results/(\w+)\.json(, in brief)? -->\n).*?(<!-- end -->)", re.DOTALL)
 TABLES: Mapping[str, Callable[[Any], str]] = {
     "environment": lambda facts: environment.tables(facts["steps_per_second"], facts["share_in_environment"]),
     "encoder": lambda facts: encoder.tables(facts["results"]),
     "overhead": lambda facts: overhead.tables(facts["seconds_a_step"]),
     "bisimulation": lambda facts: bisimulation.tables(facts["comparison"], facts["growth"]),
+    "audit": audit.tables,
     "sample_efficiency": lambda facts: learning_tables(facts["results"], facts["titles"]),
 }
 BRIEF: Mapping[str, Callable[[Any], str]] = {
+    "overhead": lambda facts: overhead.brief_table(facts["seconds_a_step"]),
     "sample_efficiency": lambda facts: brief_table(facts["results"], facts["titles"]),
 }
 

@@ -184,6 +184,10 @@ class CountingEnv(HasClasses, gym.Env[Observation, Action]):
             scene_info(self._scenes, self._rules, is_success),
         )
 
+    def get_action_meanings(self) -> list[str]:
+        """Return what each action does, as Atari's environments do; a continuous one below 0 is the first."""
+        return ["remove", "add"]
+
     def render(self) -> Observation | None:
         """Return the last observation enlarged (``"rgb_array"``) or show it in a window (``"human"``)."""
         if self.render_mode is None:

@@ -1,8 +1,8 @@
 """Write the numbers and tables of the documents from the JSON files in docs/results: python examples/pages.py
 
 They stand between ``<!-- STUDY: KEY -->`` and ``<!-- end -->``; whatever else is there stays as it is. STUDY is the
-name of a JSON file. Its keys are those of the study's ``values``, in ``paper.summary``, ``goals.summary`` or
-``experiments``.
+name of a JSON file. Its keys are those of the study's ``values``, in ``paper.summary``, ``goals.summary``,
+``experiments`` or ``audits``.
 """
 
 import json
@@ -13,17 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import audits
 import experiments
 from goals.summary import values as goals_values
 from paper.summary import values as paper_values
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = (DOCS / "paper.md", DOCS / "new-goal.md")
+PAGES = (DOCS / "paper.md", DOCS / "new-goal.md", DOCS / "audit.md")
 BLOCK = re.compile(r"(<!-- (\w+): ([^>]*) -->).*?(<!-- end -->)", re.DOTALL)
 STUDIES: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, str]]] = {
     "paper": paper_values,
     "paper_places": paper_values,
     "new_goal": goals_values,
+    "audits": audits.values,
     **{name: partial(experiments.values, name) for name in experiments.NAMES},
 }
 

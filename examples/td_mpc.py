@@ -13,9 +13,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 import counting_env
 from counting_env.sb3 import GymnasiumVecEnv
 from jepa_extractor import (
-    ImaginedRewardTask,
     JEPAExtractor,
     LatentPlanner,
+    RewardTask,
     Step,
     TransitionRing,
     policy_space,
@@ -44,7 +44,7 @@ kind = {"vectorization_mode": "vector_entry_point", "autoreset_mode": AutoresetM
 envs = gym.make_vec(args.env, ENVS, **kind)
 envs.action_space.seed(args.seed)
 space, limit = policy_space(envs.single_observation_space), gym.spec(args.env).max_episode_steps
-extractor = JEPAExtractor(space, envs.single_action_space, auxiliary=(ImaginedRewardTask(),), horizon=2)
+extractor = JEPAExtractor(space, envs.single_action_space, auxiliary=(RewardTask(latents="both"),), horizon=2)
 ring = TransitionRing(space, envs.single_action_space, ENVS, 2 * args.steps + 3 * ENVS, args.seed)
 images = envs.reset(seed=args.seed)[0].transpose(0, 3, 1, 2)
 ring.begin(images)

@@ -16,17 +16,24 @@ if TYPE_CHECKING:
     from jepa_extractor.audit import audit_encoder as audit_encoder
     from jepa_extractor.audit import collapse_audit as collapse_audit
     from jepa_extractor.audit import pairwise_audit as pairwise_audit
+    from jepa_extractor.augmentation import RandomIntensity as RandomIntensity
+    from jepa_extractor.augmentation import RandomShift as RandomShift
     from jepa_extractor.batch import Batch as Batch
     from jepa_extractor.batch import Latents as Latents
     from jepa_extractor.batch import Step as Step
     from jepa_extractor.bisimulation import EmpiricalBisimulation as EmpiricalBisimulation
     from jepa_extractor.bisimulation import largest_bisimulation as largest_bisimulation
+    from jepa_extractor.dynamics import CosineLoss as CosineLoss
+    from jepa_extractor.dynamics import DynamicsLoss as DynamicsLoss
     from jepa_extractor.heads import make_head as make_head
     from jepa_extractor.losses import squared_error as squared_error
     from jepa_extractor.planning.planner import LatentPlanner as LatentPlanner
     from jepa_extractor.planning.retarget import retarget as retarget
     from jepa_extractor.pretraining import LabelAccuracy as LabelAccuracy
     from jepa_extractor.pretraining import pretrain as pretrain
+    from jepa_extractor.regularizers import R2R2Task as R2R2Task
+    from jepa_extractor.regularizers import SIGRegTask as SIGRegTask
+    from jepa_extractor.regularizers import VICRegTask as VICRegTask
     from jepa_extractor.replay import TransitionRing as TransitionRing
     from jepa_extractor.rollouts import Episode as Episode
     from jepa_extractor.rollouts import random_episodes as random_episodes
@@ -36,11 +43,12 @@ if TYPE_CHECKING:
     from jepa_extractor.sb3.pretrained import load_pretrained as load_pretrained
     from jepa_extractor.sb3.schedules import Alternating as Alternating
     from jepa_extractor.sb3.schedules import Joint as Joint
+    from jepa_extractor.sb3.schedules import Shared as Shared
     from jepa_extractor.spaces import policy_space as policy_space
     from jepa_extractor.tables import TableImages as TableImages
     from jepa_extractor.tasks import ActionRewardTask as ActionRewardTask
     from jepa_extractor.tasks import AuxiliaryTask as AuxiliaryTask
-    from jepa_extractor.tasks import ImaginedRewardTask as ImaginedRewardTask
+    from jepa_extractor.tasks import EndTask as EndTask
     from jepa_extractor.tasks import LabelTask as LabelTask
     from jepa_extractor.tasks import QTask as QTask
     from jepa_extractor.tasks import RandomTask as RandomTask
@@ -52,26 +60,29 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "audit": ("AuditCallback", "audit_encoder", "collapse_audit", "pairwise_audit"),
+        "augmentation": ("RandomIntensity", "RandomShift"),
         "batch": ("Batch", "Latents", "Step"),
         "bisimulation": ("EmpiricalBisimulation", "largest_bisimulation"),
+        "dynamics": ("CosineLoss", "DynamicsLoss"),
         "heads": ("make_head",),
         "losses": ("squared_error",),
         "planning.planner": ("LatentPlanner",),
         "planning.retarget": ("retarget",),
         "pretraining": ("LabelAccuracy", "pretrain"),
+        "regularizers": ("R2R2Task", "SIGRegTask", "VICRegTask"),
         "replay": ("TransitionRing",),
         "rollouts": ("Episode", "random_episodes"),
         "sb3.callback": ("JEPACallback",),
         "sb3.extractor": ("JEPAExtractor", "jepa_policy_kwargs"),
         "sb3.pretrained": ("load_pretrained",),
-        "sb3.schedules": ("Alternating", "Joint"),
+        "sb3.schedules": ("Alternating", "Joint", "Shared"),
         "spaces": ("policy_space",),
         "tables": ("TableImages",),
         "transition_fit": ("fit_transition",),
         "tasks": (
             "ActionRewardTask",
             "AuxiliaryTask",
-            "ImaginedRewardTask",
+            "EndTask",
             "LabelTask",
             "QTask",
             "RandomTask",

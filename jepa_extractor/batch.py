@@ -56,6 +56,10 @@ class Batch:
         next_actions: the policy's action after each step, (B, k, ...), where a task needs it.
         discount: the algorithm's discount factor.
         normalize_images: whether preprocessing turns uint8 images into floats in [0, 1].
+        first_latents: ``E(o)`` of the first observations, float32 (B, D), where it has been computed already;
+            ``observations`` are then those after each step alone, (B, k, ...).
+        targets: what the transition should predict, float32 (B, k, P), where the algorithm's target network has
+            computed it; ``observations`` may then be none, (B, 0, ...).
     """
 
     observations: Tensors
@@ -67,6 +71,15 @@ class Batch:
     next_actions: torch.Tensor | None = None
     discount: float = 0.99
     normalize_images: bool = True
+    first_latents: torch.Tensor | None = None
+    targets: torch.Tensor | None = None
+
+    @property
+    def observations_after(self) -> Tensors:
+        """The observations after each step, (B, k, ...)."""
+        if self.first_latents is not None:
+            return self.observations
+        return each(lambda frames: frames[:, 1:], self.observations)
 
     def replace(self, **changes: Any) -> "Batch":
         """Return a batch with other values for the named attributes."""
@@ -93,12 +106,18 @@ class Latents(NamedTuple):
     """The latents of a batch.
 
     Attributes:
-        encoded: ``E(o)`` of each observation, float32 (B, k + 1, D).
+        encoded: ``E(o)`` of each observation, float32 (B, k + 1, D); where no loss reads what comes after the first, of
+            the first alone, (B, 1, D).
         predicted: the latent after each step, as the transition predicts it from the first, float32 (B, k, D).
     """
 
     encoded: torch.Tensor
     predicted: torch.Tensor
+
+    @property
+    def has_after(self) -> bool:
+        """Whether more than the first observation was encoded."""
+        return self.encoded.shape[1] > 1
 
     @property
     def before(self) -> torch.Tensor:
@@ -109,3 +128,8 @@ class Latents(NamedTuple):
     def after(self) -> torch.Tensor:
         """``E(o')`` after each step, (B, k, D)."""
         return self.encoded[:, 1:]
+
+    @property
+    def imagined_before(self) -> torch.Tensor:
+        """The latent before each step as it is unrolled, (B, k, D): the first encoded, the others predicted."""
+        return torch.cat([self.encoded[:, :1], self.predicted[:, :-1]], dim=1)

@@ -58,6 +58,12 @@ def require_fraction(name: str, value: object) -> None:
         raise ValueError(f"{name}={value!r} is not a number in [0, 1]")
 
 
+def require_positive_fraction(name: str, value: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is a number in (0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, Number) or not 0 < value <= 1:
+        raise ValueError(f"{name}={value!r} is not a number in (0, 1]")
+
+
 def require_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``choices``."""
     if not isinstance(value, str) or value not in choices:

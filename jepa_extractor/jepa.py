@@ -1,64 +1,153 @@
 """JEPA: an encoder, a latent transition and auxiliary heads, and their losses on a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from gymnasium import spaces
 from torch import nn
+from typing_extensions import TypedDict
 
+from jepa_extractor.augmentation import Augment, Augmentation, AugmentName
 from jepa_extractor.batch import Batch, Latents, Tensors
 from jepa_extractor.checks import require_choice, require_integer, require_weight
-from jepa_extractor.ema import MovingAverage
+from jepa_extractor.dynamics import DynamicsLoss, DynamicsName, make_dynamics
+from jepa_extractor.ema import MovingAverage, NetworkCopy, PeriodicCopy
 from jepa_extractor.encoders import EncoderName, MakeEncoder, make_encoder
-from jepa_extractor.heads import LatentTransition, SimNorm
-from jepa_extractor.losses import dynamics_loss
+from jepa_extractor.heads import LatentTransition, MinMax, SimNorm
 from jepa_extractor.modules import output_shape
 from jepa_extractor.observations import each
 from jepa_extractor.spaces import preprocessed_size
 from jepa_extractor.tasks import AuxiliaryTask, make_tasks
 
-TargetName = Literal["online", "detach", "ema"]
-NormalizationName = Literal["none", "layer", "simnorm"]
+TargetName = Literal["online", "detach", "ema", "copy", "algorithm"]
+NormalizationName = Literal["none", "layer", "simnorm", "minmax"]
 # (latent_dim, action_dim, **arguments) -> a module that maps latents and action features to latents
 MakeTransition = Callable[..., nn.Module]
+MakeNormalization = Callable[[int], nn.Module]  # latent_dim -> a module that maps latents to latents
+# (embedding, **arguments) -> a module with the members of OnlineTarget
+MakeTarget = Callable[..., nn.Module]
 
 
 class OnlineTarget(nn.Module):
-    """The transition predicts the latents themselves, with gradient: the paper's choice."""
+    """The transition predicts the latents themselves, with gradient: the paper's choice.
 
-    def forward(self, encoder: nn.Module, observations: Tensors, latents: torch.Tensor) -> torch.Tensor:
-        """Return ``latents`` (B, k, D)."""
-        del encoder, observations
-        return latents
+    Attributes:
+        reads_after: whether gradient flows into latents after the first.
 
-    def update(self, encoder: nn.Module) -> None:
+    Args:
+        embedding: what the target may copy: the encoder, and after it the projection of the dynamics loss.
+    """
+
+    reads_after = True
+
+    def __init__(self, embedding: nn.Sequential) -> None:
+        del embedding
+        super().__init__()
+
+    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
+        """Return the projected latents after each step, (B, k, P)."""
+        del batch
+        projected: torch.Tensor = embedding[1](latents.after)
+        return projected
+
+    def update(self, embedding: nn.Sequential) -> None:
         """Do nothing: there is no other network."""
 
 
 class DetachedTarget(OnlineTarget):
     """The transition predicts the latents, without gradient."""
 
-    def forward(self, encoder: nn.Module, observations: Tensors, latents: torch.Tensor) -> torch.Tensor:
-        """Return ``latents`` (B, k, D), detached."""
-        return super().forward(encoder, observations, latents).detach()
+    reads_after = False
+
+    @torch.no_grad()
+    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
+        """Return the projected latents after each step, (B, k, P), without gradient."""
+        if latents.has_after:
+            return super().forward(embedding, batch, latents)
+        return _of_each_frame(embedding, batch.observations_after)
 
 
-class AveragedTarget(nn.Module):
-    """The transition predicts the latents of a moving average of the encoder, which takes a second forward pass."""
+class CopiedTarget(nn.Module):
+    """The transition predicts the latents of a copy of the encoder, which takes a second forward pass.
 
-    def __init__(self, encoder: nn.Module) -> None:
+    Args:
+        copy: follows the embedding.
+    """
+
+    reads_after = False
+
+    def __init__(self, copy: NetworkCopy) -> None:
         super().__init__()
-        self.average = MovingAverage(encoder)
+        self.copy = copy
 
-    def forward(self, encoder: nn.Module, observations: Tensors, latents: torch.Tensor) -> torch.Tensor:
-        """Encode ``observations`` (B, k, ...) to (B, k, D), without gradient."""
-        target: torch.Tensor = self.average(encoder, each(lambda frames: frames.flatten(0, 1), observations))
-        return target.reshape(latents.shape)
+    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
+        """Return the copy's projected latents after each step, (B, k, P), without gradient."""
+        del latents
+        return _of_each_frame(partial(self.copy, embedding), batch.observations_after)
 
-    def update(self, encoder: nn.Module) -> None:
-        """Move the average towards ``encoder``."""
-        self.average.update(encoder)
+    def update(self, embedding: nn.Sequential) -> None:
+        """Move the copy towards ``embedding``."""
+        self.copy.update(embedding)
+
+
+class AveragedTarget(CopiedTarget):
+    """A ``CopiedTarget`` that follows at ``rate``; see ``MovingAverage``."""
+
+    def __init__(self, embedding: nn.Sequential, rate: float = 0.01) -> None:
+        super().__init__(MovingAverage(embedding, rate))
+
+
+class PeriodicTarget(CopiedTarget):
+    """A ``CopiedTarget`` that is copied at every ``every``-th update; see ``PeriodicCopy``."""
+
+    def __init__(self, embedding: nn.Sequential, every: int = 250) -> None:
+        super().__init__(PeriodicCopy(embedding, every))
+
+
+class AlgorithmTarget(DetachedTarget):
+    """The transition predicts the latents of the algorithm's own target network, which the batch must hold."""
+
+    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
+        """Return ``batch.targets``, (B, k, P)."""
+        del embedding, latents
+        if batch.targets is None:
+            raise ValueError("target='algorithm' needs the batches of an algorithm: use JEPACallback(Shared())")
+        return batch.targets
+
+
+TARGETS: dict[str, MakeTarget] = {
+    "online": OnlineTarget,
+    "detach": DetachedTarget,
+    "ema": AveragedTarget,
+    "copy": PeriodicTarget,
+    "algorithm": AlgorithmTarget,
+}
+NORMALIZATIONS: dict[str, MakeNormalization | None] = {
+    "none": None,
+    "layer": nn.LayerNorm,
+    "simnorm": SimNorm,
+    "minmax": MinMax,
+}
+
+
+class JEPAOptions(TypedDict, total=False):
+    """The options of a JEPA, which ``JEPAExtractor`` describes."""
+
+    latent_dim: int
+    encoder: EncoderName | MakeEncoder
+    encoder_kwargs: Mapping[str, Any] | None
+    transition: Literal["mlp"] | MakeTransition
+    transition_kwargs: Mapping[str, Any] | None
+    normalization: NormalizationName | MakeNormalization
+    auxiliary: Sequence[str | AuxiliaryTask]
+    dynamics: DynamicsName | DynamicsLoss
+    dynamics_weight: float
+    target: TargetName | MakeTarget
+    target_kwargs: Mapping[str, Any] | None
+    horizon: int
+    augmentation: Sequence[AugmentName | Augment]
 
 
 class JEPA(nn.Module):
@@ -75,13 +164,17 @@ class JEPA(nn.Module):
         transition: ``"mlp"``, or ``(latent_dim, action_dim) -> nn.Module`` that maps latents (B, D) and action features
             (B, A) to latents (B, D).
         transition_kwargs: further arguments of the transition.
-        normalization: of the latents, encoded and predicted: ``"none"`` (the paper), ``"layer"`` for LayerNorm, or
-            ``"simnorm"`` (TD-MPC2).
+        normalization: of the latents, encoded and predicted: ``"none"`` (the paper), ``"layer"`` for LayerNorm,
+            ``"simnorm"`` (TD-MPC2), ``"minmax"`` (SPR), or ``(latent_dim) -> nn.Module``.
         auxiliary: the auxiliary tasks, as names or objects.
+        dynamics: how predicted latents are compared with those that followed, a name or an object.
         dynamics_weight: weight of the latent dynamics loss, at least 0.
         target: what the transition learns to predict: ``"online"`` latents with gradient (the paper), ``"detach"``
-            without, or ``"ema"``: those of a moving average of the encoder.
+            without, those of a copy of the encoder, ``"ema"`` or ``"copy"``, or of the ``"algorithm"``'s own target
+            network; or ``(embedding) -> nn.Module``.
+        target_kwargs: further arguments of the target.
         horizon: steps k for which the transition is unrolled in latent space, at least 1.
+        augmentation: random changes of the images, as names or callables.
 
     Raises:
         ValueError: an argument is out of range.
@@ -96,30 +189,46 @@ class JEPA(nn.Module):
         encoder_kwargs: Mapping[str, Any],
         transition: Literal["mlp"] | MakeTransition,
         transition_kwargs: Mapping[str, Any],
-        normalization: NormalizationName,
+        normalization: NormalizationName | MakeNormalization,
         auxiliary: Sequence[str | AuxiliaryTask],
+        dynamics: DynamicsName | DynamicsLoss,
         dynamics_weight: float,
-        target: TargetName,
+        target: TargetName | MakeTarget,
+        target_kwargs: Mapping[str, Any],
         horizon: int,
+        augmentation: Sequence[AugmentName | Augment],
     ) -> None:
         super().__init__()
         require_integer("latent_dim", latent_dim, least=1)
         require_integer("horizon", horizon, least=1)
         require_weight("dynamics_weight", dynamics_weight)
-        require_choice("target", target, get_args(TargetName))
-        require_choice("normalization", normalization, NORMALIZATIONS)
         self.horizon = horizon
         self.dynamics_weight = dynamics_weight
         self.tasks = make_tasks(auxiliary)
-        normalize = NORMALIZATIONS[normalization]
+        self.dynamics = make_dynamics(dynamics)
+        self.augmentation = Augmentation(augmentation, observation_space)
+        make_target = _chosen("target", target, TARGETS)
+        normalize = _chosen("normalization", normalization, NORMALIZATIONS)
         network = make_encoder(encoder, observation_space, latent_dim, encoder_kwargs)
         self.encoder = network if normalize is None else nn.Sequential(network, normalize(latent_dim))
         self.transition = _make_transition(transition, latent_dim, action_space, transition_kwargs)
         self.predicted_norm = nn.Identity() if normalize is None else normalize(latent_dim)
-        self.target = self._make_target(target)
+        self.projection = self.dynamics.make_projection(latent_dim)
+        self.predictor = self.dynamics.make_predictor(latent_dim)
+        self.target = make_target(self._embedding, **target_kwargs)
         self.heads = nn.ModuleDict(
             {task.name: task.make_head(latent_dim, observation_space, action_space) for task in self.tasks}
         )
+
+    @property
+    def needs_one_latent(self) -> bool:
+        """Whether no gradient flows into latents encoded after the first, so that these need not be encoded."""
+        return not (self.target.reads_after or any(task.reads_after for task in self.tasks))
+
+    @property
+    def _embedding(self) -> nn.Sequential:
+        """The encoder and the projection; built anew, so that neither is a part of the JEPA twice."""
+        return nn.Sequential(self.encoder, self.projection)
 
     def next(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Predict the latents after one action: (B, D) and action features (B, A) to (B, D)."""
@@ -137,17 +246,24 @@ class JEPA(nn.Module):
     def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
         """Return every loss by name, scalars, ``"dynamics"`` first, and the latents that they were computed from.
 
-        All observations go through the encoder in one pass. Nothing is changed; ``update_targets`` updates the targets.
+        Observations whose latents need a gradient go through the encoder in one pass. Nothing is changed;
+        ``update_targets`` updates the targets.
 
         Args:
             batch: preprocessed.
         """
-        size = batch.rewards.shape[0]
-        encoded = self.encoder(each(lambda frames: frames.flatten(0, 1), batch.observations))
-        encoded = encoded.reshape(size, -1, encoded.shape[-1])
+        batch = batch.replace(observations=self.augmentation(batch.observations))
+        if self.needs_one_latent:
+            first = batch.first_latents
+            if first is None:
+                first = self.encoder(each(lambda frames: frames[:, 0], batch.observations))
+            encoded = first.unsqueeze(1)
+        else:
+            encoded = _of_each_frame(self.encoder, batch.observations)
         latents = Latents(encoded, self.unroll(encoded[:, 0], batch.actions))
-        target = self.target(self.encoder, each(lambda frames: frames[:, 1:], batch.observations), latents.after)
-        losses = {"dynamics": dynamics_loss(latents.predicted, target, batch.mask)}
+        target = self.target(self._embedding, batch, latents)
+        predicted = self.predictor(self.projection(latents.predicted))
+        losses = {"dynamics": self.dynamics.loss(predicted, target, batch.mask)}
         for task in self.tasks:
             losses[task.name] = task.loss(self.heads[task.name], latents, batch)
         return losses, latents
@@ -158,25 +274,32 @@ class JEPA(nn.Module):
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
     def update_targets(self) -> None:
-        """Update the moving average of the encoder, and the targets of tasks.
+        """Update the copy of the encoder, the targets of tasks, and what the losses draw.
 
         The training loop calls this before each update.
         """
-        self.target.update(self.encoder)
+        self.target.update(self._embedding)  # type: ignore[operator]  # see OnlineTarget
+        self.augmentation.update()
         for task in self.tasks:
             task.update_target(self.heads[task.name])
 
-    def _make_target(self, name: TargetName) -> OnlineTarget | AveragedTarget:
-        if name == "ema":
-            return AveragedTarget(self.encoder)
-        return OnlineTarget() if name == "online" else DetachedTarget()
+
+def _of_each_frame(network: Callable[[Tensors], torch.Tensor], observations: Tensors) -> torch.Tensor:
+    """Return what ``network`` maps observations (B, k, ...) to, (B, k, width)."""
+    size = (next(iter(observations.values())) if isinstance(observations, dict) else observations).shape[:2]
+    mapped = network(each(lambda frames: frames.flatten(0, 1), observations))
+    return mapped.reshape(*size, mapped.shape[-1])
 
 
-NORMALIZATIONS: dict[str, Callable[[int], nn.Module] | None] = {
-    "none": None,
-    "layer": nn.LayerNorm,
-    "simnorm": SimNorm,
-}
+T = TypeVar("T")
+
+
+def _chosen(name: str, value: object, named: Mapping[str, T]) -> T:
+    """Return ``value`` if it is callable, otherwise what it names."""
+    if callable(value):
+        return cast(T, value)
+    require_choice(name, value, named)
+    return named[cast(str, value)]
 
 
 def _make_transition(

@@ -8,33 +8,38 @@ weight means the same for every latent width.
 import torch
 
 
+def mean_over_steps(errors: torch.Tensor, mask: torch.Tensor | None = None, discount: float = 1.0) -> torch.Tensor:
+    """Return the mean of ``discount**step * errors`` over the steps that count, a scalar.
+
+    Args:
+        errors: float, shape (B, k, ...).
+        mask: bool, the leading dimensions of ``errors``; where False, the error does not count. ``None``: all count.
+        discount: factor for each step after the first.
+    """
+    if discount != 1.0:
+        powers = discount ** torch.arange(errors.shape[1], device=errors.device)
+        errors = errors * powers.reshape(-1, *[1] * (errors.dim() - 2))
+    if mask is None:
+        return errors.mean()
+    counted = mask.reshape(mask.shape + (1,) * (errors.dim() - mask.dim())).expand_as(errors)
+    return torch.where(counted, errors, 0.0).sum() / counted.sum().clamp(min=1)
+
+
 def squared_error(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Return the mean squared difference, a scalar; gradient flows into both arguments.
 
     Args:
         predicted: float, shape (B, ...).
         target: float, the shape of ``predicted``.
-        mask: bool, the leading dimensions of ``predicted``; where False, the difference does not count. ``None``:
-            all count.
+        mask: bool, the leading dimensions of ``predicted``; where False, the difference does not count, and may be
+            NaN. ``None``: all count.
 
     Raises:
         ValueError: the shapes differ (broadcasting would hide a wrong target).
     """
     if predicted.shape != target.shape:
         raise ValueError(f"predicted has shape {tuple(predicted.shape)}, target {tuple(target.shape)}: they must agree")
-    if mask is None:
-        return torch.nn.functional.mse_loss(predicted, target)
     difference = predicted - target
-    counted = mask.reshape(mask.shape + (1,) * (difference.dim() - mask.dim())).expand_as(difference)
-    return torch.where(counted, difference, 0.0).square().sum() / counted.sum().clamp(min=1)
-
-
-def dynamics_loss(predicted: torch.Tensor, latents: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Return ``E|T(E(o), a) - E(o')|^2 / D``, a scalar.
-
-    Args:
-        predicted: predicted latents ``T(E(o), a)``, float, shape (B, k, D).
-        latents: latents ``E(o')`` of the observations that followed, float, shape (B, k, D).
-        mask: bool (B, k), whether the step belongs to the episode.
-    """
-    return squared_error(predicted, latents, mask)
+    if mask is not None:  # before the square, so that no NaN reaches the gradient
+        difference = torch.where(mask.reshape(mask.shape + (1,) * (difference.dim() - mask.dim())), difference, 0.0)
+    return mean_over_steps(difference.square(), mask)

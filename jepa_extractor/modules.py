@@ -1,11 +1,17 @@
 """Looking at a network without changing it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
+
+from jepa_extractor.observations import each
+
+CHUNK = 256  # observations encoded at once where there may be many
 
 
 @contextmanager
@@ -24,3 +30,39 @@ def output_shape(module: nn.Module, *inputs: Any) -> tuple[int, ...]:
     """Return the shape of what ``module`` maps ``inputs`` to, in evaluation mode."""
     with training_mode_kept(module):
         return tuple(module.eval()(*inputs).shape)
+
+
+@torch.no_grad()
+def in_chunks(
+    function: Callable[[Any], Any], rows: Callable[[NDArray[np.int64]], Any], count: int, device: torch.device
+) -> NDArray[np.float32]:
+    """Return what ``function`` makes of ``count`` observations, float32 (count, D), some of them at a time.
+
+    Args:
+        function: maps tensors of observations (B, ...), or a dict of them, to (B, D), a tensor or an array.
+        rows: gives the observations of these numbers, (B,), as arrays.
+        count: how many observations there are, at least 1.
+        device: where tensors are put.
+
+    Raises:
+        ValueError: what ``function`` returned has not the shape (B, D).
+    """
+    parts: list[NDArray[np.float32]] = []
+    for start in range(0, count, CHUNK):
+        numbers = np.arange(start, min(start + CHUNK, count))
+        made = function(each(lambda array: torch.as_tensor(array).to(device), rows(numbers)))
+        if not isinstance(made, torch.Tensor | np.ndarray):
+            raise ValueError(f"the encoder returned a {type(made).__name__}: return the latents alone, as one tensor")
+        part = made.float().cpu().numpy() if isinstance(made, torch.Tensor) else np.asarray(made, np.float32)
+        if part.ndim == 3:
+            raise ValueError(
+                f"the encoder returned a sequence, {part.shape}, for {len(numbers)} observations: reduce it to (B, D), "
+                "as by its mean over the second axis"
+            )
+        expected = (len(numbers), parts[0].shape[1] if parts else max(1, part.shape[-1] if part.ndim else 1))
+        if part.shape != expected:
+            raise ValueError(
+                f"the encoder returned {part.shape} for {len(numbers)} observations: return (B, D), one row for each"
+            )
+        parts.append(part)
+    return np.concatenate(parts)

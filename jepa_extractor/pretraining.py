@@ -18,7 +18,6 @@ from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centr
 from jepa_extractor.replay import TransitionRing
 from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.sb3.pretrained import KIND, load_weights
-from jepa_extractor.tasks import AuxiliaryTask
 from jepa_extractor.training import AuxiliaryStep
 from jepa_extractor.transition_fit import fit_transition
 
@@ -179,8 +178,10 @@ class _Training:
             **settings,
             "horizon": extractor.horizon,
             "dynamics_weight": extractor.jepa.dynamics_weight,
-            "target": type(extractor.jepa.target).__name__,
-            "auxiliary": {task.name: _plain_attributes(task) for task in extractor.jepa.tasks},
+            "dynamics": _described(extractor.jepa.dynamics),
+            "target": _described(getattr(extractor.jepa.target, "copy", extractor.jepa.target)),
+            "augmentation": [_described(augment) for augment in extractor.jepa.augmentation.augments],
+            "auxiliary": {task.name: _described(task) for task in extractor.jepa.tasks},
             "trained": list(trained),
             "transitions": transitions.digest(),
         }
@@ -296,5 +297,8 @@ def _learning_rate(encoder: nn.Module) -> float:
     return cast(float, next(named, LEARNING_RATE))
 
 
-def _plain_attributes(task: AuxiliaryTask) -> dict[str, Any]:
-    return {name: value for name, value in vars(task).items() if isinstance(value, bool | int | float | str)}
+def _described(one: object) -> list[object]:
+    """Return the name of an object's class, and its attributes that are plain values."""
+    held = getattr(one, "__dict__", {})
+    plain = {name: value for name, value in held.items() if isinstance(value, bool | int | float | str)}
+    return [type(one).__name__, plain]

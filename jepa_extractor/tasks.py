@@ -5,19 +5,34 @@ give it a name, a head, and a loss.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from gymnasium import spaces
 from torch import nn
+from typing_extensions import TypedDict, Unpack
 
 from jepa_extractor.batch import Batch, Latents
-from jepa_extractor.checks import require_weight
-from jepa_extractor.heads import QHead, RandomMapHead, make_head
-from jepa_extractor.losses import squared_error
+from jepa_extractor.checks import require_choice, require_positive_fraction, require_weight
+from jepa_extractor.heads import BinaryHead, NumberHead, QHead, RandomMapHead, TwoHotHead, make_head
+from jepa_extractor.losses import mean_over_steps, squared_error
 from jepa_extractor.observations import each
 from jepa_extractor.spaces import preprocessed_size
+
+LatentsName = Literal["encoded", "predicted", "both"]
+HeadName = Literal["number", "binary", "two-hot"]
+MakeNumberHead = Callable[..., nn.Module]  # (in_features, **arguments) -> a head; see NumberTask
+HEADS: dict[str, MakeNumberHead] = {"number": NumberHead, "binary": BinaryHead, "two-hot": TwoHotHead}
+
+
+class NumberOptions(TypedDict, total=False):
+    """The options of ``NumberTask``, which describes them."""
+
+    latents: LatentsName
+    head: HeadName | MakeNumberHead
+    head_kwargs: Mapping[str, Any] | None
+    discount: float
 
 
 class AuxiliaryTask(ABC):
@@ -27,11 +42,14 @@ class AuxiliaryTask(ABC):
         name: names the head, and the loss in the logs: ``jepa/<name>_loss``.
         weight: weight of the loss, at least 0.
         label: key of ``info`` whose value the loss reads from ``Batch.labels``; ``None``: it reads none.
+        reads_after: whether the loss reads more of ``Latents.encoded`` than the first. Where no loss does, later
+            observations need no gradient, which saves most of the time.
     """
 
     name: str
     weight: float = 1.0
     label: str | None = None
+    reads_after: bool = True
 
     @abstractmethod
     def make_head(
@@ -54,71 +72,134 @@ class AuxiliaryTask(ABC):
         return False
 
 
-class RewardTask(AuxiliaryTask):
+class NumberTask(AuxiliaryTask):
+    """Predict a number that belongs to each step, from latents that were encoded, or that the transition predicts.
+
+    A subclass says what the number is, and from what it is read.
+
+    Args:
+        weight: weight of the loss, at least 0.
+        latents: ``"encoded"``; ``"predicted"``, unrolled from the first as the dynamics are; or ``"both"``, the mean of
+            the two losses. A planner reads heads off predicted latents, so they must know them.
+        head: ``"number"`` for the squared error, ``"binary"`` for the cross-entropy of a probability, ``"two-hot"`` for
+            that of a distribution over bins (``TwoHotHead``), or a callable ``(in_features) -> nn.Module`` that maps
+            (..., in_features) to the number (..., 1), with a method ``errors`` as ``NumberHead`` has it.
+        head_kwargs: further arguments of the head.
+        discount: factor for each step of the horizon after the first, in (0, 1]; TD-MPC2 has 0.5.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        weight: float,
+        latents: LatentsName = "encoded",
+        head: HeadName | MakeNumberHead = "number",
+        head_kwargs: Mapping[str, Any] | None = None,
+        discount: float = 1.0,
+    ) -> None:
+        require_choice("latents", latents, get_args(LatentsName))
+        require_positive_fraction("discount", discount)
+        if not callable(head):
+            require_choice("head", head, HEADS)
+        self.weight = weight
+        self.latents = latents
+        self.head = head
+        self.head_kwargs = dict(head_kwargs or {})
+        self.discount = discount
+        self.reads_after = latents != "predicted"
+
+    @abstractmethod
+    def numbers(self, batch: Batch) -> torch.Tensor:
+        """Return what is predicted, float32 (B, k)."""
+
+    def in_features(self, latent_dim: int, action_space: spaces.Space[Any]) -> int:  # noqa: ARG002
+        """Return the width of what ``inputs`` returns."""
+        return latent_dim
+
+    def inputs(self, before: torch.Tensor, after: torch.Tensor, batch: Batch) -> torch.Tensor:  # noqa: ARG002
+        """Return what the head reads, (B, k, F), from the latents before and after each step, both (B, k, D)."""
+        return after
+
+    def make_head(
+        self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> nn.Module:
+        """Return a head (..., F) -> (..., 1)."""
+        del observation_space
+        make = HEADS[self.head] if isinstance(self.head, str) else self.head
+        return make(self.in_features(latent_dim, action_space), **self.head_kwargs)
+
+    def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
+        """Return the mean error over the steps that count."""
+        numbers: Any = self.numbers(batch)
+        losses = []
+        if self.latents != "predicted":
+            errors = head.errors(self.inputs(latents.before, latents.after, batch), numbers)  # type: ignore[operator]
+            losses.append(mean_over_steps(errors, batch.mask, self.discount))
+        if self.latents != "encoded":
+            inputs = self.inputs(latents.imagined_before, latents.predicted, batch)
+            losses.append(mean_over_steps(head.errors(inputs, numbers), batch.mask, self.discount))  # type: ignore[operator]
+        return sum(losses[1:], losses[0]) / len(losses)
+
+
+class RewardTask(NumberTask):
     """Predict the reward from the latent of the observation it arrived with: the paper's ``p(o)``.
 
     Exact where the reward is a function of the arriving observation.
 
     Args:
         weight: weight of the loss, at least 0.
+        options: see ``NumberTask``.
     """
 
     name = "reward"
 
-    def __init__(self, weight: float = 10.0) -> None:
-        self.weight = weight
+    def __init__(self, weight: float = 10.0, **options: Unpack[NumberOptions]) -> None:
+        super().__init__(weight, **options)
 
-    def make_head(
-        self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
-    ) -> nn.Module:
-        """Return a head (..., D) -> (..., 1)."""
-        del observation_space, action_space
-        return make_head(latent_dim, 1)
-
-    def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
-        """Return ``E|P(E(o')) - r|^2``."""
-        return squared_error(head(latents.after).squeeze(-1), batch.rewards, batch.mask)
+    def numbers(self, batch: Batch) -> torch.Tensor:
+        """Return the rewards, (B, k)."""
+        return batch.rewards
 
 
-class ImaginedRewardTask(RewardTask):
-    """Predict the reward from the arriving latent, and from the transition's prediction of it.
-
-    A planner reads rewards off predicted latents, so its head must know them too. The task takes the place of
-    ``RewardTask``: its name is ``"reward"``.
-
-    Args:
-        weight: weight of the loss, at least 0.
-    """
-
-    def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
-        """Return the mean of ``E|P(E(o')) - r|^2`` and ``E|P(T(E(o), a)) - r|^2``, unrolled as the dynamics are."""
-        imagined = squared_error(head(latents.predicted).squeeze(-1), batch.rewards, batch.mask)
-        return (super().loss(head, latents, batch) + imagined) / 2
-
-
-class ActionRewardTask(AuxiliaryTask):
+class ActionRewardTask(RewardTask):
     """Predict the reward from the latent and the action that earned it, for rewards of leaving, not arriving.
 
     Args:
         weight: weight of the loss, at least 0.
+        options: see ``NumberTask``.
     """
 
     name = "action_reward"
 
-    def __init__(self, weight: float = 10.0) -> None:
-        self.weight = weight
+    def in_features(self, latent_dim: int, action_space: spaces.Space[Any]) -> int:
+        """Return D + A."""
+        return latent_dim + preprocessed_size(action_space)
 
-    def make_head(
-        self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
-    ) -> nn.Module:
-        """Return a head (..., D + A) -> (..., 1)."""
-        del observation_space
-        return make_head(latent_dim + preprocessed_size(action_space), 1)
+    def inputs(self, before: torch.Tensor, after: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return latent and action features, (B, k, D + A)."""
+        del after
+        return torch.cat([before, batch.actions], dim=-1)
 
-    def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
-        """Return ``E|P(E(o), a) - r|^2``."""
-        predicted = head(torch.cat([latents.before, batch.actions], dim=-1)).squeeze(-1)
-        return squared_error(predicted, batch.rewards, batch.mask)
+
+class EndTask(NumberTask):
+    """Predict the probability that a step ended its episode, time limits not counted, from the latent arrived at.
+
+    Args:
+        weight: weight of the loss, at least 0.
+        options: see ``NumberTask``; ``head`` is ``"binary"`` unless given.
+    """
+
+    name = "end"
+
+    def __init__(self, weight: float = 1.0, **options: Unpack[NumberOptions]) -> None:
+        options.setdefault("head", "binary")
+        super().__init__(weight, **options)
+
+    def numbers(self, batch: Batch) -> torch.Tensor:
+        """Return 1 where the step ended the episode, otherwise 0, (B, k)."""
+        return batch.terminated.float()
 
 
 class QTask(AuxiliaryTask):
@@ -235,6 +316,7 @@ class LabelTask(AuxiliaryTask):
 TASKS: dict[str, type[AuxiliaryTask]] = {
     "reward": RewardTask,
     "action_reward": ActionRewardTask,
+    "end": EndTask,
     "q": QTask,
     "random": RandomTask,
 }

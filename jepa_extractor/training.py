@@ -43,7 +43,7 @@ class Gradient:
     """The clipped gradient of a JEPA's weighted losses on one batch.
 
     Attributes:
-        parameters: those that have a gradient.
+        parameters: those that have a gradient, and a batch's ``first_latents``.
         values: one tensor for each of ``parameters``, clipped.
         norm: Euclidean norm over all of them before the clip, a scalar.
         clipped_norm: after the clip, a scalar.
@@ -51,7 +51,7 @@ class Gradient:
         latents: the encoded latents of the batch, (B, k + 1, D), without graph.
     """
 
-    parameters: list[nn.Parameter]
+    parameters: list[torch.Tensor]
     values: list[torch.Tensor]
     norm: torch.Tensor
     clipped_norm: torch.Tensor
@@ -107,7 +107,9 @@ class AuxiliaryStep:
         batch = transitions.sample(self.batch_size, extractor.horizon, self.rewarded_fraction)
         extractor.update_targets()
         losses, latents = extractor.losses(batch)
-        trained = [parameter for parameter in extractor.parameters() if parameter.requires_grad]
+        trained: list[torch.Tensor] = [parameter for parameter in extractor.parameters() if parameter.requires_grad]
+        if batch.first_latents is not None:
+            trained.append(batch.first_latents)
         values: tuple[Any, ...] = torch.autograd.grad(extractor.total(losses), trained, allow_unused=True)
         pairs = [(parameter, value) for parameter, value in zip(trained, values, strict=True) if value is not None]
         norm = torch.nn.utils.get_total_norm([value for _, value in pairs])

@@ -4,7 +4,7 @@ import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
 from jepa_extractor.checks import require_integer, require_positive
-from jepa_extractor.losses import dynamics_loss
+from jepa_extractor.losses import squared_error
 from jepa_extractor.replay import TransitionRing, encoded
 from jepa_extractor.sb3.extractor import JEPAExtractor
 
@@ -20,7 +20,7 @@ def fit_transition(
     """Train the latent transition of ``extractor``, in place, on the latents of its encoder, which stays as it is.
 
     While an encoder learns, its latents change, and the transition stays inexact. Here every observation is encoded
-    once, so an update takes a small part of the time that one of the encoder takes. The loss is the dynamics loss
+    once, so an update takes a small part of the time that one of the encoder takes. The loss is the squared error
     over the variance of the latents, the optimizer Adam with a one-cycle learning rate.
 
     Args:
@@ -54,6 +54,6 @@ def fit_transition(
         assert isinstance(seen, torch.Tensor)
         predicted = jepa.unroll(seen[:, 0], extractor.action_features(batch.actions))
         optimizer.zero_grad()
-        torch.autograd.backward(scale * dynamics_loss(predicted, seen[:, 1:], batch.mask))
+        torch.autograd.backward(scale * squared_error(predicted, seen[:, 1:], batch.mask))
         optimizer.step()
         schedule.step()

@@ -1,94 +1,227 @@
-"""The audit of a saved model on the command line."""
+"""The audit of saved models on the command line."""
 
 import argparse
+import enum
+import json
 import pickle
 import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.metadata import entry_points
+from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import gymnasium as gym
+import numpy as np
 import rich
+from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
+from tqdm import tqdm
 
-from jepa_extractor.audit.encoder import audit_encoder
+from jepa_extractor.audit.audit_set import AuditSet
+from jepa_extractor.audit.report import Report, audit, compare
 from jepa_extractor.checkpoint import replace_file
+from jepa_extractor.observations import Arrays, each
+from jepa_extractor.rollouts import Episode, random_episodes
+from jepa_extractor.spaces import as_policies_see
 
 DESCRIPTION = """\
-Which classes of observations does the encoder of a saved Stable-Baselines3 model keep apart?
+What has the encoder of a saved Stable-Baselines3 model collapsed that it must keep apart?
+
+Observations must be kept apart if they belong to different classes of the largest bisimulation of the environment's
+class_mdp, successors and values of its states, where it has this attribute; elsewhere, if episodes of random actions
+tell them apart by the rewards and ends that follow.
 
 Loading a saved model runs whatever code the file holds, as Stable-Baselines3's own load does. So --trust is required:
 give it only for files whose origin you know."""
+OBSERVATIONS = 5_000  # collected unless a number of episodes is given
 
 
 def main() -> None:
-    """Audit, print the report, and write it where asked."""
+    """Audit, print the reports, and write them where asked."""
     parser = argparse.ArgumentParser(
         prog="python -m jepa_extractor.audit",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, help="zip file of any algorithm")
-    parser.add_argument("--env", required=True, help="id of a Gymnasium environment")
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="zip file of any algorithm")
+    parser.add_argument("--env", required=True, help="id of a Gymnasium environment, or module:id")
     parser.add_argument("--trust", action="store_true", help="run the code that the saved files hold")
+    parser.add_argument(
+        "--episodes", type=int, help=f"episodes to collect (default: so many that hold {OBSERVATIONS:,} observations)"
+    )
+    parser.add_argument("--data", type=Path, metavar="FILE", help="audit set to use: audit_set.npz of another --out")
+    parser.add_argument(
+        "--classes-from", metavar="KEY", help="key of info whose number is the class, instead of class_mdp or episodes"
+    )
     parser.add_argument(
         "--vec-normalize",
         type=Path,
         metavar="FILE",
-        help="saved VecNormalize that the model was trained under; without it, observations are not normalised",
+        help="saved VecNormalize that the models were trained under; without it, observations are not normalised",
     )
-    parser.add_argument(
-        "--classes-from",
-        metavar="KEY",
-        help="key of info whose number is the class (default: state, where the environment has the attribute "
-        "class_mdp, successors and values of its states, and the classes are those of its largest bisimulation; "
-        "elsewhere count)",
-    )
-    parser.add_argument("--observations", type=int, default=2_000, help="observations to collect (default: 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of environments and actions (default: 0)")
-    parser.add_argument("--out", type=Path, help="folder for audit.json and audit.png")
+    parser.add_argument("--seed", type=int, default=0, help="seed of environment, actions and audit (default: 0)")
+    parser.add_argument("--out", type=Path, help="folder for report.html, audit.json, pictures and audit_set.npz")
+    parser.add_argument("--open", action="store_true", help="open report.html in a browser; needs --out")
     arguments = parser.parse_args()
     try:
-        for path in filter(None, (arguments.model, arguments.vec_normalize)):
+        if arguments.open and arguments.out is None:
+            raise ValueError("--open opens what --out writes: give --out as well")
+        if arguments.out is not None:
+            require_writable(arguments.out)
+        for path in filter(None, (*arguments.models, arguments.vec_normalize)):
             require_trusted_file(path, arguments.trust)
         for entry in entry_points(group="jepa_extractor.environments"):  # packages that register environments
             entry.load()
-        policy = load_policy(arguments.model)
+        policies = [load_policy(path) for path in arguments.models]
         vec_normalize = None if arguments.vec_normalize is None else load_vec_normalize(arguments.vec_normalize)
-        if vec_normalize is None and not is_image_space(policy.observation_space):
+        if vec_normalize is None and not all(is_image_space(policy.observation_space) for policy in policies):
             print(
-                f"{arguments.model} does not say whether it was trained under VecNormalize: if it was, give its saved "
-                "VecNormalize with --vec-normalize",
+                f"{arguments.models[0]} does not say whether it was trained under VecNormalize: if it was, give its "
+                "saved VecNormalize with --vec-normalize",
                 file=sys.stderr,
             )
-        mdp = class_mdp(arguments.env) if arguments.classes_from is None else None
-        key = arguments.classes_from or ("state" if mdp is not None else "count")
-        report = audit_encoder(
-            policy, arguments.env, key, mdp, arguments.observations, arguments.seed, vec_normalize=vec_normalize
-        )
-        of_mdp = "" if mdp is None else f", in the largest bisimulation of {arguments.env}'s class_mdp"
-        print(f"Classes: the numbers in info[{key!r}]{of_mdp}")
-        rich.print(report.table())
+        audit_set = make_set(arguments.env, arguments.data, arguments.classes_from, arguments.episodes, arguments.seed)
+        reports = [
+            audit(policy, audit_set, name, arguments.seed, vec_normalize)
+            for name, policy in zip(names(arguments.models), tqdm(policies, "models", disable=None), strict=True)
+        ]
+        for report in reports:
+            rich.print(report.table())
+        if len(reports) > 1:
+            rich.print(compare(reports))
         if arguments.out is not None:
-            from jepa_extractor.audit.picture import plot_audit  # needs matplotlib, of the extra "examples"
+            written = write(reports, policies, arguments.out)
+            print(f"In {arguments.out}: {', '.join(path.name for path in written)}")
+            if arguments.open:
+                import webbrowser
 
-            replace_file(arguments.out / "audit.json", lambda path: path.write_text(report.to_json()))
-            replace_file(arguments.out / "audit.png", lambda path: plot_audit(report, path))
-            print(f"In {arguments.out}: audit.json, audit.png")
+                webbrowser.open(written[0].resolve().as_uri())
     except (ValueError, OSError, ImportError, gym.error.Error) as error:
         parser.exit(2, f"{error}\n")
 
 
-def class_mdp(env_id: str) -> Any:
-    """Return the attribute ``class_mdp`` of an environment, its successors and values, or ``None``."""
+def write(reports: Sequence[Report], policies: Sequence[BasePolicy], folder: Path) -> list[Path]:
+    """Write everything about the reports of policies into ``folder``; return the files, first the one to look at."""
+    from jepa_extractor.audit.page import write_page  # needs Bokeh, of the extra "report"
+    from jepa_extractor.audit.picture import plot_report  # needs matplotlib, of the extra "examples"
+
+    pictures = [folder / ("audit.png" if i == 0 else f"audit_{i + 1}.png") for i in range(len(reports))]
+    for path, report in zip(pictures, reports, strict=True):
+        replace_file(path, partial(plot_report, report))
+    content = json.dumps([json.loads(report.to_json()) for report in reports], indent=2) + "\n"
+    replace_file(folder / "audit.json", lambda path: path.write_text(content))
+    reports[0].audit_set.save(folder / "audit_set.npz")
+    page = folder / "report.html"
+    write_page(reports, page, {report.name: policy for report, policy in zip(reports, policies, strict=True)})
+    return [page, *pictures, folder / "audit.json", folder / "audit_set.npz"]
+
+
+class World(NamedTuple):
+    """What the audit needs to know of an environment: one observation, its actions, and its ``class_mdp``."""
+
+    observation: Arrays
+    actions: Sequence[str] | None  # None if they are not a Discrete space
+    mdp: Any
+
+
+def look_at(env_id: str) -> World:
+    """Return what there is to know of an environment."""
     env = gym.make(env_id)
     try:
-        return getattr(env.unwrapped, "class_mdp", None)
+        observation, _ = env.reset(seed=0)
+        seen = as_policies_see(each(np.asarray, observation), env.observation_space)
+        return World(seen, action_names(env), class_mdp(env))
     finally:
         env.close()
+
+
+def action_names(env: gym.Env[Any, Any]) -> Sequence[str] | None:
+    """Return a name for each action, by ``get_action_meanings`` (Atari) or the enumeration ``actions`` (Minigrid)."""
+    if not isinstance(env.action_space, spaces.Discrete):
+        return None
+    count = int(env.action_space.n)
+    world: Any = env.unwrapped
+    known: list[str] = []
+    if callable(getattr(world, "get_action_meanings", None)):
+        known = [str(name).lower() for name in world.get_action_meanings()]
+    elif isinstance(getattr(world, "actions", None), enum.EnumMeta):
+        known = [str(action.name) for action in world.actions]
+    return known if len(known) == count else [f"action {number}" for number in range(count)]
+
+
+def class_mdp(env: gym.Env[Any, Any]) -> Any:
+    """Return the attribute ``class_mdp`` of an environment, or ``None`` if it has none or its outcomes are random."""
+    try:
+        return env.get_wrapper_attr("class_mdp")
+    except (AttributeError, ValueError):
+        return None
+
+
+def make_set(env_id: str, data: Path | None, classes_from: str | None, episodes: int | None, seed: int) -> AuditSet:
+    """Return the audit set saved as ``data``, or one of new episodes, and print what it is."""
+    world = look_at(env_id)
+    if data is not None:
+        if classes_from is not None or episodes is not None:
+            raise ValueError(f"--data {data} says what must stay apart: leave out --classes-from and --episodes")
+        audit_set = AuditSet.load(data)
+        audit_set.require_environment(env_id, world.observation, None if world.actions is None else len(world.actions))
+        print(f"Observations: {len(audit_set):,} of {data}")
+        return audit_set
+    key = classes_from or ("state" if world.mdp is not None else None)
+    if key is None:
+        print("What must stay apart: what episodes of random actions tell apart")
+        if world.actions is None:
+            raise ValueError(
+                f"{env_id} has actions that are not one number of a few, and so are never the same again: name the "
+                "key of info that is the class, with --classes-from"
+            )
+        return AuditSet.from_episodes(collect(env_id, episodes, seed, ()), world.actions, env=env_id)
+    mdp = world.mdp if classes_from is None else None
+    of_mdp = "" if mdp is None else f", in the largest bisimulation of {env_id}'s class_mdp"
+    print(f"What must stay apart: the numbers in info[{key!r}]{of_mdp}")
+    try:
+        kept = list(collect(env_id, episodes, seed, (key,)))
+    except ValueError as error:
+        raise ValueError(f"--classes-from {key} names no class: {error}") from error
+    return AuditSet.from_classes(kept, key, mdp, world.actions, env_id)
+
+
+def collect(env_id: str, episodes: int | None, seed: int, labels: Sequence[str]) -> Iterator[Episode]:
+    """Yield episodes of random actions: so many, or as many as hold ``OBSERVATIONS``."""
+    if episodes is not None and episodes < 1:
+        raise ValueError(f"--episodes {episodes}: collect at least one")
+    envs = gym.make_vec(env_id, num_envs=1, vectorization_mode="sync")  # of several, short episodes would be first
+    try:
+        if episodes is None:
+            with tqdm(total=OBSERVATIONS, desc="observations", disable=None) as bar:
+                for episode in random_episodes(envs, OBSERVATIONS, seed, labels):
+                    bar.update(len(episode.rewards))
+                    yield episode
+        else:
+            endless = random_episodes(envs, sys.maxsize, seed, labels)
+            yield from tqdm(islice(endless, episodes), "episodes", episodes, disable=None)
+    finally:
+        envs.close()
+
+
+def names(paths: Sequence[Path]) -> list[str]:
+    """Return a short name for each path: its stem, or all of it where stems are the same."""
+    stems = [path.stem for path in paths]
+    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+
+
+def require_writable(folder: Path) -> None:
+    """Make ``folder``; raise ``OSError`` if no file can be written there."""
+    try:
+        replace_file(folder / ".writable", lambda path: path.touch())
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise OSError(f"--out {folder} cannot be written: give another folder ({error})") from error
 
 
 def require_trusted_file(path: Path, trust: bool) -> None:

@@ -2,50 +2,41 @@
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from jepa_extractor.audit.encoder import Envs, Mdp, audit_encoder, check_audit, make_envs
-from jepa_extractor.audit.report import CollapseReport
-from jepa_extractor.checks import require_integer
+from jepa_extractor.audit.audit_set import AuditSet
+from jepa_extractor.audit.report import Report, audit
+from jepa_extractor.checks import require_integer, require_type
 
 
 class AuditCallback(BaseCallback):
     """Audit the encoder while any Stable-Baselines3 algorithm trains, without changing the training.
 
-    It logs the numbers of each ``CollapseReport`` under ``audit/``; the attribute ``report`` is the last one.
+    It logs the numbers of each ``Report`` under ``audit/``. Observations are normalised as in the training, by the
+    ``VecNormalize`` of the model's environment.
 
     Args:
-        envs: a vector environment for the audit alone, or the id of an environment. Observations are normalised as
-            in the training, by the ``VecNormalize`` of the model's environment.
-        classes_from: key of ``info`` that names the class, or the state of ``mdp``.
+        audit_set: the observations, the same at each audit, and what must be kept apart.
         every: environment steps between two audits; the first is at the start.
-        mdp: see ``audit_encoder``.
-        observations: how many each audit collects; all audits see the same ones.
-        seed: seed of environments and actions.
+        seed: see ``audit``.
         verbose: as in Stable-Baselines3.
+
+    Attributes:
+        report: the last report, ``None`` before the first.
+        history: environment steps and numbers of each report.
 
     Raises:
         ValueError: an argument has the wrong type or is out of range.
     """
 
-    def __init__(
-        self,
-        envs: str | Envs,
-        classes_from: str,
-        every: int = 10_000,
-        mdp: Mdp | None = None,
-        observations: int = 1_000,
-        seed: int = 0,
-        verbose: int = 0,
-    ) -> None:
+    def __init__(self, audit_set: AuditSet, every: int = 10_000, seed: int = 0, verbose: int = 0) -> None:
         super().__init__(verbose)
+        require_type("audit_set", audit_set, AuditSet, "make one by AuditSet.from_episodes or AuditSet.from_classes")
         require_integer("every", every, least=1)
-        check_audit(classes_from, mdp, observations, seed)
-        self.envs = make_envs(envs)
-        self.classes_from = classes_from
+        require_integer("seed", seed, least=0)
+        self.audit_set = audit_set
         self.every = every
-        self.mdp = mdp
-        self.observations = observations
         self.seed = seed
-        self.report: CollapseReport | None = None
+        self.report: Report | None = None
+        self.history: list[tuple[int, dict[str, float]]] = []
         self._due = 0
 
     def _on_training_start(self) -> None:
@@ -54,9 +45,8 @@ class AuditCallback(BaseCallback):
     def _on_step(self) -> bool:
         if self.num_timesteps >= self._due:
             self._due = self.num_timesteps + self.every
-            self.report = audit_encoder(
-                self.model, self.envs, self.classes_from, self.mdp, self.observations, self.seed
-            )
+            self.report = audit(self.model, self.audit_set, seed=self.seed)
+            self.history.append((self.num_timesteps, self.report.numbers()))
             for name, value in self.report.numbers().items():
                 self.logger.record(f"audit/{name}", value)
         return True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepa_extractor.audit.report import LEAST_DISTANCE, checked_latents
+from jepa_extractor.audit.collapse import LEAST_DISTANCE, checked_latents
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,14 +1,38 @@
-"""The picture of an audit. matplotlib is needed here alone: it comes with the ``examples`` extra."""
+"""Pictures of audits. matplotlib is needed here alone: it comes with the ``examples`` extra."""
 
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from jepa_extractor.audit.report import CollapseReport
+from jepa_extractor.audit.collapse import CollapseReport
+from jepa_extractor.audit.report import Report
 from jepa_extractor.plots import draw_pca, principal_plane
 
 MOST_MARGIN = 5.0  # where the colours of margins end
+
+
+def plot_report(report: Report, path: Path) -> None:
+    """Write the picture of a report: of its classes, see ``plot_audit``, or else of what its latents have collapsed.
+
+    The latter shows the two principal components of the latents, coloured by the share of neighbours that must be kept
+    apart, grey where there are none, with a red line between each of the worst pairs.
+    """
+    if report.classes is not None:
+        plot_audit(report.classes, path)
+        return
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.subplots()
+    points = principal_plane(report.latents)(report.latents)
+    known = np.isfinite(report.hits)
+    axes.scatter(points[~known, 0], points[~known, -1], color="lightgrey", s=4)
+    shown = axes.scatter(points[known, 0], points[known, -1], c=report.hits[known], vmin=0, vmax=1, s=4, cmap="viridis")
+    figure.colorbar(shown, ax=axes, shrink=0.8, label="share of neighbours that must be kept apart")
+    for pair in report.worst_pairs:
+        ends = points[[pair.left, pair.right]]
+        axes.plot(ends[:, 0], ends[:, -1], color="red", linewidth=1, marker="o", markersize=3)
+    axes.set(xlabel="first principal component", ylabel="second", title=f"Collapse index {report.collapse_index:.3f}")
+    figure.savefig(path, dpi=110)
 
 
 def plot_audit(report: CollapseReport, path: Path) -> None:

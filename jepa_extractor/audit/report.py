@@ -1,188 +1,277 @@
-"""Latents compared with the classes that must stay apart: which pairs have collapsed."""
+"""The audit of one encoder on one set: what has collapsed, where, and how surely."""
 
 import json
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from jepa_extractor.audit.audit_set import AuditSet
+from jepa_extractor.audit.collapse import CollapseReport, collapse_audit, finite
+from jepa_extractor.audit.neighbours import NEIGHBOURS, Neighbours, neighbours
+from jepa_extractor.audit.pairwise import PairwiseReport, pairwise_audit
+from jepa_extractor.audit.requirements import DifferentClasses, Indices
+from jepa_extractor.checks import require_integer, require_type
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from stable_baselines3.common.vec_env import VecNormalize
 
-LEAST_DISTANCE = 0.01  # of two class means, over the root mean square norm of the latents; closer ones count as equal
+    from jepa_extractor.audit.encoding import Encoder
+
+MOST = 20_000  # observations that are compared with each other
+RESAMPLES = 1_000
+WORST_PAIRS = 20
+MOST_CLASSES = 100  # of a pairwise audit, which compares each with each
+
+
+class Pair(NamedTuple):
+    """Two observations that must be kept apart, and whose latents are neighbours.
+
+    ``distance`` is the distance of the latents over the root mean square distance of random pairs; ``why`` says what
+    tells the observations apart.
+    """
+
+    left: int
+    right: int
+    distance: float
+    why: str
 
 
 @dataclass(frozen=True)
-class CollapseReport:
-    """Which of the c classes that must stay apart do so. See ``collapse_audit``.
+class Report:
+    """What an encoder has collapsed that must be kept apart. See ``audit``.
 
     Attributes:
-        classes: name of each class, (c,), in ascending order; every pair below names classes by it.
-        margins: margin of each pair, (c, c), infinite on the diagonal.
-        collapsed_pairs: the pairs that did not stay apart.
-        smallest_margin: the least of ``margins``.
-        closest_pair: the pair with the smallest margin.
-        nearest_centroid_accuracy: accuracy on one half of the latents, with centroids from the other half, in [0, 1].
-        adjusted_rand_index: agreement of k-means, given the number of classes, with the classes; 1 is perfect, 0 is
-            chance.
-        rank_correlation: Spearman's rank correlation of the distances between class means with the given distances;
-            ``None`` if none were given, NaN if all latents are equal.
-        classes_kept: number of groups that remain when collapsed pairs count as one.
-        classes_required: c.
-        latents: what was audited, (N, D).
-        members: index into ``classes`` of each latent, (N,).
+        name: of the encoder.
+        audit_set: the N observations, and what must be kept apart.
+        latents: float32 (N, D).
+        collapse_index: 0 if nothing has collapsed, 1 if everything has; NaN if too few pairs must be kept apart.
+        interval: its 95% bootstrap interval over episodes, NaN for a single episode.
+        random_share: the share of random pairs of observations that must be kept apart, in [0, 1].
+        hits: of each observation's neighbours the share that must be kept apart from it, (N,); NaN where it has no
+            neighbours. Of more than 20,000 observations so many are drawn, and the others are NaN.
+        worst_pairs: pairs of neighbours that must be kept apart, the closest first, one of each reason before a second.
+        classes: of sets with classes, the audit of those that were seen at least twice; else ``None``.
+        pairwise: the same pair by pair, of up to 100 classes.
     """
 
-    classes: NDArray[np.generic]
-    margins: NDArray[np.float64]
-    collapsed_pairs: list[tuple[Any, Any]]
-    smallest_margin: float
-    closest_pair: tuple[Any, Any]
-    nearest_centroid_accuracy: float
-    adjusted_rand_index: float
-    rank_correlation: float | None
-    classes_kept: int
-    classes_required: int
-    latents: NDArray[np.float64]
-    members: NDArray[np.int64]
+    name: str
+    audit_set: AuditSet
+    latents: NDArray[np.float32]
+    collapse_index: float
+    interval: tuple[float, float]
+    random_share: float
+    hits: NDArray[np.float64]
+    worst_pairs: list[Pair]
+    classes: CollapseReport | None
+    pairwise: PairwiseReport | None
+
+    @property
+    def observations_hit(self) -> float:
+        """The share of observations that have a neighbour from which they must be kept apart, in [0, 1]."""
+        return float(np.mean(self.hits[np.isfinite(self.hits)] > 0)) if np.isfinite(self.hits).any() else 0.0
+
+    @property
+    def verdict(self) -> str:
+        """What has collapsed, in one sentence."""
+        if not np.isfinite(self.collapse_index):
+            return f"{self.name}: too few pairs must be kept apart to say whether any has collapsed."
+        found = f"collapse index {self.collapse_index:.3f}"
+        if np.isfinite(self.interval).all():
+            found += ", 95% interval {:.3f} to {:.3f}".format(*self.interval)
+        if self.classes is not None:
+            found += f", {self.classes.classes_kept} of {self.classes.classes_required} classes kept"
+        if self.collapse_index == 0:
+            return f"{self.name}: no two observations that must be kept apart lie next to each other ({found})."
+        return (
+            f"{self.name}: {self.observations_hit:.1%} of the observations lie next to one from which they must be "
+            f"kept apart ({found})."
+        )
 
     def numbers(self) -> dict[str, float]:
         """Return the measures that are single numbers, by name."""
-        numbers = {
-            "classes_kept": self.classes_kept,
-            "classes_required": self.classes_required,
-            "smallest_margin": self.smallest_margin,
-            "nearest_centroid_accuracy": self.nearest_centroid_accuracy,
-            "adjusted_rand_index": self.adjusted_rand_index,
+        return {
+            "collapse_index": self.collapse_index,
+            "collapse_index_low": self.interval[0],
+            "collapse_index_high": self.interval[1],
+            "observations_hit": self.observations_hit,
+            "random_share": self.random_share,
+            **({} if self.classes is None else self.classes.numbers()),
+            **({} if self.pairwise is None else self.pairwise.numbers()),
         }
-        return numbers if self.rank_correlation is None else {**numbers, "rank_correlation": self.rank_correlation}
 
     def to_json(self) -> str:
-        """Return everything as JSON, with ``null`` for what is infinite or NaN."""
+        """Return everything but latents and hits as JSON, with ``null`` for what is infinite or NaN."""
         content = {
-            **{name: _finite(number) for name, number in self.numbers().items()},
-            "closest_pair": self.closest_pair,
-            "collapsed_pairs": self.collapsed_pairs,
-            "classes": self.classes.tolist(),
-            "margins": [[_finite(margin) for margin in row] for row in self.margins.tolist()],
+            "name": self.name,
+            "verdict": self.verdict,
+            "coverage": self.audit_set.coverage(),
+            **{name: finite(number) for name, number in self.numbers().items()},
+            "worst_pairs": [pair._asdict() for pair in self.worst_pairs],
+            "classes": None if self.classes is None else json.loads(self.classes.to_json()),
+            "pairwise": None if self.pairwise is None else json.loads(self.pairwise.to_json()),
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
+    def _repr_html_(self) -> str:
+        from jepa_extractor.audit.page import notebook_html
+
+        return notebook_html(self)
+
     def table(self) -> "Table":
         """Return a table to be printed with ``rich.print``."""
-        from rich.table import Table
+        from rich.markup import escape
 
-        table = Table(title=f"{self.classes_kept} of {self.classes_required} classes kept")
-        table.add_column("measure")
-        table.add_column("value", justify="right")
-        for name, value in self.numbers().items():
-            table.add_row(name.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else str(value))
-        table.add_row("closest pair", _pairs([self.closest_pair]))
-        table.add_row("collapsed pairs", _pairs(self.collapsed_pairs) or "none")
+        table = compare([self])
+        table.title, table.caption = escape(self.verdict), escape(self.audit_set.coverage())
+        for pair in self.worst_pairs[:5]:
+            table.add_row(f"observations {pair.left} and {pair.right}", escape(pair.why))
         return table
 
 
-def collapse_audit(latents: ArrayLike, classes: ArrayLike, distances: ArrayLike | None = None) -> CollapseReport:
-    """Compare latents with the classes that must stay apart.
+def audit(
+    encoder: "Encoder",
+    audit_set: AuditSet,
+    name: str = "encoder",
+    seed: int = 0,
+    vec_normalize: "VecNormalize | None" = None,
+    frame_stack: int | None = None,
+) -> Report:
+    """Audit any encoder on a set of observations.
 
-    The margin of two classes is the distance of their means over the sum of their spreads along the line between the
-    means (standard deviations of the projections). Other spread does not count: an encoder may keep more than it
-    must. A pair has collapsed if its margin is below 1, or if the means are closer than a hundredth of the latents'
-    root mean square norm, so that nothing that follows can tell them apart.
+    The collapse index compares each observation with its neighbours in the latent space (see ``neighbours``): the share
+    of them that must be kept apart from it, averaged over the observations that have neighbours, over that share among
+    random pairs.
 
     Args:
-        latents: floats (N, D), D at least 1.
-        classes: class of each latent, (N,), at least two classes and two latents of each.
-        distances: how far apart the classes are, (c, c), in ascending order of the classes, such as their
-            bisimulation metric; only the order of these numbers matters.
+        encoder: a model or a policy of Stable-Baselines3, a ``JEPAExtractor``, any ``nn.Module`` or callable; see
+            ``jepa_extractor.audit.encoding.encode``.
+        audit_set: the observations, and what must be kept apart.
+        name: of the encoder, for the report.
+        seed: of random pairs, ties and resamples, at least 0.
+        vec_normalize: see ``encode``.
+        frame_stack: see ``encode``.
 
     Raises:
-        ValueError: a latent is not finite (the rows are named), the shapes do not match, or a class has too few.
+        ValueError: an argument has the wrong type or is out of range, or the encoder does not take such observations,
+            or does not return one finite row for each.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial.distance import pdist, squareform
-    from sklearn.model_selection import train_test_split
+    from jepa_extractor.audit.encoding import encode
 
-    from jepa_extractor.diagnostics import kmeans_rand_index, nearest_centroid_accuracy
+    require_type("audit_set", audit_set, AuditSet, "make one by AuditSet.from_episodes or AuditSet.from_classes")
+    require_integer("seed", seed, least=0)
+    return audit_latents(encode(encoder, audit_set, vec_normalize, frame_stack), audit_set, name, seed)
 
-    points, labels = checked_latents(latents, classes)
-    unique, members = np.unique(labels, return_inverse=True)
-    names = unique.tolist()
-    means = np.stack([points[members == i].mean(axis=0) for i in range(len(names))])
-    between = squareform(pdist(means))
-    given = None if distances is None else _checked_distances(distances, len(names))
-    margins, collapsed = np.full(between.shape, np.inf), np.zeros(between.shape, np.bool_)
-    scale = float(np.sqrt(np.mean(np.sum(points**2, axis=1))))
-    for i, j in combinations(range(len(names)), 2):
-        line = (means[j] - means[i]) / max(between[i, j], np.finfo(float).tiny)
-        spread = sum(float((points[members == k] @ line).std()) for k in (i, j))
-        margin = between[i, j] / spread if spread > 0 else np.inf
-        margins[i, j] = margins[j, i] = margin if between[i, j] > 0 else 0.0
-        collapsed[i, j] = margins[i, j] < 1 or between[i, j] <= LEAST_DISTANCE * scale
-    closest = min(combinations(range(len(names)), 2), key=lambda pair: margins[pair])
-    kept, _ = connected_components(coo_array(collapsed), directed=False)
-    fit, test, fit_members, test_members = train_test_split(
-        points, members, test_size=0.5, random_state=0, stratify=members
-    )
-    return CollapseReport(
-        classes=unique,
-        margins=margins,
-        collapsed_pairs=[(names[i], names[j]) for i, j in np.argwhere(collapsed)],
-        smallest_margin=float(margins.min()),
-        closest_pair=(names[closest[0]], names[closest[1]]),
-        nearest_centroid_accuracy=nearest_centroid_accuracy(fit, fit_members, test, test_members),
-        adjusted_rand_index=kmeans_rand_index(points, members),
-        rank_correlation=None if given is None else _rank_correlation(between, given),
-        classes_kept=int(kept),
-        classes_required=len(names),
-        latents=points,
-        members=members,
+
+def audit_latents(latents: NDArray[np.float32], audit_set: AuditSet, name: str = "encoder", seed: int = 0) -> Report:
+    """Audit the latents (N, D) of the observations of a set; see ``audit``."""
+    rng = np.random.default_rng(seed)
+    n = len(audit_set)
+    looked_at = np.sort(rng.choice(n, MOST, replace=False)) if n > MOST else np.arange(n)
+    near = neighbours(latents[looked_at], rng)
+    near = Neighbours(looked_at[near.left], looked_at[near.right], near.distances)
+    apart = audit_set.apart(near.left, near.right)
+    counts = np.bincount(near.left, minlength=n)
+    with np.errstate(invalid="ignore"):
+        hits = np.bincount(near.left, weights=apart, minlength=n) / counts
+    left = np.repeat(looked_at, NEIGHBOURS)
+    right = rng.choice(looked_at, len(left))
+    right[right == left] = looked_at[(np.searchsorted(looked_at, right[right == left]) + 1) % len(looked_at)]
+    of_random = audit_set.apart(left, right).reshape(-1, NEIGHBOURS).mean(axis=1)
+    index, interval = _index(hits[looked_at], of_random, audit_set.episodes[looked_at], rng)
+    classes, pairwise = _of_classes(latents, audit_set.required)
+    return Report(
+        name=name,
+        audit_set=audit_set,
+        latents=latents,
+        collapse_index=index,
+        interval=interval,
+        random_share=float(of_random.mean()),
+        hits=hits,
+        worst_pairs=_worst_pairs(near, apart, latents, audit_set),
+        classes=classes,
+        pairwise=pairwise,
     )
 
 
-def checked_latents(latents: ArrayLike, classes: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.generic]]:
-    """Return latents (N, D) as floats and the class of each, (N,); raise ``ValueError`` if they cannot be audited."""
-    points, labels = np.asarray(latents, np.float64), np.asarray(classes)
-    if points.ndim != 2 or points.shape[1] == 0 or labels.shape != points.shape[:1]:
-        raise ValueError(
-            f"latents has shape {points.shape} and classes {labels.shape}: give (N, D) and (N,), a row for each latent"
-        )
-    wrong = np.flatnonzero(~np.isfinite(points).all(axis=1))
-    if wrong.size:
-        shown = ", ".join(map(str, wrong[:10])) + (", ..." if wrong.size > 10 else "")
-        raise ValueError(f"latents is not finite in {wrong.size} rows ({shown}): leave them out, or mend the encoder")
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise ValueError(f"classes is NaN in {np.isnan(labels).sum()} rows: leave out what belongs to no known class")
-    names, counts = np.unique(labels, return_counts=True)
-    if len(names) < 2:
-        raise ValueError(f"classes holds {len(names)} class: an audit compares at least two")
-    if counts.min() < 2:
-        raise ValueError(f"classes holds {names[counts.argmin()]} only once: give at least two latents of each class")
-    return points, labels
+def compare(reports: Sequence[Report]) -> "Table":
+    """Return a table of the numbers of several reports, side by side, to be printed with ``rich.print``."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(min_width=80)
+    table.add_column("measure")
+    for report in reports:
+        table.add_column(escape(report.name), justify="right")
+    every = [report.numbers() for report in reports]
+    for name in dict.fromkeys(chain.from_iterable(every)):
+        values = [numbers.get(name) for numbers in every]
+        table.add_row(name.replace("_", " "), *(_shown(value) for value in values))
+    return table
 
 
-def _checked_distances(distances: ArrayLike, count: int) -> NDArray[np.float64]:
-    given = np.asarray(distances, np.float64)
-    if given.shape != (count, count) or not np.isfinite(given).all():
-        raise ValueError(f"distances has shape {given.shape}: give a finite ({count}, {count}), one row for each class")
-    return given
+def _index(
+    hits: NDArray[np.float64], of_random: NDArray[np.float64], episodes: Indices, rng: np.random.Generator
+) -> tuple[float, tuple[float, float]]:
+    """Return the collapse index of m observations and its interval; all arguments are (m,)."""
+    _, episodes = np.unique(episodes, return_inverse=True)
+    known = np.isfinite(hits)
+    shares = np.stack([np.where(known, hits, 0), known, of_random, np.ones(len(hits))])
+    sums = np.stack([np.bincount(episodes, weights=share) for share in shares])
+
+    def ratio(total: NDArray[Any]) -> float:
+        near, near_count, random, random_count = total
+        return float((near / near_count) / (random / random_count)) if near_count and random else float("nan")
+
+    index, count = ratio(sums.sum(axis=1)), sums.shape[1]
+    if count == 1 or not np.isfinite(index):
+        return index, (float("nan"), float("nan"))
+    drawn = [ratio(sums @ np.bincount(rng.integers(count, size=count), minlength=count)) for _ in range(RESAMPLES)]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return index, (float(low), float(high))
 
 
-def _rank_correlation(between: NDArray[np.float64], given: NDArray[np.float64]) -> float:
-    from scipy.stats import spearmanr
+def _worst_pairs(
+    near: Neighbours, apart: NDArray[np.bool_], latents: NDArray[np.float32], audit_set: AuditSet
+) -> list[Pair]:
+    """Return the closest neighbours that must be kept apart, one of each reason first, no observation twice."""
+    scale = float(np.sqrt(2 * np.sum(np.var(np.float64(latents), axis=0))))  # root mean square distance of random pairs
+    pairs: dict[Hashable, tuple[int, int]] = {}
+    others: list[tuple[int, int]] = []
+    used: set[int] = set()
+    for at in np.flatnonzero(apart)[np.argsort(near.distances[apart], kind="stable")]:
+        left, right = sorted((int(near.left[at]), int(near.right[at])))
+        if not used & {left, right}:
+            used |= {left, right}
+            if pairs.setdefault(audit_set.required.kind(left, right), (left, right)) != (left, right):
+                others.append((left, right))
+            if len(pairs) == WORST_PAIRS or len(used) == 100 * WORST_PAIRS:
+                break
+    chosen = np.array([*pairs.values(), *others][:WORST_PAIRS], np.int64).reshape(-1, 2)
+    distances = np.linalg.norm(np.float64(latents[chosen[:, 0]]) - latents[chosen[:, 1]], axis=1) / (scale or 1.0)
+    return [
+        Pair(left, right, float(distance), audit_set.why(left, right))
+        for (left, right), distance in zip(chosen.tolist(), distances, strict=True)
+    ]
 
-    upper = np.triu_indices(len(between), k=1)
-    if np.ptp(between[upper]) == 0 or np.ptp(given[upper]) == 0:  # all equal: there is no order
-        return float("nan")
-    return float(spearmanr(between[upper], given[upper]).statistic)
+
+def _of_classes(latents: NDArray[np.float32], required: Any) -> tuple[CollapseReport | None, PairwiseReport | None]:
+    """Return the audits of the classes that were seen at least twice, or ``None`` where there are none."""
+    if not isinstance(required, DifferentClasses):
+        return None, None
+    rows, names, distances = required.seen_twice()
+    count = len(np.unique(names))
+    if count < 2:
+        return None, None
+    pairwise = pairwise_audit(latents[rows], names) if count <= MOST_CLASSES else None
+    return collapse_audit(latents[rows], names, distances), pairwise
 
 
-def _finite(number: float) -> float | None:
-    return number if np.isfinite(number) else None
-
-
-def _pairs(pairs: list[tuple[Any, Any]]) -> str:
-    return ", ".join(f"{i} and {j}" for i, j in pairs)
+def _shown(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -43,6 +43,10 @@ class PairTable:
             actions.append(why - 2)
             i, j = self._successors[i, actions[-1]], self._successors[j, actions[-1]]
 
+    def apart(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which pairs (m, 2) are distinguishable, (m,)."""
+        return np.asarray(self._why[pairs.min(axis=1), pairs.max(axis=1)] != 0)
+
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Draw n pairs uniformly, (n, 2), the smaller index first."""
         drawn = self._pairs[rng.integers(self.count, size=n)]
@@ -74,6 +78,7 @@ class WordPairs:
         self._next = successors.max(axis=1)
         self._labels = labels
         ranks, jumps = _sort_beginnings(self._next, self._actions, labels)
+        self._words = ranks[-1, :-1].copy()  # the same for two observations if and only if their whole words are
         known = np.flatnonzero(labels != UNKNOWN)
         order = known[np.argsort(ranks[-1, known], kind="stable")]
         begin, middle, end = _partings(_first_differences(order, ranks, jumps, labels))
@@ -99,6 +104,10 @@ class WordPairs:
             actions.append(int(self._actions[i]))
             i = self._next[i]
         return actions
+
+    def apart(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which pairs (m, 2) are distinguishable, (m,); O(m) times the steps for which their words agree."""
+        return _are_apart(self._next, self._actions, self._labels, self._words, np.ascontiguousarray(pairs))
 
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Draw n pairs uniformly, (n, 2), the smaller index first."""
@@ -249,3 +258,21 @@ def _steps_apart(successors: Ints, actions: Ints, labels: Ints, i: int, j: int) 
             return -1
         i, j = successors[i], successors[j]
     return -1
+
+
+@kernel
+def _are_apart(
+    successors: Ints, actions: Ints, labels: Ints, words: Ints, pairs: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which pairs (m, 2) have words that first differ at a value, (m,)."""
+    apart = np.zeros(len(pairs), np.bool_)
+    for p in range(len(pairs)):
+        i, j = pairs[p]
+        while words[i] != words[j]:  # once they are the same, they agree for ever
+            if labels[i] != labels[j] and labels[i] != UNKNOWN and labels[j] != UNKNOWN:
+                apart[p] = True
+                break
+            if actions[i] != actions[j] or actions[i] < 0:
+                break
+            i, j = successors[i], successors[j]
+    return apart

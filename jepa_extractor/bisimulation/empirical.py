@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.bisimulation.distinguishable_pairs import UNKNOWN, PairTable, WordPairs
 from jepa_extractor.bisimulation.inputs import (
+    as_array,
     checked_rows,
     checked_successors,
     group_values,
@@ -73,6 +74,22 @@ class EmpiricalBisimulation:
     def distinguishable(self, i: int, j: int) -> bool:
         """Return whether observations i and j are distinguishable; see ``witness`` for why."""
         return self.witness(i, j) is not None
+
+    def distinguishable_pairs(self, pairs: ArrayLike) -> NDArray[np.bool_]:
+        """Return which of many pairs are distinguishable, (m,): ``distinguishable`` of each row.
+
+        Args:
+            pairs: integers (m, 2), each in 0..n-1.
+
+        Raises:
+            ValueError: ``pairs`` has the wrong shape or type, or holds what is not an observation.
+        """
+        array, n = as_array("pairs", pairs), len(self._labels)
+        if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu":
+            raise ValueError(f"pairs has shape {array.shape} and dtype {array.dtype}: give integers (m, 2)")
+        if len(array) and not 0 <= array.min() <= array.max() < n:
+            raise ValueError(f"pairs reaches from {array.min()} to {array.max()}: give observations, in 0..{n - 1}")
+        return self._pairs.apart(array.astype(np.int64))
 
     def witness(self, i: int, j: int) -> list[int] | None:
         """Return a shortest sequence of observed actions from i and j after which the values differ.

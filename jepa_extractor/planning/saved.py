@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 from jepa_extractor.planning.model import OF_THE_GOAL, NearestLabel
 from jepa_extractor.sb3.extractor import JEPAExtractor
+from jepa_extractor.tasks import TASKS, AuxiliaryTask, NumberTask
 
 KIND = "planner"  # of the state that ``LatentPlanner.save`` saves
 
@@ -21,23 +22,24 @@ def extractor_state(extractor: JEPAExtractor) -> dict[str, Any]:
     for name, value in extractor.architecture.items():
         if not _is_plain(value):
             raise ValueError(f"{name}={value!r} cannot be saved: {_MEND}")
-    tasks = [task.name for task in extractor.jepa.tasks if task.name in OF_THE_GOAL]
-    unread = tuple(f"jepa.heads.{name}." for name in extractor.jepa.heads if name not in tasks)
+    tasks = {task.name: _head_state(task) for task in extractor.jepa.tasks if task.name in OF_THE_GOAL}
+    unread = (*_OF_TRAINING, *(f"jepa.heads.{name}." for name in extractor.jepa.heads if name not in tasks))
     weights = extractor.state_dict()
     state = {
         "observation_space": _space_state(extractor.observation_space),
         "action_space": _space_state(extractor.action_space),
         "architecture": extractor.architecture,
         "tasks": tasks,
-        "weights": {name: value for name, value in weights.items() if not name.startswith(("jepa.target.", *unread))},
+        "weights": {name: value for name, value in weights.items() if not name.startswith(unread)},
     }
     try:
         built_extractor(state)
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"the heads of the tasks {tasks} cannot be saved: {_MEND} ({error})") from error
+        raise ValueError(f"the heads of the tasks {list(tasks)} cannot be saved: {_MEND} ({error})") from error
     return state
 
 
+_OF_TRAINING = ("jepa.target.", "jepa.projection.", "jepa.predictor.", "jepa.augmentation.")
 _MEND = (
     "a file holds only what this package can build by name; save extractor.state_dict(), and give LatentPlanner an "
     "extractor that your code builds"
@@ -51,7 +53,7 @@ def built_extractor(state: dict[str, Any]) -> JEPAExtractor:
         extractor = JEPAExtractor(
             _space(state["observation_space"]),
             _space(state["action_space"]),
-            auxiliary=tuple(state["tasks"]),
+            auxiliary=tuple(TASKS[name](**options) for name, options in state["tasks"].items()),
             **state["architecture"],
         )
     nearest = [weights.get(f"jepa.heads.reward.{name}") for name in ("latents", "labels")]
@@ -59,6 +61,16 @@ def built_extractor(state: dict[str, Any]) -> JEPAExtractor:
         extractor.jepa.heads["reward"] = NearestLabel(nearest[0], nearest[1])
     extractor.load_state_dict(weights)
     return extractor.eval()
+
+
+def _head_state(task: AuxiliaryTask) -> dict[str, Any]:
+    """Return the options of a task that say what its head is."""
+    if not isinstance(task, NumberTask):
+        return {}
+    options = {"head": task.head, "head_kwargs": task.head_kwargs}
+    if not _is_plain(options):
+        raise ValueError(f"head={task.head!r} of the task {task.name!r} cannot be saved: {_MEND}")
+    return options
 
 
 def _is_plain(value: Any) -> bool:

@@ -48,6 +48,30 @@ def trained_extractors(model: BaseAlgorithm) -> list[Trained]:
     return trained
 
 
+def target_of(model: BaseAlgorithm, extractor: JEPAExtractor) -> JEPAExtractor:
+    """Return the extractor of the target network that follows the one of ``extractor``.
+
+    Raises:
+        ValueError: there is none, or ``extractor`` serves an actor too, which encodes before the target network does.
+    """
+    policy: Any = model.policy
+    for network, target in (
+        ("actor", "actor_target"),
+        ("q_net", "q_net_target"),
+        ("quantile_net", "quantile_net_target"),
+        ("critic", "critic_target"),
+    ):
+        if extractor is getattr(getattr(policy, network, None), "features_extractor", None):
+            found = getattr(getattr(policy, target, None), "features_extractor", None)
+            if isinstance(found, JEPAExtractor):
+                return found
+            break
+    raise ValueError(
+        f"target='algorithm': an encoder of {type(model).__name__} has no target network of its own; give "
+        "target='detach', 'ema' or 'copy'"
+    )
+
+
 def require_joint(model: BaseAlgorithm) -> None:
     """Raise ``ValueError`` if gradients cannot be added to the policy's own.
 

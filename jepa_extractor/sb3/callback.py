@@ -12,11 +12,12 @@ from jepa_extractor.checkpoint import load_state, save_state
 from jepa_extractor.checks import optional_path, require_integer, require_key
 from jepa_extractor.replay import TransitionRing
 from jepa_extractor.sb3 import optimizer_hooks
+from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.sb3.last_good import LastGood
 from jepa_extractor.sb3.monitor import Monitor, record_probe
 from jepa_extractor.sb3.recorder import Recorder
 from jepa_extractor.sb3.schedules import Joint, Owned, Schedule, find_owned, restore_owned
-from jepa_extractor.training import AuxiliaryStep
+from jepa_extractor.training import AuxiliaryStep, Gradient, Transitions
 
 RECORD_EVERY = 16  # updates between two records of the losses in the logger
 KEEP_EVERY = 64  # updates between two measurements of the probe, and two checkpoints
@@ -51,7 +52,8 @@ class JEPACallback(BaseCallback):
     A copy or a pickle of a callback keeps its settings alone; ``save`` and ``load`` keep the state of a training.
 
     Args:
-        schedule: ``Joint()`` or ``Alternating()``; TRPO takes only the latter. ``None``: ``Joint()``.
+        schedule: ``Joint()``, ``Alternating()``, or ``Shared()``, which reuses the batches of DQN, SAC and their kin;
+            TRPO takes only ``Alternating()``. ``None``: ``Joint()``.
         batch_size: stretches in an auxiliary batch. A larger one trains the encoder faster and takes more time.
         rewarded_fraction: see ``AuxiliaryStep``.
         max_grad_norm: largest norm of the auxiliary gradient, which is clipped by itself; ``None`` for no clip.
@@ -86,7 +88,7 @@ class JEPACallback(BaseCallback):
         _refuse(moved)
         self.schedule = Joint() if schedule is None else schedule
         if not hasattr(self.schedule, "before_optimizer_step"):
-            raise ValueError(f"schedule={schedule!r} is not a schedule: give Joint() or Alternating()")
+            raise ValueError(f"schedule={schedule!r} is not a schedule: give Joint(), Alternating() or Shared()")
         self.step = AuxiliaryStep(batch_size, rewarded_fraction, max_grad_norm)
         require_integer("buffer_size", buffer_size, least=1)
         require_integer("seed", seed, least=0)
@@ -170,8 +172,10 @@ class JEPACallback(BaseCallback):
             self._saved = None
         self._recorder.begin()
         self._training = self.model.start_time
-        for owner in self._owned:
+        self._stop_schedule()  # an interrupted training did not
+        for owner, owned in self._owned.items():
             optimizer_hooks.attach(owner, self)
+            self.schedule.start(self.model, owned, self)
         self._last_good.keep(self.model)
 
     def _on_rollout_start(self) -> None:
@@ -198,6 +202,11 @@ class JEPACallback(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._training = -1  # hooks stay attached; without a training they do nothing
+        self._stop_schedule()
+
+    def _stop_schedule(self) -> None:
+        for owned in self._owned.values():
+            self.schedule.stop(owned)
 
     @property
     def is_training(self) -> bool:
@@ -218,17 +227,26 @@ class JEPACallback(BaseCallback):
             add_gradient = partial(self._add_gradient, owned, measure_angle=policy_norm is not None)
             self.schedule.before_optimizer_step(owned, add_gradient)
 
+    def gradient(self, extractor: JEPAExtractor, transitions: Transitions) -> Gradient:
+        """Return the gradient of the weighted losses on one batch; see ``Trainer``."""
+        gradient = self.step.gradient(extractor, transitions)
+        if self.model.device.type == "cpu":
+            self._last_good.require_finite(gradient, self.model, self.updates)
+        return gradient
+
+    def add(self, gradient: Gradient) -> None:
+        """Add a gradient to the ``.grad`` of its parameters, and count it; see ``Trainer``."""
+        gradient.add()
+        self._monitor.add(gradient)
+        self.updates += 1
+
     def _add_gradient(self, owned: Owned, measure_angle: bool = False) -> None:
-        """Add the gradient of the weighted losses on one batch to the ``.grad`` of each owned extractor."""
+        """Add the gradient on one batch of the ring for each owned extractor."""
         for extractor in owned.extractors:
-            gradient = self.step.gradient(extractor, self._recorded)
-            if self.model.device.type == "cpu":
-                self._last_good.require_finite(gradient, self.model, self.updates)
+            gradient = self.gradient(extractor, self._recorded)
             if measure_angle:
                 self._monitor.add_angle(extractor.jepa.encoder, gradient)
-            gradient.add()
-            self._monitor.add(gradient)
-            self.updates += 1
+            self.add(gradient)
 
 
 def _refuse(moved: dict[str, Any]) -> None:

@@ -9,17 +9,27 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from typing_extensions import TypedDict, Unpack
+from typing_extensions import Unpack
 
+from jepa_extractor.augmentation import Augment, AugmentName
 from jepa_extractor.batch import Batch, Latents, Tensors
-from jepa_extractor.checks import require_type
+from jepa_extractor.checks import require_choice, require_type
+from jepa_extractor.dynamics import DynamicsLoss, DynamicsName
 from jepa_extractor.encoders import EncoderName, MakeEncoder
-from jepa_extractor.jepa import JEPA, MakeTransition, NormalizationName, TargetName
+from jepa_extractor.jepa import (
+    JEPA,
+    JEPAOptions,
+    MakeNormalization,
+    MakeTarget,
+    MakeTransition,
+    NormalizationName,
+    TargetName,
+)
+from jepa_extractor.modules import in_chunks
 from jepa_extractor.observations import Arrays, each, length
+from jepa_extractor.recipes import RECIPES, RecipeName
 from jepa_extractor.spaces import is_image
 from jepa_extractor.tasks import AuxiliaryTask
-
-CHUNK = 256  # observations encoded at once where there may be many
 
 
 class JEPAExtractor(BaseFeaturesExtractor):
@@ -42,14 +52,24 @@ class JEPAExtractor(BaseFeaturesExtractor):
         transition: ``"mlp"``, or a callable ``(latent_dim, action_dim) -> nn.Module`` that maps latents (B, D) and
             action features (B, A) to latents (B, D).
         transition_kwargs: further arguments of the transition.
-        normalization: of the latents: ``"none"`` (the paper), ``"layer"`` (LayerNorm) or ``"simnorm"`` (TD-MPC2).
+        normalization: of the latents: ``"none"`` (the paper), ``"layer"`` (LayerNorm), ``"simnorm"`` (TD-MPC2),
+            ``"minmax"`` (SPR), or a callable ``(latent_dim) -> nn.Module`` that maps latents to latents.
         auxiliary: tasks, any of ``"reward"`` (on the arriving latent), ``"action_reward"`` (on latent and
-            action), ``"q"``, ``"random"``, or ``AuxiliaryTask`` objects such as ``RewardTask(weight=1.0)`` and
-            ``LabelTask("count")``; may be empty.
+            action), ``"end"``, ``"q"``, ``"random"``, or ``AuxiliaryTask`` objects such as ``RewardTask(weight=1.0)``,
+            ``LabelTask("count")`` and ``VICRegTask()``; may be empty.
+        dynamics: how predicted latents are compared with those that followed: ``"squared"`` (the paper), ``"cosine"``
+            after a projection and a predictor (SPR), or a ``DynamicsLoss`` object such as ``CosineLoss(width=256)``.
         dynamics_weight: weight of the latent dynamics loss, at least 0.
         target: what the latent transition learns to predict: ``"online"`` latents with gradient (the paper),
-            ``"detach"`` without, or ``"ema"``: those of a moving average of the encoder.
+            ``"detach"`` without, ``"ema"``: those of a moving average of the encoder, ``"copy"``: those of a copy made
+            from time to time, or ``"algorithm"``: those of the algorithm's own target network, where it has one and the
+            schedule is ``Shared()``. Or a callable that builds a module with the members of
+            ``jepa_extractor.jepa.OnlineTarget``.
+        target_kwargs: further arguments of the target: ``{"rate": 0.01}`` of ``"ema"``, ``{"every": 250}`` of
+            ``"copy"``, in updates.
         horizon: steps k for which the transition is unrolled in latent space, at least 1.
+        augmentation: random changes of the images that the auxiliary losses see, any of ``"shift"`` and
+            ``"intensity"``, or callables such as ``RandomShift(pad=3)``; see ``jepa_extractor.augmentation``.
 
     Attributes:
         architecture: the arguments from ``latent_dim`` to ``normalization``, as given.
@@ -67,11 +87,14 @@ class JEPAExtractor(BaseFeaturesExtractor):
         encoder_kwargs: Mapping[str, Any] | None = None,
         transition: Literal["mlp"] | MakeTransition = "mlp",
         transition_kwargs: Mapping[str, Any] | None = None,
-        normalization: NormalizationName = "none",
+        normalization: NormalizationName | MakeNormalization = "none",
         auxiliary: Sequence[str | AuxiliaryTask] = ("reward",),
+        dynamics: DynamicsName | DynamicsLoss = "squared",
         dynamics_weight: float = 2.0,
-        target: TargetName = "online",
+        target: TargetName | MakeTarget = "online",
+        target_kwargs: Mapping[str, Any] | None = None,
         horizon: int = 1,
+        augmentation: Sequence[AugmentName | Augment] = (),
     ) -> None:
         require_type("observation_space", observation_space, spaces.Space, "give the environment's observation space")
         super().__init__(observation_space, 1)
@@ -86,9 +109,12 @@ class JEPAExtractor(BaseFeaturesExtractor):
             transition_kwargs or {},
             normalization,
             auxiliary,
+            dynamics,
             dynamics_weight,
             target,
+            target_kwargs or {},
             horizon,
+            augmentation,
         )
         self._features_dim = int(latent_dim)
         self.architecture = {
@@ -127,12 +153,12 @@ class JEPAExtractor(BaseFeaturesExtractor):
             observations: not yet preprocessed; a dict of arrays for a ``Dict`` space.
             normalize_images: whether uint8 images become floats in [0, 1]: the policy's ``normalize_images``.
         """
-        latents = []
-        with torch.no_grad():
-            for start in range(0, length(observations), CHUNK):
-                chunk = each(lambda array, s=start: torch.as_tensor(array[s : s + CHUNK]).to(self.device), observations)
-                latents.append(self(_preprocess(chunk, self.observation_space, normalize_images)).cpu().numpy())
-        return np.concatenate(latents)
+        return in_chunks(
+            lambda seen: self(_preprocess(seen, self.observation_space, normalize_images)),
+            lambda rows: each(lambda array: array[rows], observations),
+            length(observations),
+            self.device,
+        )
 
     def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
         """Return ``JEPA.losses`` of a batch as a ring gives it. Nothing is changed.
@@ -142,13 +168,12 @@ class JEPAExtractor(BaseFeaturesExtractor):
         Args:
             batch: B stretches of k steps.
         """
-        size, steps = batch.rewards.shape
         batch = batch.to(self.device)
         frames = each(lambda tensor: tensor.flatten(0, 1), batch.observations)
         seen = _preprocess(frames, self.observation_space, batch.normalize_images)
         return self.jepa.losses(
             batch.replace(
-                observations=each(lambda tensor: tensor.unflatten(0, (size, steps + 1)), seen),
+                observations=each(_stretched, seen, batch.observations),
                 actions=self.action_features(batch.actions),
                 next_actions=None if batch.next_actions is None else self.action_features(batch.next_actions),
             )
@@ -169,34 +194,23 @@ class JEPAExtractor(BaseFeaturesExtractor):
         return features.reshape(*actions.shape[:2], -1)
 
 
-class JEPAOptions(TypedDict, total=False):
-    """The options of ``JEPAExtractor``, which describes them."""
-
-    latent_dim: int
-    encoder: EncoderName | MakeEncoder
-    encoder_kwargs: Mapping[str, Any] | None
-    transition: Literal["mlp"] | MakeTransition
-    transition_kwargs: Mapping[str, Any] | None
-    normalization: NormalizationName
-    auxiliary: Sequence[str | AuxiliaryTask]
-    dynamics_weight: float
-    target: TargetName
-    horizon: int
-
-
-def jepa_policy_kwargs(action_space: spaces.Space[Any], **options: Unpack[JEPAOptions]) -> dict[str, Any]:
+def jepa_policy_kwargs(
+    action_space: spaces.Space[Any], recipe: RecipeName = "paper", **options: Unpack[JEPAOptions]
+) -> dict[str, Any]:
     """Return the ``policy_kwargs`` that give a Stable-Baselines3 policy a ``JEPAExtractor``.
 
     Args:
         action_space: the environment's action space.
-        options: those of ``JEPAExtractor``.
+        recipe: a set of options, ``"paper"``, ``"spr"``, ``"mrq"`` or ``"tdmpc2"``: see ``jepa_extractor.recipes``.
+        options: those of ``JEPAExtractor``; they win over the recipe's.
 
     Returns:
         A dict to which other policy arguments (``net_arch``, ``optimizer_class``, ...) may be added.
 
     Raises:
-        ValueError: an option is unknown.
+        ValueError: the recipe or an option is unknown.
     """
+    require_choice("recipe", recipe, RECIPES)
     unknown = sorted(options.keys() - JEPAOptions.__annotations__.keys())
     if unknown:
         raise ValueError(
@@ -205,7 +219,7 @@ def jepa_policy_kwargs(action_space: spaces.Space[Any], **options: Unpack[JEPAOp
         )
     return {
         "features_extractor_class": JEPAExtractor,
-        "features_extractor_kwargs": {"action_space": action_space, **options},
+        "features_extractor_kwargs": {"action_space": action_space, **RECIPES[recipe](), **options},
     }
 
 
@@ -223,6 +237,11 @@ def _checked_action_space(space: spaces.Space[Any] | None) -> spaces.Space[Any]:
             "MultiBinary, or Discrete or MultiDiscrete that start at 0"
         )
     return space
+
+
+def _stretched(frames: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Return frames (B * k, ...) as (B, k, ...), the first two dimensions of ``like``."""
+    return frames.view(*like.shape[:2], *frames.shape[1:])
 
 
 def _preprocess(values: Tensors, space: spaces.Space[Any], normalize_images: bool) -> Tensors:

@@ -53,6 +53,6 @@ def load_weights(extractor: JEPAExtractor, weights: Mapping[str, torch.Tensor]) 
         extractor.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(
-            "the pretrained extractor was built otherwise: give both the same spaces, latent_dim, encoder, auxiliary "
-            f"and target ({error})"
+            "the pretrained extractor was built otherwise: give both the same spaces and options, or the same recipe "
+            f"({error})"
         ) from error

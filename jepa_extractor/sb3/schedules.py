@@ -1,4 +1,4 @@
-"""When the auxiliary gradient is applied: together with the algorithm's own, or between its rollouts."""
+"""When the auxiliary gradient is applied: together with the algorithm's own, within it, or between its rollouts."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +10,8 @@ from torch.optim import Optimizer
 from jepa_extractor.checks import require_integer
 from jepa_extractor.sb3 import adapter
 from jepa_extractor.sb3.extractor import JEPAExtractor
+from jepa_extractor.sb3.own_batch import OwnBatch, reads_algorithm, replay_buffer
+from jepa_extractor.training import Gradient, Transitions
 
 MEASURE_EVERY = 8  # updates between two measurements of the algorithm's gradient
 
@@ -23,12 +25,14 @@ class Owned:
         steps: steps that the optimizer has made.
         answered: how many of ``steps`` ``Alternating`` has followed with steps of its own.
         optimizer: the optimizer of these steps of ``Alternating``.
+        own_batch: what ``Shared`` watches during a training.
     """
 
     extractors: list[JEPAExtractor] = field(default_factory=list)
     steps: int = 0
     answered: int = 0
     optimizer: Optimizer | None = None
+    own_batch: OwnBatch | None = None
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed training needs, as plain values: see ``restore``."""
@@ -69,11 +73,31 @@ def find_owned(model: BaseAlgorithm) -> dict[Optimizer, Owned]:
     return found
 
 
+class Trainer(Protocol):
+    """What computes and adds gradients: a ``JEPACallback``."""
+
+    @property
+    def is_training(self) -> bool:
+        """Whether its training goes on."""
+
+    def gradient(self, extractor: JEPAExtractor, transitions: Transitions) -> Gradient:
+        """Return the gradient of the weighted losses on one batch."""
+
+    def add(self, gradient: Gradient) -> None:
+        """Add a gradient to the ``.grad`` of its parameters, and count it."""
+
+
 class Schedule(Protocol):
     """When to add the auxiliary gradient. ``add_gradient`` adds it to the ``.grad`` of what is owned."""
 
     def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:
         """Prepare for a model; raise ``ValueError`` if the schedule does not suit it."""
+
+    def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
+        """Act when a training starts."""
+
+    def stop(self, owned: Owned) -> None:
+        """Act when a training ends, or before the next one starts if it was interrupted."""
 
     def measures_next(self, owned: Owned) -> bool:
         """Return whether the algorithm's gradient is to be measured at the owner's next step."""
@@ -103,6 +127,12 @@ class Joint:
     def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:  # noqa: ARG002
         """See ``Schedule``."""
         adapter.require_joint(model)
+
+    def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
+        """See ``Schedule``."""
+
+    def stop(self, owned: Owned) -> None:
+        """See ``Schedule``."""
 
     def measures_next(self, owned: Owned) -> bool:
         """See ``Schedule``."""
@@ -139,6 +169,12 @@ class Alternating:
         parameters = [parameter for extractor in owned.extractors for parameter in extractor.parameters()]
         owned.optimizer = adapter.make_optimizer(model, parameters)
 
+    def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
+        """See ``Schedule``."""
+
+    def stop(self, owned: Owned) -> None:
+        """See ``Schedule``."""
+
     def measures_next(self, owned: Owned) -> bool:  # noqa: ARG002
         """See ``Schedule``."""
         return False
@@ -159,3 +195,66 @@ class Alternating:
                 owned.optimizer.zero_grad()
                 add_gradient()
                 owned.optimizer.step()
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Use the batch and the backward pass of the algorithm itself, for algorithms with a replay buffer.
+
+    The algorithm encodes each of its batches anyway; beyond that, the auxiliary encodes the observations that followed,
+    without gradient. This takes a small part of the time of ``Joint``. The callback's ``batch_size`` and
+    ``rewarded_fraction`` are not read. ``max_grad_norm`` bounds the gradient on transition, heads and latents together;
+    the algorithm's own clip, if it has one, then sees the sum of both gradients. Rewards are those that the algorithm
+    learns from, normalised where ``VecNormalize`` does so.
+
+    The extractor must read nothing else: ``horizon=1``, a target other than ``"online"``, tasks that read predicted
+    latents such as ``RewardTask(latents="predicted")``, and no augmentation.
+    """
+
+    def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:
+        """See ``Schedule``."""
+        replay_buffer(model)
+        for extractor in owned.extractors:
+            _require_shareable(extractor)
+            if reads_algorithm(extractor):
+                adapter.target_of(model, extractor)
+
+    def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
+        """See ``Schedule``."""
+        owned.own_batch = OwnBatch(
+            model, owned.extractors, trainer.gradient, trainer.add, is_active=lambda: trainer.is_training
+        )
+
+    def stop(self, owned: Owned) -> None:
+        """See ``Schedule``."""
+        if owned.own_batch is not None:
+            owned.own_batch.remove()
+            owned.own_batch = None
+
+    def measures_next(self, owned: Owned) -> bool:  # noqa: ARG002
+        """See ``Schedule``."""
+        return False
+
+    def before_optimizer_step(self, owned: Owned, add_gradient: Callable[[], None]) -> None:
+        """See ``Schedule``."""
+
+    def before_rollout(self, model: BaseAlgorithm, owned: Owned, add_gradient: Callable[[], None]) -> None:
+        """See ``Schedule``."""
+
+
+def _require_shareable(extractor: JEPAExtractor) -> None:
+    jepa = extractor.jepa
+    reading = [task.name for task in jepa.tasks if task.reads_after or task.label is not None]
+    if extractor.horizon != 1:
+        problem = f"horizon={extractor.horizon} needs more than single transitions: give horizon=1"
+    elif jepa.target.reads_after:
+        problem = "target='online' needs a gradient on what followed: give target='detach', or 'algorithm'"
+    elif reading:
+        problem = f"the task {reading[0]!r} reads more than predicted latents: give RewardTask(latents='predicted')"
+    elif jepa.augmentation.augments:
+        problem = "augmentation would change only what followed: give augmentation=()"
+    elif not any(parameter.requires_grad for parameter in jepa.encoder.parameters()):
+        problem = "the encoder is frozen, so no backward pass goes through it: unfreeze it"
+    else:
+        return
+    raise ValueError(f"schedule=Shared(): {problem}, or use Joint()")

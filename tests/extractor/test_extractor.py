@@ -10,7 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import preprocess_obs
 
 from jepa_extractor import AuxiliaryTask, Batch, JEPAExtractor, RewardTask, jepa_policy_kwargs, make_head, squared_error
-from jepa_extractor.sb3.extractor import JEPAOptions
+from jepa_extractor.jepa import JEPAOptions
 
 IMAGE = spaces.Box(0, 255, (3, 40, 40), np.uint8)
 ACTIONS = {

@@ -32,9 +32,9 @@ def test_import_loads_nothing_but_what_stable_baselines3_does():
     ],
 )
 def test_names_load_no_more_than_they_need(statement):
-    """scikit-learn, SciPy, rich, tqdm, Numba and matplotlib are loaded when a function needs them."""
+    """scikit-learn, SciPy, rich, tqdm, Numba, matplotlib, Bokeh and pyarrow are loaded when a function needs them."""
     own = loaded_by(statement) - loaded_by("import stable_baselines3")
-    heavy = {"sklearn", "scipy.sparse", "rich", "tqdm", "numba", "matplotlib"}
+    heavy = {"sklearn", "scipy.sparse", "rich", "tqdm", "numba", "matplotlib", "bokeh", "pyarrow"}
     if "EmpiricalBisimulation" in statement:
         heavy -= {"numba"}  # its compiled functions, which load a part of SciPy
     assert own & heavy == set()
@@ -42,7 +42,9 @@ def test_names_load_no_more_than_they_need(statement):
 
 def test_core_knows_no_stable_baselines3():
     """The model, its losses, the ring and the tasks work without Stable-Baselines3."""
-    rooms = "batch, replay, encoders, heads, ema, losses, tasks, jepa, training, rollouts, spaces"
+    rooms = (
+        "batch, replay, encoders, heads, ema, losses, tasks, jepa, training, rollouts, spaces, recipes, regularizers"
+    )
     assert "stable_baselines3" not in loaded_by(f"from jepa_extractor import {rooms}")
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from jepa_extractor.losses import dynamics_loss, squared_error
+from jepa_extractor.losses import squared_error
 
 
 def test_squared_error_by_hand():
@@ -16,16 +16,16 @@ def test_squared_error_by_hand():
 def test_masked_steps_do_not_count_and_send_no_gradient():
     """Episode ends are masked: neither the value nor the gradient sees what stands behind the mask."""
     predicted = torch.tensor([[[1.0, 3.0], [torch.nan, 5.0]]], requires_grad=True)
-    loss = dynamics_loss(predicted, torch.zeros(1, 2, 2), torch.tensor([[True, False]]))
+    loss = squared_error(predicted, torch.zeros(1, 2, 2), torch.tensor([[True, False]]))
     assert loss.item() == (1 + 9) / 2
     loss.backward()
     assert torch.equal(predicted.grad, torch.tensor([[[1.0, 3.0], [0.0, 0.0]]]))
 
 
-def test_dynamics_loss_sends_gradient_through_both_sides():
+def test_squared_error_sends_gradient_through_both_sides():
     """No stop-gradient: the paper differentiates the prediction and the target."""
     predicted, latents = torch.ones(3, 1, 2, requires_grad=True), torch.zeros(3, 1, 2, requires_grad=True)
-    dynamics_loss(predicted, latents).backward()
+    squared_error(predicted, latents).backward()
     assert torch.equal(predicted.grad, -latents.grad)
     assert predicted.grad.abs().sum() > 0
 

@@ -9,7 +9,7 @@ from torch import nn
 from jepa_extractor import JEPAExtractor
 from jepa_extractor.batch import Batch, Latents
 from jepa_extractor.ema import MovingAverage
-from jepa_extractor.tasks import ActionRewardTask, ImaginedRewardTask, LabelTask, QTask, RandomTask, RewardTask
+from jepa_extractor.tasks import ActionRewardTask, EndTask, LabelTask, QTask, RandomTask, RewardTask
 from jepa_extractor.training import AuxiliaryStep
 
 B, K, D = 4, 2, 5
@@ -49,9 +49,9 @@ def test_reward_task():
     assert task.loss(head, latents, batch).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_imagined_reward_task():
+def test_reward_on_both_latents():
     """The reward, predicted from the arriving latent and from the transition's prediction of it, in equal parts."""
-    latents, batch, task = make_latents(), make_batch(), ImaginedRewardTask()
+    latents, batch, task = make_latents(), make_batch(), RewardTask(latents="both")
     head = task.make_head(D, IMAGE, spaces.Discrete(3))
 
     def error(latent, b, k):
@@ -61,6 +61,18 @@ def test_imagined_reward_task():
         batch, lambda b, k: (error(latents.after[b, k], b, k) + error(latents.predicted[b, k], b, k)) / 2
     )
     assert task.loss(head, latents, batch).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_end_task():
+    """The probability that the step ended the episode, from the arriving latent: cross-entropy."""
+    latents, batch, task = make_latents(), make_batch(), EndTask()
+    head = task.make_head(D, IMAGE, spaces.Discrete(3))
+
+    def error(b, k):
+        p = head(latents.after[b, k]).item()
+        return -np.log(p if batch.terminated[b, k] else 1 - p)
+
+    assert task.loss(head, latents, batch).item() == pytest.approx(mean_over(batch, error), rel=1e-5)
 
 
 def test_action_reward_task():
@@ -194,7 +206,9 @@ def test_latent_targets(target):
     for _ in range(2):
         extractor.update_targets()
         losses, _ = extractor.losses(raw_batch())
-        averaged = jepa.target.average(jepa.encoder, pixels[:, 1]) if target == "ema" else None
+        averaged = (
+            jepa.target.copy(nn.Sequential(jepa.encoder, jepa.projection), pixels[:, 1]) if target == "ema" else None
+        )
         before, after = jepa.encoder(pixels[:, 0]), jepa.encoder(pixels[:, 1])
         right = {"online": after, "detach": after.detach(), "ema": averaged}[target]
         expected = (jepa.transition(before, actions) - right).square().mean()
@@ -229,17 +243,17 @@ class Fixed(nn.Module):
         pass
 
 
-class Empty:
-    """Transitions of which nothing is read."""
+class Any:
+    """Transitions that are not read."""
 
     def sample(self, batch_size, horizon, rewarded_fraction):
-        return None
+        return make_batch()
 
 
 def test_gradient_and_clip():
     """The gradient of the weighted sum is cut to the clip, its direction kept; what has none is left out."""
     module = Fixed()
-    gradient = AuxiliaryStep(max_grad_norm=4.0).gradient(module, Empty())
+    gradient = AuxiliaryStep(max_grad_norm=4.0).gradient(module, Any())
     raw = np.array([2 * 2 * 3 + 10 * 1, 10 * 3])
     norm = np.linalg.norm(raw)
     assert gradient.norm.item() == pytest.approx(norm)
@@ -280,4 +294,4 @@ def test_losses_change_nothing(auxiliary):
     moved = {
         name.split(".")[-2] for name, value in extractor.state_dict().items() if not torch.equal(value, before[name])
     }
-    assert "average" in moved
+    assert "copy" in moved

@@ -32,8 +32,9 @@ from jepa_extractor import (
     pretrain,
     random_episodes,
 )
+from jepa_extractor.audit import AuditSet, audit
 from jepa_extractor.audit.__main__ import load_policy, main
-from jepa_extractor.audit.encoder import exact_classes
+from jepa_extractor.audit.requirements import exact_classes
 
 COUNTING = {"vectorization_mode": "vector_entry_point"}
 
@@ -127,11 +128,14 @@ def test_callback_logs_and_changes_nothing(tmp_path):
     audited = make_model(PPO)  # which sets the global seeds anew
     audited.set_logger(configure(str(tmp_path), ["csv"]))
     envs = gym.make_vec("CountingEnv-v0", 8, image_size=36, **COUNTING)
-    callback = AuditCallback(envs, "count", every=40, mdp=counting_env.count_mdp(), observations=600)
+    audit_set = AuditSet.from_classes(random_episodes(envs, 600, 0, ("count",)), "count", counting_env.count_mdp())
+    callback = AuditCallback(audit_set, every=40)
     audited.learn(64, callback=callback, log_interval=1)
     for one, other in zip(plain.policy.parameters(), audited.policy.parameters(), strict=True):
         assert torch.equal(one, other)
-    assert callback.report.classes_required == 9
+    assert callback.report.classes.classes_required == 9
+    assert [steps for steps, _ in callback.history] == [1, 41]
+    assert callback.history[-1][1] == pytest.approx(callback.report.numbers())
     audited.logger.close()
     header = (tmp_path / "progress.csv").read_text().splitlines()[0]
     for name in callback.report.numbers():
@@ -215,7 +219,8 @@ def test_vec_normalize_without_observations_changes_nothing():
 def test_the_callback_normalizes_as_the_training_does():
     """During training, the audit uses the statistics of the moment."""
     model, vec_env = train_under_vec_normalize()
-    callback = AuditCallback(places(), "place", every=1_000, observations=100)
+    episodes = random_episodes(places(), 100, 0, ("place",))
+    callback = AuditCallback(AuditSet.from_classes(episodes, "place"), every=1_000)
     callback.init_callback(model)
     callback.on_training_start({}, {})
     callback.on_step()
@@ -252,11 +257,13 @@ def test_command_line(algorithm, tmp_path, capsys, monkeypatch):
     env_id = "Small-v0" if algorithm is not SAC else "SmallContinuous-v0"
     model = make_model(algorithm)
     model.save(tmp_path / "model")
-    few = ["--observations", 400]
+    few = ["--episodes", 100]
     run_main(monkeypatch, tmp_path / "model.zip", "--env", env_id, "--trust", "--out", tmp_path / "out", *few)
-    expected = audit_encoder(model, env_id, "count", counting_env.count_mdp(), observations=400)
-    written = json.loads((tmp_path / "out" / "audit.json").read_text())
-    assert written["margins"][0][1:] == pytest.approx(expected.margins[0, 1:].tolist())
+    audit_set = AuditSet.load(tmp_path / "out" / "audit_set.npz")
+    assert audit_set.episodes[-1] == 99
+    expected = audit(model, audit_set).classes
+    (written,) = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert written["classes"]["margins"][0][1:] == pytest.approx(expected.margins[0, 1:].tolist())
     assert written["rank_correlation"] == pytest.approx(expected.rank_correlation)
     assert (tmp_path / "out" / "audit.png").exists()
     printed = capsys.readouterr()
@@ -268,10 +275,10 @@ def test_command_line(algorithm, tmp_path, capsys, monkeypatch):
 def test_command_line_of_a_key_takes_its_numbers_as_classes(tmp_path, capsys, monkeypatch):
     """With ``--classes-from``, the environment's ``class_mdp`` is not used."""
     make_model(PPO).save(tmp_path / "model")
-    common = [tmp_path / "model.zip", "--env", "Small-v0", "--trust", "--out", tmp_path, "--observations", 400]
+    common = [tmp_path / "model.zip", "--env", "Small-v0", "--trust", "--out", tmp_path, "--episodes", 100]
     run_main(monkeypatch, *common, "--classes-from", "count")
-    assert "Classes: the numbers in info['count']\n" in capsys.readouterr().out
-    assert "rank_correlation" not in json.loads((tmp_path / "audit.json").read_text())
+    assert "What must stay apart: the numbers in info['count']\n" in capsys.readouterr().out
+    assert "rank_correlation" not in json.loads((tmp_path / "audit.json").read_text())[0]
 
 
 def test_command_line_under_vec_normalize(tmp_path, capsys, monkeypatch):
@@ -279,14 +286,14 @@ def test_command_line_under_vec_normalize(tmp_path, capsys, monkeypatch):
     model, vec_env = train_under_vec_normalize()
     model.save(tmp_path / "model")
     vec_env.save(tmp_path / "stats.pkl")
-    common = [tmp_path / "model.zip", "--env", "Places-v0", "--trust", "--out", tmp_path, "--observations", 400]
+    common = [tmp_path / "model.zip", "--env", "Places-v0", "--trust", "--out", tmp_path, "--episodes", 100]
     run_main(monkeypatch, *common, "--vec-normalize", tmp_path / "stats.pkl")
-    expected = audit_encoder(model, "Places-v0", "state", Places.class_mdp, observations=400)
-    assert json.loads((tmp_path / "audit.json").read_text()) == json.loads(expected.to_json())
+    expected = audit(model, AuditSet.load(tmp_path / "audit_set.npz"), "model")
+    assert json.loads((tmp_path / "audit.json").read_text()) == [json.loads(expected.to_json())]
     assert capsys.readouterr().err == ""
     run_main(monkeypatch, *common)
     assert "does not say whether it was trained under VecNormalize" in capsys.readouterr().err
-    assert json.loads((tmp_path / "audit.json").read_text()) != json.loads(expected.to_json())
+    assert json.loads((tmp_path / "audit.json").read_text()) != [json.loads(expected.to_json())]
 
 
 class Payload:
@@ -390,9 +397,22 @@ def test_a_model_whose_weights_are_another_policys_is_one_sentence(tmp_path, cap
         ),
         (["model.zip", "--env", "NoSuchEnv-v0"], "NoSuchEnv"),
         (["model.zip", "--env", "CartPole-v1"], "the encoder takes observations of shape (3, 36, 36)"),
-        (["model.zip", "--env", "Small-v0", "--classes-from", "number"], "classes_from='number' names no class"),
+        (["model.zip", "--env", "Pendulum-v1"], "Pendulum-v1 has actions that are not one number of a few"),
+        (["model.zip", "--env", "Small-v0", "--classes-from", "number"], "--classes-from number names no class"),
         (["model.zip", "--env", "Small-v0", "--classes-from", "shape"], "name a key whose value is a number"),
-        (["model.zip", "--env", "Small-v0", "--observations", "0"], "observations=0"),
+        (["model.zip", "--env", "Small-v0", "--episodes", "0"], "--episodes 0: collect at least one"),
+        (
+            ["model.zip", "--env", "MountainCar-v0", "--episodes", "1"],
+            "all 200 steps had the same reward, -1, and none ended an episode, so nothing tells observations apart",
+        ),
+        (
+            ["model.zip", "--env", "Small-v0", "--data", "set.npz", "--episodes", "9"],
+            "--data set.npz says what must stay apart: leave out --classes-from and --episodes",
+        ),
+        (["model.zip", "--env", "Small-v0", "--data", "nowhere.npz"], "there is no audit set at nowhere.npz"),
+        (["model.zip", "--env", "Small-v0", "--data", "model.zip"], "model.zip is no audit set"),
+        (["model.zip", "--env", "Small-v0", "--open"], "--open opens what --out writes: give --out as well"),
+        (["model.zip", "--env", "Small-v0", "--out", "dict.pkl"], "--out dict.pkl cannot be written"),
         (["model.zip", "--env", "no_such_module:Env-v0"], "no_such_module"),
     ],
 )
@@ -407,8 +427,8 @@ def test_what_cannot_be_audited_is_one_sentence(change, message, tmp_path, capsy
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "ppo.zip"}, "model is a str, not a model, policy or JEPAExtractor: load a saved model first"),
-        ({"model": None}, "model is a NoneType"),
+        ({"model": "ppo.zip"}, r"encoder='ppo.zip' is no encoder: .*load a saved model first"),
+        ({"model": None}, "encoder=None is no encoder"),
         ({"envs": gym.make("Places-v0")}, r"envs=<.*Places.*> is not a vector environment: give the id"),
         ({"envs": None}, "envs=None is not a vector environment"),
         ({"classes_from": "typo"}, "classes_from='typo' names no class"),
@@ -431,18 +451,16 @@ def test_bad_arguments_are_named(change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"envs": None}, "envs=None is not a vector environment"),
-        ({"classes_from": None}, "classes_from=None is not a string"),
-        ({"mdp": 5}, "mdp=5 is not a pair"),
-        ({"observations": 0}, "observations=0"),
+        ({"audit_set": places()}, "is not of type AuditSet: make one by AuditSet.from_episodes"),
         ({"seed": None}, "seed=None"),
         ({"every": 0}, "every=0"),
     ],
 )
 def test_bad_arguments_of_the_callback_are_named_before_the_training(change, message):
     """The callback checks what it can when it is made."""
+    audit_set = AuditSet.from_classes(random_episodes(places(), 20, 0, ("place",)), "place")
     with pytest.raises(ValueError, match=message):
-        AuditCallback(**{"envs": places(), "classes_from": "place", **change})
+        AuditCallback(**{"audit_set": audit_set, **change})
 
 
 def test_environments_that_the_audit_made_are_closed():

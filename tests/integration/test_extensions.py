@@ -11,7 +11,17 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Combine
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from jepa_extractor import AuxiliaryTask, JEPACallback, JEPAExtractor, jepa_policy_kwargs, make_head, squared_error
+from jepa_extractor import (
+    AuxiliaryTask,
+    JEPACallback,
+    JEPAExtractor,
+    R2R2Task,
+    SIGRegTask,
+    VICRegTask,
+    jepa_policy_kwargs,
+    make_head,
+    squared_error,
+)
 from jepa_extractor.ema import MovingAverage
 
 DISCRETE, BOX = spaces.Discrete(3), spaces.Box(-1, 1, (2,), np.float32)
@@ -138,6 +148,10 @@ CASES = {
     "float image": (PPO, spaces.Box(0, 1, (3, 36, 36), np.float32), {}),
     "many channels": (PPO, spaces.Box(0, 1, (40, 36, 36), np.float32), {}),
     "layer norm": (PPO, VECTOR, {"normalization": "layer", "horizon": 2}),
+    "spr": (DQN, IMAGE, {"recipe": "spr"}),
+    "mrq": (PPO, DICT, {"recipe": "mrq", "target_kwargs": {"every": 2}}),
+    "tdmpc2": (PPO, VECTOR, {"recipe": "tdmpc2"}),
+    "regularised": (PPO, VECTOR, {"auxiliary": ("reward", "end", VICRegTask(), R2R2Task(), SIGRegTask())}),
     "simnorm": (PPO, VECTOR, {"normalization": "simnorm", "target": "detach"}),
 }
 

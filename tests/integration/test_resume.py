@@ -27,10 +27,10 @@ def restore_random_states(states):
     torch.set_rng_state(states[2])
 
 
-def train_in_two_parts(name, callbacks, tmp_path, half):
+def train_in_two_parts(name, callbacks, tmp_path, half, **extractor):
     """Train, save, load and go on; Stable-Baselines3 leaves random states and the replay buffer to the user."""
     first, second = callbacks
-    model = make_model(name, arguments=ARGUMENTS[name])
+    model = make_model(name, arguments=ARGUMENTS[name], **extractor)
     model.learn(half, callback=first)
     model.save(tmp_path / "model.zip")
     if name == "DQN":
@@ -61,6 +61,18 @@ def test_resumed_equals_uninterrupted(name, schedule, half, tmp_path):
     whole = make_model(name, arguments=ARGUMENTS[name])
     whole.learn(2 * half, callback=callback())
     assert whole.num_timesteps == resumed.num_timesteps == 2 * half
+    assert largest_difference(parameters(whole), parameters(resumed)) == 0.0
+
+
+@pytest.mark.parametrize("name", ["DQN", pytest.param("PPO", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("recipe", ["mrq", *(pytest.param(one, marks=pytest.mark.slow) for one in ("spr", "tdmpc2"))])
+def test_resumed_recipes_equal_uninterrupted_ones(name, recipe, tmp_path):
+    """Copies of networks and the draws of augmentations come back too."""
+    callbacks = [JEPACallback(batch_size=8) for _ in range(3)]
+    resumed = train_in_two_parts(name, callbacks[:2], tmp_path, 200, recipe=recipe)
+    whole = make_model(name, arguments=ARGUMENTS[name], recipe=recipe)
+    whole.learn(400, callback=callbacks[2])
+    assert callbacks[2].updates == callbacks[1].updates > callbacks[0].updates > 0
     assert largest_difference(parameters(whole), parameters(resumed)) == 0.0
 
 

@@ -1,0 +1,314 @@
+"""Observations, what must stay apart among them, and why: collected once, used for every encoder."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jepa_extractor.audit.requirements import DifferentClasses, DifferentFutures, Indices
+from jepa_extractor.checkpoint import replace_file
+from jepa_extractor.checks import require_key, require_weight
+from jepa_extractor.observations import Arrays, each
+from jepa_extractor.rollouts import Episode
+
+FORMAT = "jepa_extractor audit set 1"
+ARRAYS = ("actions", "rewards", "ends", "episodes", "steps")
+
+
+class Repeats(NamedTuple):
+    """How often an observation and an action were seen again, and how often the reward was then another."""
+
+    seen: int
+    differed: int
+
+
+@dataclass(frozen=True)
+class AuditSet:
+    """N observations of episodes, one episode after the other, and what an encoder must keep apart among them.
+
+    Make one by ``from_episodes``, which needs no labels, or by ``from_classes``.
+
+    Attributes:
+        observations: as policies see them, ``(N, *observation shape)``; a dict of such arrays for a ``Dict`` space.
+        actions: that left each observation, integers (N,), -1 at the last of an episode. Continuous ones are
+            floats ``(N, *action shape)``, NaN at the last.
+        rewards: of arriving at each observation, float32 (N,), NaN at the first of an episode.
+        ends: whether arriving there ended the episode, time limits not counted, bool (N,).
+        episodes: the number of the episode, (N,), from 0.
+        steps: how many steps of the episode came before, (N,).
+        labels: numbers by name, (N,) each, NaN where unknown.
+        action_names: a name for each action; none if actions are continuous.
+        env: id of the environment, or "".
+        required: what must be kept apart; see ``apart``, ``why`` and ``coverage``.
+    """
+
+    observations: Arrays
+    actions: NDArray[Any]
+    rewards: NDArray[np.float32]
+    ends: NDArray[np.bool_]
+    episodes: Indices
+    steps: Indices
+    labels: dict[str, NDArray[np.floating[Any]]]
+    action_names: tuple[str, ...]
+    env: str
+    required: DifferentFutures | DifferentClasses
+
+    @classmethod
+    def from_episodes(
+        cls, episodes: Iterable[Episode], actions: int | Sequence[str], tolerance: float = 0.0, env: str = ""
+    ) -> "AuditSet":
+        """Return a set in which observations must stay apart if the episodes tell them apart: no labels are needed.
+
+        They do if the same actions led from one of two to another reward than from the other, or to an end of the
+        episode from one alone; see ``EmpiricalBisimulation``.
+
+        Args:
+            episodes: such as those of ``random_episodes``, with discrete actions.
+            actions: the number of actions, or a name for each.
+            tolerance: rewards no further apart than this are the same, at least 0; see ``group_values``.
+            env: id of the environment.
+
+        Raises:
+            ValueError: there are no episodes, their actions are not integers of that range, or they tell nothing apart.
+        """
+        require_weight("tolerance", tolerance)
+        arrays = _joined(episodes, actions)
+        if not arrays["action_names"]:
+            raise ValueError(
+                "episodes have actions that are not one integer a step, such as continuous ones, which are never the "
+                "same again: give classes, by AuditSet.from_classes(episodes, label)"
+            )
+        required = DifferentFutures(
+            arrays["actions"], arrays["rewards"], arrays["ends"], arrays["action_names"], tolerance
+        )
+        return cls(**arrays, env=env, required=required)
+
+    @classmethod
+    def from_classes(
+        cls,
+        episodes: Iterable[Episode],
+        label: str,
+        mdp: tuple[ArrayLike, ArrayLike] | None = None,
+        actions: int | Sequence[str] | None = None,
+        env: str = "",
+    ) -> "AuditSet":
+        """Return a set in which observations of different classes must stay apart.
+
+        Args:
+            episodes: such as those of ``random_episodes(..., labels=(label,))``.
+            label: the label whose number is the class; with ``mdp``, the state.
+            mdp: successors (n, k) and values (n,) or (n, m) of the states: the classes are then those of its largest
+                bisimulation.
+            actions: the number of actions, or a name for each; by default as many as were seen.
+            env: id of the environment.
+
+        Raises:
+            ValueError: there are no episodes, they have no such label, all of them are of one class, or the label
+                names no state of ``mdp``.
+        """
+        require_key("label", label)
+        arrays = _joined(episodes, actions)
+        if label not in arrays["labels"]:
+            raise ValueError(
+                f"label={label!r} is not among the labels {sorted(arrays['labels'])} of the episodes: collect it, as "
+                f"by random_episodes(..., labels=({label!r},))"
+            )
+        required = DifferentClasses(label, arrays["labels"][label], mdp, arrays["action_names"])
+        return cls(**arrays, env=env, required=required)
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def apart(self, left: Indices, right: Indices) -> NDArray[np.bool_]:
+        """Return whether observations ``left`` (M,) and ``right`` (M,) must be kept apart, pair by pair: (M,).
+
+        Two that are the same in every number need not be: no encoder can.
+        """
+        differ: NDArray[np.bool_] = self._contents[left] != self._contents[right]
+        return self.required.apart(left, right) & differ
+
+    def why(self, left: int, right: int) -> str:
+        """Return what tells observations ``left`` and ``right`` apart, in words."""
+        return self.required.why(left, right)
+
+    def coverage(self) -> str:
+        """Return what can be told apart, what cannot, and whether rewards are random."""
+        text = self.required.coverage()
+        repeats = self.repeats
+        if isinstance(self.required, DifferentFutures) and repeats.differed:
+            text += (
+                f" Of {repeats.seen:,} times that an observation and an action were seen again, the reward or the end "
+                f"was another in {repeats.differed:,}: chance decides it, or what the observation does not show. A "
+                "difference may then be chance, and is no proof that an encoder must keep two observations apart: give "
+                "a tolerance, or classes."
+            )
+        return text
+
+    @cached_property
+    def repeats(self) -> Repeats:
+        """How often the same observation and action were seen again, and then with another reward."""
+        acted = np.flatnonzero(self.actions >= 0) if self.actions.ndim == 1 else np.empty(0, np.int64)
+        if not len(acted):
+            return Repeats(0, 0)
+        pairs = np.stack([self._contents[acted], self.actions[acted].astype(np.int64)], axis=1)
+        _, first, group = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+        rewards, ends, before = self.rewards[acted + 1], self.ends[acted + 1], first[group.reshape(-1)]
+        tolerance = self.required.tolerance if isinstance(self.required, DifferentFutures) else 0.0
+        differed = (np.abs(rewards - rewards[before]) > tolerance) | (ends != ends[before])
+        return Repeats(len(acted) - len(first), int(differed.sum()))
+
+    @cached_property
+    def _contents(self) -> Indices:
+        """A number for each observation, (N,), the same where all their numbers are the same."""
+        arrays = list(self.observations.values()) if isinstance(self.observations, dict) else [self.observations]
+        numbers: dict[bytes, int] = {}
+        contents = np.empty(len(self), np.int64)
+        for i in range(len(self)):
+            content = hashlib.blake2b(b"".join(array[i].tobytes() for array in arrays), digest_size=16).digest()
+            contents[i] = numbers.setdefault(content, len(numbers))
+        return contents
+
+    def save(self, path: str | Path) -> None:
+        """Save the set at ``path``, one .npz file without pickles.
+
+        Raises:
+            OSError: ``path`` cannot be written.
+        """
+        plain: dict[str, Any] = {
+            "format": FORMAT,
+            "action_names": self.action_names,
+            "env": self.env,
+            "labels": list(self.labels),
+            "keys": list(self.observations) if isinstance(self.observations, dict) else None,
+        }
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in ARRAYS}
+        if isinstance(self.required, DifferentFutures):
+            plain["tolerance"] = self.required.tolerance
+        else:
+            plain["label"] = self.required.label
+            if self.required.mdp is not None:
+                arrays["successors"], arrays["values"] = (np.asarray(array) for array in self.required.mdp)
+        parts = self.observations.values() if isinstance(self.observations, dict) else [self.observations]
+        arrays |= {f"observation_{i}": array for i, array in enumerate(parts)}
+        arrays |= {f"label_{i}": array for i, array in enumerate(self.labels.values())}
+
+        def write(unfinished: Path) -> None:
+            with unfinished.open("wb") as file:
+                np.savez_compressed(file, plain=json.dumps(plain), **arrays)  # type: ignore[arg-type]
+
+        replace_file(Path(path), write)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "AuditSet":
+        """Return the set saved at ``path``; what must stay apart is computed anew.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file was not written by ``save``.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no audit set at {path}")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+            plain = json.loads(str(arrays.pop("plain")))
+            if plain["format"] != FORMAT:
+                raise ValueError(f"its format is {plain['format']!r}")
+            parts = [arrays[f"observation_{i}"] for i in range(len(plain["keys"] or [None]))]
+            labels = {name: arrays[f"label_{i}"] for i, name in enumerate(plain["labels"])}
+            given = {name: arrays[name] for name in ARRAYS}
+        except Exception as error:  # a broken archive can raise anything
+            raise ValueError(f"{path} is no audit set: give what AuditSet.save wrote ({error})") from error
+        names = tuple(plain["action_names"])
+        required: DifferentFutures | DifferentClasses
+        if "tolerance" in plain:
+            required = DifferentFutures(given["actions"], given["rewards"], given["ends"], names, plain["tolerance"])
+        else:
+            mdp = (arrays["successors"], arrays["values"]) if "successors" in arrays else None
+            required = DifferentClasses(plain["label"], labels[plain["label"]], mdp, names)
+        return cls(
+            observations=parts[0] if plain["keys"] is None else dict(zip(plain["keys"], parts, strict=True)),
+            **given,
+            labels=labels,
+            action_names=names,
+            env=plain["env"],
+            required=required,
+        )
+
+    def require_environment(self, env: str, observation: Any, num_actions: int | None) -> None:
+        """Raise ``ValueError`` unless the set was made for this environment.
+
+        Args:
+            env: its id.
+            observation: one of its observations, as policies see them: an array or a dict of arrays.
+            num_actions: number of its actions, or ``None`` if they are continuous.
+        """
+        own = _gist(each(lambda array: array[0], self.observations), len(self.action_names) or None)
+        given = _gist(observation, num_actions)
+        if (self.env and self.env != env) or own != given:
+            raise ValueError(
+                f"the audit set was made for {self.env or 'an environment'} with {own}, not for {env} with {given}: "
+                "make one for this environment"
+            )
+
+
+def _joined(episodes: Iterable[Episode], actions: int | Sequence[str] | None) -> dict[str, Any]:
+    """Return the arrays of an ``AuditSet`` by name."""
+    if not isinstance(episodes, Iterable):
+        raise ValueError(f"episodes={episodes!r} is not a sequence: give episodes, such as those of random_episodes")
+    kept = list(episodes)
+    if not kept:
+        raise ValueError("episodes is empty: give at least one")
+    sizes = np.array([len(episode.rewards) + 1 for episode in kept])
+    begins = np.cumsum(sizes) - sizes
+    unknown = np.full(1, np.nan, np.float32)
+    ends = np.zeros(sizes.sum(), np.bool_)
+    ends[begins + sizes - 1] = [episode.terminated for episode in kept]
+    discrete = all(episode.actions.ndim == 1 and episode.actions.dtype.kind in "iu" for episode in kept)
+    blank = -1 if discrete else np.nan
+    left = np.concatenate(
+        [part for episode in kept for part in (episode.actions, np.full((1, *episode.actions.shape[1:]), blank))]
+    )
+    names: tuple[str, ...] = ()
+    if discrete:
+        left = left.astype(np.int64)
+        names = _action_names(max(1, int(left.max()) + 1) if actions is None else actions)
+        if left.max() >= len(names) or left.min() < -1:
+            raise ValueError(
+                f"actions={actions!r}, but episodes have actions from {left[left >= 0].min()} to {left.max()}: give "
+                "the number of actions of the environment"
+            )
+    return {
+        "observations": each(lambda *arrays: np.concatenate(arrays), *(episode.observations for episode in kept)),
+        "actions": left,
+        "rewards": np.concatenate([part for episode in kept for part in (unknown, np.float32(episode.rewards))]),
+        "ends": ends,
+        "episodes": np.repeat(np.arange(len(kept)), sizes),
+        "steps": np.arange(sizes.sum()) - np.repeat(begins, sizes),
+        "labels": {name: np.concatenate([episode.labels[name] for episode in kept]) for name in kept[0].labels},
+        "action_names": names,
+    }
+
+
+def _action_names(actions: int | Sequence[str]) -> tuple[str, ...]:
+    if isinstance(actions, str | bool) or not isinstance(actions, int | np.integer | Sequence):
+        raise ValueError(f"actions={actions!r} is neither a number nor a sequence of names: give one of them")
+    if isinstance(actions, int | np.integer):
+        if actions < 1:
+            raise ValueError(f"actions={actions} is not an integer of at least 1: give the number of actions")
+        return tuple(f"action {number}" for number in range(actions))
+    return tuple(str(name) for name in actions)
+
+
+def _gist(observation: Any, num_actions: int | None) -> str:
+    """Return in words what sets the observations and actions of one environment apart from those of another."""
+    parts = observation if isinstance(observation, dict) else {"": observation}
+    shapes = ", ".join(f"{key} {array.dtype} {array.shape}".strip() for key, array in sorted(parts.items()))
+    return f"observations {shapes} and {'continuous actions' if num_actions is None else f'{num_actions} actions'}"

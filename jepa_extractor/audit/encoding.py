@@ -1,0 +1,178 @@
+"""What any encoder makes of observations."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
+
+from jepa_extractor.audit.audit_set import AuditSet
+from jepa_extractor.checks import require_integer
+from jepa_extractor.modules import in_chunks, training_mode_kept
+from jepa_extractor.observations import Arrays, each
+
+Encoder = BaseAlgorithm | BasePolicy | nn.Module | Callable[[Any], Any]
+Shapes = Any  # of one observation: a shape, or a dict of shapes
+
+
+def encode(
+    encoder: Encoder,
+    audit_set: AuditSet,
+    vec_normalize: VecNormalize | None = None,
+    frame_stack: int | None = None,
+) -> NDArray[np.float32]:
+    """Return the latents of all observations of a set, float32 (N, D), without gradient, in chunks.
+
+    Args:
+        encoder: a model or a policy of Stable-Baselines3, whose first features extractor is taken; a
+            ``BaseFeaturesExtractor`` such as a ``JEPAExtractor``; or any other ``nn.Module`` or callable. The first two
+            are given what a policy would give them. The last is given a float32 tensor (B, *observation shape), or a
+            dict of them, on the module's device: images (uint8 with three axes) with their channels first and scaled
+            to [0, 1], everything else as it is. It returns a tensor or an array (B, D). Training modes are kept.
+        audit_set: the observations.
+        vec_normalize: normalises observations before they are encoded, and is not changed; by default that of the
+            model's own environment, if it has one. A policy, an extractor, or a model that was loaded without
+            environment has none, even if it was trained under one.
+        frame_stack: how many frames ``VecFrameStack`` stacks, those of one episode, with zeros before its first. By
+            default as many as the shape of the encoder's observations says; of an encoder without space, 1.
+
+    Raises:
+        ValueError: the encoder does not take such observations, or does not return one finite row for each.
+    """
+    if vec_normalize is None and isinstance(encoder, BaseAlgorithm):
+        vec_normalize = encoder.get_vec_normalize_env()
+    network: Any = encoder.policy if isinstance(encoder, BaseAlgorithm) else encoder
+    if not callable(network):
+        raise ValueError(
+            f"encoder={network!r} is no encoder: give a model or a policy of Stable-Baselines3, an nn.Module or a "
+            "function; load a saved model first, as by PPO.load(path)"
+        )
+    module = network if isinstance(network, nn.Module) else nn.Module()
+    device = next(module.parameters(), torch.empty(0)).device
+    seen = _seen_by(network, audit_set, vec_normalize, frame_stack)
+    with training_mode_kept(module):
+        module.eval()
+        latents = in_chunks(_features(network), seen, len(audit_set), device)
+    if (wrong := np.flatnonzero(~np.isfinite(latents).all(axis=1))).size:
+        rows = ", ".join(map(str, wrong[:10])) + (", ..." if wrong.size > 10 else "")
+        raise ValueError(
+            f"the encoder returned NaN or infinity for {wrong.size} of {len(latents)} observations ({rows}): mend it, "
+            "or give weights from before they diverged"
+        )
+    return latents
+
+
+def _features(network: Any) -> Callable[[Any], Any]:
+    """Return what maps tensors of observations to latents."""
+    if not isinstance(network, BasePolicy | BaseFeaturesExtractor):
+        return lambda seen: network(each(_as_float, seen))
+    extractor = next((part for part in network.modules() if isinstance(part, BaseFeaturesExtractor)), None)
+    if extractor is None:
+        raise ValueError(f"the policy {type(network).__name__} has no features extractor: give the encoder itself")
+    space, scale = _space(network), getattr(network, "normalize_images", True)
+    return lambda seen: extractor(preprocess_obs(seen, space, normalize_images=scale))
+
+
+def _as_float(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a batch (B, ...) as float32, images scaled to [0, 1]."""
+    return tensor.float() / 255 if tensor.dtype == torch.uint8 and tensor.ndim == 4 else tensor.float()
+
+
+def _space(network: BasePolicy | BaseFeaturesExtractor) -> gym.Space[Any]:
+    space: gym.Space[Any] = network.observation_space if isinstance(network, BasePolicy) else network._observation_space
+    return space
+
+
+def _seen_by(
+    network: Any, audit_set: AuditSet, vec_normalize: VecNormalize | None, frame_stack: int | None
+) -> Callable[[NDArray[np.int64]], Arrays]:
+    """Return a function that gives the observations of some rows (B,) as ``network`` sees them."""
+    observations = audit_set.observations
+    one: Shapes = each(lambda array: array.shape[1:], observations)
+    taken = _shapes(_space(network)) if isinstance(network, BasePolicy | BaseFeaturesExtractor) else None
+    frames = (1 if taken is None else _frames(one, taken)) if frame_stack is None else frame_stack
+    require_integer("frame_stack", frames, least=1)
+    stacked: Shapes = each(lambda shape: _stacked(shape, frames), one)
+    if taken not in (None, stacked):
+        with_stack = "" if frames == 1 else f", or {_in_words(stacked)} with frame_stack={frames}"
+        raise ValueError(
+            f"the audit set has observations of shape {_in_words(one)}{with_stack}; the encoder takes observations of "
+            f"shape {_in_words(taken)}: give a set of an environment with the wrappers of the training"
+        )
+    normalize, normalized = _normalizer(vec_normalize)
+    if normalized not in (None, one, stacked):
+        raise ValueError(
+            f"vec_normalize takes observations of shape {_in_words(normalized)}, the encoder {_in_words(stacked)}: an "
+            "audit can apply only a VecNormalize that is the last wrapper before the policy, or before VecFrameStack"
+        )
+
+    def frame(rows: NDArray[np.int64], back: int) -> Arrays:
+        seen = each(lambda array: array[np.maximum(rows - back, 0)], observations)
+        if normalized == one:
+            seen = normalize(seen)
+        missing = audit_set.steps[rows] < back
+        each(lambda array: array.__setitem__(missing, 0), seen)
+        return seen
+
+    def seen(rows: NDArray[np.int64]) -> Arrays:
+        if frames == 1:
+            return frame(rows, 0)
+        oldest_first = [frame(rows, back) for back in reversed(range(frames))]
+        stack = each(lambda *arrays: np.concatenate(arrays, axis=1 + _axis(arrays[0].shape[1:])), *oldest_first)
+        return normalize(stack) if normalized == stacked else stack
+
+    return seen
+
+
+def _normalizer(vec_normalize: Any) -> tuple[Callable[[Any], Arrays], Shapes]:
+    """Return what normalises observations, and the shapes of those that it takes, ``None`` if it changes nothing."""
+    if vec_normalize is None:
+        return lambda seen: seen, None
+    if not isinstance(vec_normalize, VecNormalize):
+        raise ValueError(
+            f"vec_normalize is a {type(vec_normalize).__name__}, not a VecNormalize: give that of the training, or None"
+        )
+    return vec_normalize.normalize_obs, _shapes(vec_normalize.observation_space) if vec_normalize.norm_obs else None
+
+
+def _axis(shape: tuple[int, ...]) -> int:
+    """Return along which axis ``VecFrameStack`` stacks observations of ``shape``, as policies see them."""
+    return 0 if len(shape) == 3 else len(shape) - 1
+
+
+def _stacked(shape: tuple[int, ...], frames: int) -> tuple[int, ...]:
+    """Return the shape of so many stacked observations."""
+    if frames == 1:
+        return shape
+    if not shape:
+        raise ValueError(f"frame_stack={frames}, but observations are single numbers, which are not stacked: give 1")
+    axis = _axis(shape)
+    return (*shape[:axis], frames * shape[axis], *shape[axis + 1 :])
+
+
+def _frames(one: Shapes, taken: Shapes) -> int:
+    """Return how many stacked observations of shape ``one`` have the shape that is ``taken``; 1 if none have."""
+    pair = [next(iter(shape.values())) if isinstance(shape, dict) else shape for shape in (one, taken)]
+    if type(one) is not type(taken) or not pair[0] or len(pair[0]) != len(pair[1]):
+        return 1
+    axis = _axis(pair[0])
+    frames = int(pair[1][axis] // pair[0][axis])
+    return frames if frames > 1 and each(lambda shape: _stacked(shape, frames), one) == taken else 1
+
+
+def _shapes(space: gym.Space[Any]) -> Shapes:
+    if isinstance(space, gym.spaces.Dict):
+        return {key: subspace.shape for key, subspace in space.items()}
+    return space.shape
+
+
+def _in_words(shapes: Shapes) -> str:
+    return ", ".join(f"{key} {shape}" for key, shape in shapes.items()) if isinstance(shapes, dict) else str(shapes)

@@ -1,0 +1,79 @@
+"""Measures over a training, as an ``AuditCallback`` recorded them."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite, nan
+from typing import Any, NamedTuple
+
+from bokeh.models import Range1d
+from bokeh.models.annotations import Legend
+from bokeh.models.renderers import GlyphRenderer
+from bokeh.plotting import figure
+
+from jepa_extractor.audit.page.pictures import OKABE_ITO
+
+History = Sequence[tuple[int, Mapping[str, float]]]
+DASHES = ("solid", "dashed", "dotted", "dotdash")  # so that curves differ in more than their colour
+
+
+class Curve(NamedTuple):
+    """A measure over the training of one or more models.
+
+    Attributes:
+        measure: its name.
+        plot: the figure.
+        table: rows of environment steps and a value for each model.
+        models: names of the columns.
+    """
+
+    measure: str
+    plot: figure
+    table: list[tuple[int, list[str]]]
+    models: list[str]
+
+
+def curves_of(histories: Mapping[str, History]) -> list[Curve]:
+    """Return the curve of each measure that changes, of all models that have it; interval ends are left out."""
+    measures = dict.fromkeys(name for history in histories.values() for _, numbers in history for name in numbers)
+    curves = []
+    for measure in measures:
+        values = {
+            model: {step: float(numbers[measure]) for step, numbers in history if isfinite(numbers.get(measure, nan))}
+            for model, history in histories.items()
+        }
+        values = {model: points for model, points in values.items() if points}
+        changes = len({value for points in values.values() for value in points.values()}) > 1
+        if changes and not measure.endswith(("_low", "_high")):
+            curves.append(_curve(_words(measure), values))
+    return curves
+
+
+def _curve(measure: str, values: Mapping[str, Mapping[int, float]]) -> Curve:
+    """Return the curve of the values by environment step of each model."""
+    plot = figure(
+        height=220,
+        sizing_mode="stretch_width",
+        tools="",
+        x_axis_label="environment steps",
+        y_axis_label=measure,
+    )
+    plot.toolbar.logo = None
+    plot.toolbar_location = None
+    named: list[tuple[str, list[GlyphRenderer[Any]]]] = []
+    for i, (model, points) in enumerate(values.items()):
+        colour = OKABE_ITO[i % len(OKABE_ITO)]
+        steps, measured = list(points), list(points.values())
+        line = plot.line(steps, measured, line_color=colour, line_width=2, line_dash=DASHES[i % len(DASHES)])
+        plot.scatter(steps, measured, size=6, color=colour)
+        named.append((model, [line]))
+    if len(values) > 1:
+        plot.add_layout(Legend(items=named, orientation="horizontal"), "above")
+    known = [value for points in values.values() for value in points.values()]
+    low, high = min(0.0, *known), max(known)
+    plot.y_range = Range1d(start=low, end=high + 0.05 * max(high - low, 1e-6))
+    every = sorted({step for points in values.values() for step in points})
+    table = [(step, [f"{points[step]:.3f}" if step in points else "" for points in values.values()]) for step in every]
+    return Curve(measure, plot, table, list(values))
+
+
+def _words(measure: str) -> str:
+    return measure.replace("_", " ")

@@ -1,0 +1,204 @@
+"""The page of an audit: one HTML file that fetches nothing."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from bokeh.embed import json_item
+from bokeh.resources import Resources
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from jepa_extractor.audit.page.curves import History, curves_of
+from jepa_extractor.audit.page.facts import Rows, class_members, described, facts, groups, plain, shown_rows
+from jepa_extractor.audit.page.maps import clusters, colourings, map_of, neighbours, planes
+from jepa_extractor.audit.page.matrix import matrix_of
+from jepa_extractor.audit.page.pictures import Pictures
+from jepa_extractor.audit.page.rollouts import rollouts_of
+from jepa_extractor.checkpoint import replace_file
+
+if TYPE_CHECKING:
+    from jepa_extractor.audit.audit_set import AuditSet
+    from jepa_extractor.audit.encoding import Encoder
+    from jepa_extractor.audit.report import Report
+
+PICTURE_BYTES = 10_000_000  # of all their pictures; the whole page stays below 15 MB
+PAIRS = 12
+
+_TEMPLATES = Environment(loader=PackageLoader("jepa_extractor.audit.page", ""), autoescape=True, trim_blocks=True)
+_TEMPLATES.filters["as_json"] = lambda value: Markup(
+    json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+)
+
+
+def write_page(
+    reports: Sequence["Report"],
+    path: str | Path,
+    encoders: Mapping[str, "Encoder"] | None = None,
+    histories: Mapping[str, History] | None = None,
+) -> None:
+    """Write the page of one or more audits of the same ``AuditSet``, models side by side.
+
+    It is one HTML file of at most 15 MB, written whole or not at all, that fetches nothing. Up to 5,000 observations
+    are in its map, drawn at random if there are more; all other numbers are of all observations. Where ``umap`` is
+    installed, there is a second map.
+
+    Args:
+        reports: each with a name of its own.
+        path: of the file.
+        encoders: by the name of a report what was audited: where it holds a ``JEPAExtractor``, the page shows what its
+            latent transition predicts.
+        histories: by the name of a training the ``history`` of its ``AuditCallback``: the page then shows each measure
+            over the training.
+
+    Raises:
+        ValueError: there is no report, two have the same name or are of different sets, or an encoder
+            belongs to no report.
+        OSError: ``path`` cannot be written.
+    """
+    page = _page(_checked(reports, encoders or {}), encoders or {}, histories or {})
+    replace_file(Path(path), lambda unfinished: unfinished.write_text(page, encoding="utf-8"))
+
+
+def notebook_html(report: "Report", pairs: int = 3) -> str:
+    """Return a report for a notebook: the verdict, the numbers and the worst pairs, without scripts."""
+    pictures = Pictures(report.audit_set.observations)
+    shown = [_pair(report, pictures, pair) for pair in report.worst_pairs[:pairs]]
+    html: str = _TEMPLATES.get_template("notebook.html").render(report=report, facts=facts(report), pairs=shown)
+    return html
+
+
+def _checked(reports: Sequence["Report"], encoders: Mapping[str, "Encoder"]) -> list["Report"]:
+    given = list(reports)
+    if not given:
+        raise ValueError("reports is empty: give at least one")
+    names = [report.name for report in given]
+    if len(set(names)) < len(names):
+        raise ValueError(f"reports has the names {names}: give each a name of its own, audit(..., name=...)")
+    if unknown := sorted(encoders.keys() - set(names)):
+        raise ValueError(f"encoders has the names {unknown}, and the reports {names}: give the name of a report")
+    for report in given[1:]:
+        if not _alike(given[0].audit_set, report.audit_set):
+            raise ValueError(f"reports {names[0]!r} and {report.name!r} are of different audit sets: use one for both")
+    return given
+
+
+def _alike(one: "AuditSet", other: "AuditSet") -> bool:
+    """Return whether two sets, perhaps loaded twice, are the same."""
+    if one is other:
+        return True
+    arrays: list[tuple[NDArray[Any], NDArray[Any]]] = [
+        (one.episodes, other.episodes),
+        (one.steps, other.steps),
+        (np.nan_to_num(one.rewards), np.nan_to_num(other.rewards)),
+    ]
+    same = all(np.array_equal(left, right) for left, right in arrays)
+    return same and (one.env, one.coverage()) == (other.env, other.coverage())
+
+
+def _page(reports: list["Report"], encoders: Mapping[str, "Encoder"], histories: Mapping[str, History]) -> str:
+    first = reports[0]
+    data = first.audit_set
+    count = len(first.latents)
+    rows = shown_rows(count)
+    pictures = Pictures(data.observations)
+    texts = [described(first, int(row)) for row in rows]
+    ways = colourings(reports, rows)
+    models = [_model(report, i, rows, pictures, texts, ways, encoders) for i, report in enumerate(reports)]
+    curves = curves_of(histories)
+    shown = [model.pop("data") for model in models]
+    content = {
+        "models": shown,
+        "curves": [json_item(curve.plot) for curve in curves],
+        "texts": texts,
+        "images": pictures.thumbnails(rows, PICTURE_BYTES) if pictures.can_draw else None,
+        "numbers": None if pictures.can_draw else [pictures.numbers(int(row)) for row in rows],
+    }
+    page: str = _TEMPLATES.get_template("page.html").render(
+        env=data.env or "an environment",
+        observations=count,
+        episodes=len(np.unique(data.episodes)),
+        shown=len(rows),
+        coverage=data.coverage(),
+        models=models,
+        facts=[facts(report) for report in reports],
+        planes=list(shown[0]["maps"]),
+        ways=ways,
+        curves=curves,
+        content=content,
+        bokeh=Markup(Resources(mode="inline", components=["bokeh"]).render_js()),
+        style=Markup((Path(__file__).parent / "style.css").read_text()),
+        script=Markup((Path(__file__).parent / "script.js").read_text()),
+    )
+    return page
+
+
+def _model(
+    report: "Report",
+    number: int,
+    rows: Rows,
+    pictures: Pictures,
+    texts: list[str],
+    ways: list[Any],
+    encoders: Mapping[str, "Encoder"],
+) -> dict[str, Any]:
+    """Return what the page says of one model."""
+    near = neighbours(report.latents[rows])
+    left = np.repeat(np.arange(len(rows)), near.shape[1])
+    apart = report.audit_set.apart(rows[left], rows[near.ravel()]).reshape(near.shape)
+    if report.classes is None:
+        members = clusters(report.latents)
+        names = [f"cluster {i}" for i in range(int(members.max()) + 1)]
+    else:
+        members, names = class_members(report), [plain(name) for name in report.classes.classes.tolist()]
+    colours = [way.colours[number] for way in ways]
+    maps = {
+        name: json_item(map_of((plane[0][rows], plane[1]), colours, texts, pictures.can_draw))
+        for name, plane in planes(report.latents).items()
+    }
+    imagined = rollouts_of(report, encoders[report.name]) if report.name in encoders else []
+    return {
+        "report": report,
+        "pairs": [_pair(report, pictures, pair) for pair in report.worst_pairs[:PAIRS]],
+        "groups": list(groups(report, members, names)),
+        "matrix": None if report.classes is None else matrix_of(report.classes),
+        "rollouts": [
+            {
+                "start": described(report, rollout.frames[0]),
+                "first": _seen(report, pictures, rollout.frames[0]),
+                "steps": [
+                    (action, _seen(report, pictures, frame), _seen(report, pictures, nearest), error)
+                    for action, frame, nearest, error in zip(
+                        rollout.actions, rollout.frames[1:], rollout.imagined, rollout.errors, strict=True
+                    )
+                ],
+            }
+            for rollout in imagined
+        ],
+        "data": {
+            "name": report.name,
+            "maps": maps,
+            "neighbours": near.tolist(),
+            "apart": apart.astype(int).tolist(),
+            "classes": None if report.classes is None else names,
+            "members": None if report.classes is None else members[rows].tolist(),
+        },
+    }
+
+
+def _pair(report: "Report", pictures: Pictures, pair: Any) -> dict[str, Any]:
+    return {
+        "left": _seen(report, pictures, pair.left),
+        "right": _seen(report, pictures, pair.right),
+        "distance": f"{pair.distance:.3f}",
+        "why": pair.why,
+    }
+
+
+def _seen(report: "Report", pictures: Pictures, row: int) -> dict[str, str | None]:
+    """Return how observation ``row`` is shown: a picture or numbers, and where it comes from."""
+    drawn = pictures.large(row) if pictures.can_draw else None
+    return {"image": drawn, "numbers": None if drawn else pictures.numbers(row), "text": described(report, row)}

@@ -1,0 +1,183 @@
+"""The map of latents: a plane in which each point is an observation."""
+
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from bokeh.models import ColumnDataSource, HoverTool, Scatter
+from bokeh.palettes import Viridis256
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from jepa_extractor.audit.page.facts import Rows, class_members, plain, returns
+from jepa_extractor.audit.page.pictures import OKABE_ITO
+
+if TYPE_CHECKING:
+    from bokeh.plotting import figure as Figure
+
+    from jepa_extractor.audit.report import Report
+
+NAMED = 12  # most values whose colours a legend names one by one
+NEIGHBOURS = 5
+UNKNOWN = OKABE_ITO[-1]
+
+Plane = NDArray[np.float64]
+HOVER = """<div class="hover">{picture}<div>@text</div></div>"""
+HOVER_STYLE = """<style>.hover {width: 200px; font: 14px/1.4 system-ui, sans-serif}
+.hover img {width: 128px; height: 128px; object-fit: contain; image-rendering: pixelated; background: #0002}
+.bk-tooltip-row-label {display: none}</style>"""
+
+
+class Colouring(NamedTuple):
+    """One way to colour the points.
+
+    Attributes:
+        name: as the page calls it.
+        colours: of each model's points, n colours #rrggbb each.
+        legend: colours and what they stand for; where ``is_scale``, first the two ends of the scale.
+        is_scale: whether colours between those of the legend stand for values between.
+    """
+
+    name: str
+    colours: list[list[str]]
+    legend: list[tuple[str, str]]
+    is_scale: bool
+
+
+def planes(latents: NDArray[np.floating[Any]]) -> dict[str, tuple[Plane, tuple[str, str]]]:
+    """Return planes by name: places (N, 2) of latents (N, D), and the names of both axes."""
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore")  # where all latents are equal, shares of the variance are 0 / 0
+        pca = PCA(min(2, latents.shape[1]), svd_solver="full" if latents.shape[1] < 2 else "covariance_eigh")
+        places = pca.fit_transform(latents.astype(np.float64))
+    shares = np.nan_to_num(pca.explained_variance_ratio_)
+    if places.shape[1] == 1:
+        places, shares = np.hstack([places, np.zeros_like(places)]), np.append(shares, 0.0)
+    ordinals = ("first", "second")
+    axes = [f"{order} component, {share:.0%} of variance" for order, share in zip(ordinals, shares, strict=True)]
+    found = {"PCA": (places, (axes[0], axes[1]))}
+    if find_spec("umap") is not None:
+        import umap  # where the user has installed it
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            placed = np.asarray(umap.UMAP(random_state=0).fit_transform(latents), np.float64)
+        found["UMAP"] = (placed, ("first UMAP coordinate", "second UMAP coordinate"))
+    return found
+
+
+def clusters(latents: NDArray[np.floating[Any]], seed: int = 0) -> Rows:
+    """Return the cluster of each latent (N, D), (N,): by k-means, up to eight."""
+    count = min(len(OKABE_ITO), len(np.unique(latents, axis=0)))
+    found: Rows = KMeans(count, n_init=2, random_state=seed).fit_predict(latents).astype(np.int64)
+    return found
+
+
+def neighbours(latents: NDArray[np.floating[Any]], count: int = NEIGHBOURS) -> Rows:
+    """Return the nearest others of each latent (N, D), the nearest first, (N, count) or fewer."""
+    count = min(count, len(latents) - 1)
+    near = NearestNeighbors(n_neighbors=count + 1).fit(latents).kneighbors(return_distance=False, X=latents)
+    own = near == np.arange(len(latents))[:, None]
+    order = np.argsort(own, axis=1, kind="stable")  # the latent itself last, wherever ties have put it
+    nearest: Rows = np.take_along_axis(near, order, axis=1)[:, :count].astype(np.int64)
+    return nearest
+
+
+def colourings(reports: Sequence["Report"], rows: Rows) -> list[Colouring]:
+    """Return the ways to colour the observations ``rows`` of each report, the usual one first."""
+    first = reports[0]
+    data = first.audit_set
+    alike = {}
+    if first.classes is not None:
+        members = class_members(first)
+        alike["class"] = np.where(members < 0, np.nan, first.classes.classes[members])
+    alike |= {name: values for name, values in data.labels.items() if name not in alike}
+    alike |= {"return": returns(first), "time (step of the episode)": data.steps}
+    ways = [_by_value(name, values[rows], len(reports)) for name, values in alike.items()]
+    most = max(0.01, *(float(np.nan_to_num(report.hits[rows]).max()) for report in reports))
+    hits = Colouring(
+        "neighbours that must be apart",
+        [_scaled(report.hits[rows], 0.0, most) for report in reports],
+        [
+            (Viridis256[0], "none"),
+            (Viridis256[-1], f"{most:.0%} of them"),
+            (UNKNOWN, "no neighbours near, or not looked at"),
+        ],
+        is_scale=True,
+    )
+    ways.insert(1 if first.classes is not None else 0, hits)
+    found = [clusters(report.latents[rows]) for report in reports]
+    return [
+        *ways,
+        Colouring(
+            "cluster (k-means)",
+            [[OKABE_ITO[i] for i in members] for members in found],
+            [(OKABE_ITO[i], str(i)) for i in range(1 + max(int(members.max()) for members in found))],
+            is_scale=False,
+        ),
+    ]
+
+
+def map_of(
+    plane: tuple[Plane, tuple[str, str]], colours: Sequence[list[str]], texts: list[str], has_pictures: bool
+) -> "Figure":
+    """Return the map of one model: n points in ``plane``, with a column of colours for each colouring.
+
+    The page adds the column ``image`` to the data source named "points".
+    """
+    places, axes = plane
+    columns = {f"colour{i}": column for i, column in enumerate(colours)}
+    source = ColumnDataSource({"x": places[:, 0], "y": places[:, 1], "text": texts, **columns}, name="points")
+    plot = figure(
+        height=380,
+        sizing_mode="stretch_width",
+        tools="pan,wheel_zoom,box_zoom,reset,tap",
+        active_drag=None,
+        toolbar_location="above",
+        x_axis_label=axes[0],
+        y_axis_label=axes[1],
+    )
+    plot.toolbar.logo = None
+    points = plot.scatter(
+        "x",
+        "y",
+        source=source,
+        size=7,
+        fill_color="colour0",
+        line_color="#80808080",
+        line_width=0.5,
+        nonselection_alpha=0.6,
+        nonselection_fill_color="colour0",
+        selection_fill_color="colour0",
+    )
+    assert isinstance(points.selection_glyph, Scatter)
+    points.selection_glyph.update(line_color="#d55e00", line_width=4, line_alpha=1, size=12)
+    picture = '<img src="@image" alt="">' if has_pictures else ""
+    plot.add_tools(HoverTool(renderers=[points], tooltips=HOVER_STYLE + HOVER.format(picture=picture), limit=1))
+    return plot
+
+
+def _by_value(name: str, values: NDArray[Any], models: int) -> Colouring:
+    """Return a colouring by values (n,), numbers or names, the same for all models."""
+    known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    unique = np.unique(known)
+    if len(unique) <= NAMED or values.dtype.kind not in "fiub":
+        palette = [Viridis256[i] for i in np.linspace(0, 255, max(len(unique), 2)).round().astype(int)]
+        colour_of = dict(zip(unique.tolist(), palette, strict=False))
+        colours = [colour_of.get(value, UNKNOWN) for value in values.tolist()]
+        legend = [(colour, plain(value)) for value, colour in colour_of.items()][: 4 * NAMED]
+        return Colouring(name, [colours] * models, legend, is_scale=False)
+    low, high = float(unique[0]), float(unique[-1])
+    legend = [(Viridis256[0], plain(low)), (Viridis256[-1], plain(high))]
+    return Colouring(name, [_scaled(values, low, high)] * models, legend, is_scale=True)
+
+
+def _scaled(values: NDArray[Any], low: float, high: float) -> list[str]:
+    """Return viridis from ``low`` to ``high``, and grey where the value is not known."""
+    places = np.nan_to_num((np.asarray(values, np.float64) - low) / max(high - low, 1e-12), nan=-1)
+    return [Viridis256[int(255 * min(place, 1.0))] if place >= 0 else UNKNOWN for place in places]

@@ -1,0 +1,146 @@
+"use strict";
+(async () => {
+  const content = JSON.parse(document.getElementById("content").textContent);
+  const MEMBERS = 10; // images shown of each class
+
+  function make(tag, properties, ...children) {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+  }
+
+  function picture(point, className, caption) {
+    const seen = content.images
+      ? make("img", {src: content.images[point], alt: content.texts[point]})
+      : make("div", {className: "numbers", textContent: content.numbers[point]});
+    return make("figure", {className, title: content.texts[point]}, seen, make("figcaption", {textContent: caption}));
+  }
+
+  // Maps and curves
+
+  const plots = []; // every Bokeh document
+  async function draw(item, id) {
+    await Bokeh.embed.embed_item(item, id);
+    const plot = Bokeh.documents[Bokeh.documents.length - 1];
+    plots.push(plot);
+    return plot;
+  }
+
+  const maps = [];
+  for (const [number, model] of content.models.entries()) {
+    for (const [name, item] of Object.entries(model.maps)) {
+      const source = (await draw(item, `map-${number}-${name}`)).get_model_by_name("points");
+      if (content.images) source.data = {...source.data, image: content.images};
+      maps.push(source);
+      source.selected.properties.indices.change.connect(() => {
+        const chosen = source.selected.indices;
+        if (chosen.length) choose(chosen[0]);
+      });
+    }
+  }
+  for (const [number, item] of content.curves.entries()) await draw(item, `curve-${number}`);
+
+  let current = -1;
+  function choose(point) {
+    if (point === current) return;
+    current = point;
+    observation.value = point + 1;
+    for (const source of maps) source.selected.indices = [point];
+    for (const [number, model] of content.models.entries()) {
+      const near = model.neighbours[point].map((other, i) => {
+        const apart = model.apart[point][i];
+        return picture(other, apart ? "apart" : "", apart ? "× must be apart" : "");
+      });
+      document.getElementById(`card-${number}`).replaceChildren(
+        make("p", {textContent: `Observation ${point + 1}: ${content.texts[point]}. Beside it, those with the nearest latents:`}),
+        picture(point, "chosen", "chosen"), ...near);
+    }
+  }
+
+  const observation = document.getElementById("observation");
+  observation.addEventListener("input", () => {
+    const point = observation.valueAsNumber - 1;
+    if (Number.isInteger(point) && point >= 0 && point < content.texts.length) choose(point);
+  });
+
+  const colour = document.getElementById("colour");
+  colour.addEventListener("change", () => {
+    for (const plot of plots) {
+      for (const glyph of plot.all_models) {
+        if (glyph.type === "Scatter" && glyph.fill_color.field) glyph.fill_color = {field: `colour${colour.value}`};
+      }
+    }
+    for (const legend of document.querySelectorAll(".legend")) legend.hidden = legend.dataset.colour !== colour.value;
+  });
+
+  const plane = document.getElementById("plane");
+  function showPlane() {
+    for (const map of document.querySelectorAll(".map")) map.hidden = Boolean(plane) && map.dataset.plane !== plane.value;
+  }
+  plane?.addEventListener("change", showPlane);
+  showPlane();
+
+  // Light and dark
+
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  function paint() {
+    const style = getComputedStyle(document.documentElement);
+    const [paper, ink, faint, line] = ["--paper", "--ink", "--faint", "--line"].map((name) => style.getPropertyValue(name));
+    const looks = {
+      Figure: {background_fill_color: paper, border_fill_color: paper, outline_line_color: line},
+      LinearAxis: {axis_label_text_color: ink, major_label_text_color: faint, axis_line_color: faint,
+        major_tick_line_color: faint, minor_tick_line_color: faint},
+      Grid: {grid_line_color: line},
+      Legend: {label_text_color: ink, background_fill_color: paper, border_line_color: line},
+    };
+    for (const plot of plots) for (const model of plot.all_models) if (looks[model.type]) model.setv(looks[model.type]);
+  }
+  dark.addEventListener("change", paint);
+  paint();
+
+  // The matrix of classes
+
+  for (const matrix of document.querySelectorAll(".matrix")) {
+    const rows = [...matrix.tBodies[0].rows].map((row) => [...row.querySelectorAll("td")].map((cell) => cell.querySelector("button")));
+    const buttons = rows.flat().filter(Boolean);
+    let pressed = null;
+    if (buttons.length) buttons[0].tabIndex = 0;
+    matrix.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (!button) return;
+      pressed?.removeAttribute("aria-pressed");
+      pressed = button;
+      button.setAttribute("aria-pressed", "true");
+      go(button);
+      showMembers(button);
+    });
+    matrix.addEventListener("keydown", (event) => {
+      const [down, right] = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[event.key] ?? [0, 0];
+      if (!down && !right) return;
+      event.preventDefault();
+      let i = rows.findIndex((row) => row.includes(event.target));
+      let j = rows[i].indexOf(event.target);
+      do { i += down; j += right; } while (rows[i] && rows[i][j] === null); // the diagonal is empty
+      if (rows[i]?.[j]) go(rows[i][j]);
+    });
+    function go(button) {
+      for (const other of buttons) other.tabIndex = -1;
+      button.tabIndex = 0;
+      button.focus();
+    }
+  }
+
+  function showMembers(button) {
+    const model = content.models[button.dataset.model];
+    const parts = [make("p", {textContent: button.getAttribute("aria-label")})];
+    for (const side of [button.dataset.left, button.dataset.right]) {
+      const points = [];
+      for (let i = 0; i < model.members.length && points.length < MEMBERS; i++) if (model.members[i] === Number(side)) points.push(i);
+      parts.push(make("h4", {textContent: `Class ${model.classes[side]}`}),
+        make("div", {className: "strip"}, ...points.map((point) => picture(point, "", ""))));
+    }
+    document.getElementById(`members-${button.dataset.model}`).replaceChildren(...parts);
+  }
+
+  document.documentElement.dataset.ready = "true"; // the plots are drawn
+})();

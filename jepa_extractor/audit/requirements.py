@@ -1,0 +1,262 @@
+"""What tells observations apart, and why: what follows them in data, or the classes that they belong to."""
+
+from collections.abc import Hashable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Indices = NDArray[np.int64]
+MOST_STATES = 1_000  # of an MDP whose bisimulation metric is computed
+
+
+class DifferentFutures:
+    """Observations must be kept apart if recorded episodes tell them apart; see ``EmpiricalBisimulation``.
+
+    The value of an observation is what the step that arrived there showed: its reward, and whether it ended the
+    episode. The first observation of an episode has none.
+
+    Args:
+        actions: the action that left each observation, integers (N,), -1 at the last of an episode; the observation to
+            which it led is the next one.
+        rewards: of arriving at each observation, (N,), NaN at the first of an episode.
+        ends: whether arriving there ended the episode, time limits not counted, (N,).
+        action_names: a name for each action.
+        tolerance: rewards no further apart than this are the same; see ``group_values``.
+
+    Raises:
+        ValueError: the data tells no pair apart.
+    """
+
+    def __init__(
+        self,
+        actions: Indices,
+        rewards: NDArray[np.floating[Any]],
+        ends: NDArray[np.bool_],
+        action_names: Sequence[str],
+        tolerance: float,
+    ) -> None:
+        from jepa_extractor.bisimulation import EmpiricalBisimulation
+
+        self.tolerance = tolerance
+        self._rewards, self._ends, self._names = rewards, ends, action_names
+        acted = np.flatnonzero(actions >= 0)
+        steps = len(acted)
+        if not steps:
+            raise ValueError("episodes hold no step, so nothing tells observations apart: give episodes with steps")
+        successors = np.full((len(actions), len(action_names)), -1, np.int32)
+        successors[acted, actions[acted]] = acted + 1
+        values = np.stack([rewards, ends * (2 * tolerance + 1)], axis=1)  # ends differ by more than the tolerance
+        self._relation = EmpiricalBisimulation(successors, values, tolerance)
+        if self._relation.count_pairs() == 0:
+            raise ValueError(
+                f"all {steps:,} steps had the same reward, {np.nanmin(rewards):g}, and "
+                f"{'all' if ends.any() else 'none'} ended an episode, so nothing tells observations apart. With 95% "
+                f"confidence, fewer than one in {max(1, steps // 3):,} steps shows anything else: record ten times as "
+                "many, in longer episodes or under other actions; or give classes, by AuditSet.from_classes"
+            )
+        self._to_come = _steps_to_come(actions)
+
+    def apart(self, left: Indices, right: Indices) -> NDArray[np.bool_]:
+        """Return whether observations ``left`` (M,) and ``right`` (M,) are told apart, pair by pair: (M,)."""
+        return self._relation.distinguishable_pairs(np.stack([left, right], axis=1))
+
+    def why(self, left: int, right: int) -> str:
+        """Return the actions after which rewards or ends differed, and these."""
+        witness = self._relation.witness(left, right)
+        if witness is None:
+            return "no data tells them apart"
+        begin = ", ".join(self._names[action] for action in witness) or "on arrival"
+        one, other = (float(self._rewards[i + len(witness)]) for i in (left, right))
+        if abs(one - other) <= self.tolerance and self._ends[left + len(witness)] != self._ends[right + len(witness)]:
+            which = ("left", "right") if self._ends[left + len(witness)] else ("right", "left")
+            return f"{begin}: the episode of the {which[0]} one is over, that of the {which[1]} one is not"
+        if one > other == 0:
+            return f"{begin}: the left one is rewarded ({one:g}), the right one is not (0)"
+        if other > one == 0:
+            return f"{begin}: the left one is not rewarded (0), the right one is ({other:g})"
+        return f"{begin}: the reward of the left one is {one:g}, that of the right one {other:g}"
+
+    def kind(self, left: int, right: int) -> Hashable:
+        """Return the actions after which rewards or ends differed, and what they were."""
+        witness = tuple(self._relation.witness(left, right) or ())
+        seen = [i + len(witness) for i in (left, right)]
+        return witness, frozenset((float(self._rewards[i]), bool(self._ends[i])) for i in seen)
+
+    def coverage(self) -> str:
+        """Return the share of pairs that data tells apart, what it cannot show, and how much data would show more.
+
+        If each of N observations is followed by a certain sequence of actions with probability p, both of a pair are
+        with p^2. Of two merged classes that hold a tenth of the observations each, 20 neighbours of each observation
+        then show 2 N p^2 differences; three are expected to show at least one with 95% probability. So a sequence is
+        taken to be seen if p^2 is at least 1.5 / N.
+        """
+        n, k = len(self._to_come), len(self._names)
+        share = self._relation.count_pairs() / (n * (n - 1) / 2)
+        more = self.actions_seen() + 1
+        both, in_long = self.both_take(more), int(np.ceil(1.5 * float(k) ** (2 * more)))
+        mend = ["longer episodes"] if in_long <= n else [f"about {in_long:,} observations in long episodes"]
+        mend += [f"about {np.ceil(1.5 / both):,.0f} in episodes such as these"] if both else []
+        often = f"one of {1 / both:,.0f} pairs" if both else "no pair"
+        return (
+            f"Data tells {share:.2%} of the pairs of {n:,} observations apart. A merge of observations that first "
+            f"differ after {_actions(more)} or more may go unseen: a certain sequence of {more} follows both "
+            f"in {often}. To see {more}, record {', or '.join(mend)}."
+        )
+
+    def actions_seen(self) -> int:
+        """Return the length of the longest sequences of actions after which differences are seen; see ``coverage``."""
+        seen = 0
+        while self.both_take(seen + 1) >= 1.5 / len(self._to_come):
+            seen += 1
+        return seen
+
+    def both_take(self, length: int) -> float:
+        """Return the share of pairs of which both are followed by a certain sequence of evenly drawn actions."""
+        return float((np.mean(self._to_come >= length) / float(len(self._names)) ** length) ** 2)
+
+
+class DifferentClasses:
+    """Observations must be kept apart if their classes are known and differ.
+
+    Args:
+        label: what the states are called, such as "count".
+        states: the number that names each observation's state, (N,), NaN where unknown. Without ``mdp``, states are
+            classes.
+        mdp: successors (n, k) and values (n,) or (n, m) of the states 0..n-1; the classes are those of its largest
+            bisimulation.
+        action_names: a name for each action.
+
+    Attributes:
+        classes: the class of each observation, integers (N,), -1 where unknown.
+        names: what each class is called: the number of its only or first state.
+
+    Raises:
+        ValueError: fewer than two classes were seen, or a state is none of ``mdp``.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        states: NDArray[np.floating[Any]],
+        mdp: tuple[ArrayLike, ArrayLike] | None,
+        action_names: Sequence[str],
+    ) -> None:
+        require_mdp(mdp)
+        self.label, self.mdp, self._states, self._action_names = label, mdp, states, action_names
+        known = np.isfinite(states)
+        if not known.any():
+            raise ValueError(f"label={label!r} is unknown at every observation: name one whose number is known")
+        self.classes = np.full(len(states), -1, np.int64)
+        if mdp is None:
+            self.names, self.classes[known] = np.unique(states[known], return_inverse=True)
+            if np.array_equal(self.names, np.rint(self.names)):
+                self.names = self.names.astype(np.int64)
+        else:
+            from jepa_extractor.bisimulation import largest_bisimulation
+
+            of_state = largest_bisimulation(*mdp)
+            if len(action_names) != (count := np.shape(mdp[0])[1]):
+                self._action_names = [f"action {number}" for number in range(count)]
+            numbers = states[known].astype(np.int64)
+            if not np.array_equal(numbers, states[known]):
+                raise ValueError(f"info[{label!r}] is not always an integer, and so names no state: leave mdp out")
+            if numbers.min() < 0 or numbers.max() >= len(of_state):
+                raise ValueError(
+                    f"info[{label!r}] reaches from {numbers.min()} to {numbers.max()}, but mdp has states 0 to "
+                    f"{len(of_state) - 1}: give the mdp of this environment"
+                )
+            self.classes[known] = of_state[numbers]
+            self.names = np.unique(of_state, return_index=True)[1]
+        if len(np.unique(self.classes[known])) < 2:
+            raise ValueError(
+                f"all {known.sum():,} observations are of one class by {label!r}, so nothing must stay apart: give "
+                "more observations, or another label"
+            )
+
+    @cached_property
+    def distances(self) -> NDArray[np.float64] | None:
+        """The bisimulation metric of the c classes of ``mdp``, (c, c); ``None`` without one, or if c is above 1,000."""
+        if self.mdp is None or len(self.names) > MOST_STATES:
+            return None
+        return exact_classes(*self.mdp)[1]
+
+    def seen_twice(self) -> tuple[NDArray[np.bool_], NDArray[np.generic], NDArray[np.float64] | None]:
+        """Return what is needed to compare the c classes that were seen at least twice.
+
+        Returns:
+            Whether an observation is of such a class, (N,); the name of the class of each that is, (n,); and the
+            distances of these classes, (c, c), if there are any.
+        """
+        counts = np.bincount(self.classes[self.classes >= 0], minlength=len(self.names))
+        seen = np.flatnonzero(counts > 1)
+        rows = np.isin(self.classes, seen)
+        distances = None if self.distances is None else self.distances[np.ix_(seen, seen)]
+        return rows, self.names[self.classes[rows]], distances
+
+    def apart(self, left: Indices, right: Indices) -> NDArray[np.bool_]:
+        """Return whether the classes of ``left`` (M,) and ``right`` (M,) differ, pair by pair: (M,)."""
+        one, other = self.classes[left], self.classes[right]
+        return np.asarray((one != other) & (one >= 0) & (other >= 0))
+
+    def why(self, left: int, right: int) -> str:
+        """Return the classes of both; with an MDP, also the actions that lead to different values."""
+        one, other = self._states[left], self._states[right]
+        text = f"{self.label} {one:g} and {self.label} {other:g}"
+        if self.mdp is None or not self.apart(np.array([left]), np.array([right]))[0]:
+            return text
+        from jepa_extractor.bisimulation import distinguishing_actions
+
+        successors, values = (np.asarray(array) for array in self.mdp)
+        actions = distinguishing_actions(successors, values, int(one), int(other)) or []
+        states = [int(one), int(other)]
+        for action in actions:
+            states = [successors[state, action] for state in states]
+        begin = ", ".join(self._action_names[action] for action in actions) or "at once"
+        left_value, right_value = (str(values[state].tolist()) for state in states)
+        return f"{text}: {begin}: the value is {left_value} on the left, {right_value} on the right"
+
+    def kind(self, left: int, right: int) -> Hashable:
+        """Return both states."""
+        return frozenset((float(self._states[left]), float(self._states[right])))
+
+    def coverage(self) -> str:
+        """Return how many classes there are and how often they were seen."""
+        counts = np.bincount(self.classes[self.classes >= 0], minlength=len(self.names))
+        text = f"There are {len(counts)} classes of {self.label}. "
+        rare = np.flatnonzero(counts < 2)
+        if len(rare):
+            shown = ", ".join(str(name) for name in self.names[rare[:10]]) + (", ..." if len(rare) > 10 else "")
+            return f"{text}Fewer than two observations show {self.label} {shown}: nothing is said of it; record more."
+        return f"{text}The rarest, {self.label} {self.names[counts.argmin()]}, was seen {counts.min():,} times."
+
+
+def require_mdp(mdp: Any) -> None:
+    """Raise ``ValueError`` unless ``mdp`` is a pair or ``None``."""
+    if mdp is not None and not (isinstance(mdp, tuple | list) and len(mdp) == 2):
+        raise ValueError(f"mdp={mdp!r} is not a pair: give successors (n, k) and values (n,), or None")
+
+
+def exact_classes(successors: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the class of each state, (n,), and the bisimulation metric of the c classes, (c, c)."""
+    from scipy.sparse import csr_array
+
+    from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, quotient_mdp
+
+    classes = largest_bisimulation(successors, values)
+    followers, class_values = quotient_mdp(successors, values, classes)
+    rows = np.arange(len(followers))
+    shape = (len(rows), len(rows))
+    matrices = [csr_array((np.ones(len(rows)), (rows, column)), shape=shape) for column in followers.T]
+    return classes, bisimulation_metric(matrices, class_values)
+
+
+def _steps_to_come(actions: Indices) -> Indices:
+    """Return how many steps of its episode follow each observation, (N,)."""
+    last = np.flatnonzero(actions < 0)
+    return last[np.searchsorted(last, np.arange(len(actions)))] - np.arange(len(actions))
+
+
+def _actions(count: int) -> str:
+    return f"{count} action" if count == 1 else f"{count} actions"
