@@ -1,10 +1,15 @@
 # Every target works on a fresh machine with Python, pip and make.
 PYTHON ?= python3
-BIN := .venv/bin
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLED := .venv/installed
 SHORT := runs/benchmarks/short
 
-.PHONY: demo paper test slow check format bench clean
+UV ?= $(BIN)/uv
+PYTHONS ?= 3.10 3.11 3.12 3.13
+EXTRA ?= test
+TESTS ?= tests -n auto
+
+.PHONY: demo paper test slow check format coverage docs matrix lowest dist bench clean
 
 demo: $(INSTALLED)  ## train PPO through a JEPA encoder; the result is in runs/ppo
 	$(BIN)/python examples/train_ppo.py
@@ -28,6 +33,30 @@ format: $(INSTALLED)  ## bring the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+coverage: $(INSTALLED)  ## the default test suite, and which branches it takes; the report is in htmlcov
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report term:skip-covered --cov-report html
+
+docs: $(INSTALLED)  ## the site; it begins at build/site/index.html
+	$(BIN)/python -m sphinx -W --keep-going --quiet -c docs . build/site
+
+matrix: $(PYTHONS:%=python-%) lowest  ## the tests on each Python, with the newest and the lowest versions allowed
+
+python-%: $(filter $(BIN)/%,$(UV))
+	$(UV) venv --quiet --clear --python $* .venv/matrix/$*
+	$(UV) pip install --quiet --compile-bytecode --python .venv/matrix/$* --editable ".[$(EXTRA)]"
+	$(UV) run --no-project --python .venv/matrix/$* python -m pytest $(TESTS)
+
+lowest: $(filter $(BIN)/%,$(UV))  ## with deprecation warnings: what is not declared itself is new
+	$(UV) venv --quiet --clear --python 3.10 .venv/matrix/lowest
+	$(UV) pip install --quiet --compile-bytecode --python .venv/matrix/lowest --resolution lowest-direct --editable ".[$(EXTRA)]"
+	$(UV) run --no-project --python .venv/matrix/lowest python -m pytest -W ignore::DeprecationWarning $(TESTS)
+
+$(BIN)/uv: $(INSTALLED)
+
+dist: $(INSTALLED)  ## a wheel and a source archive in dist, checked
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+
 bench: $(INSTALLED)  ## a short version of all measurements, in ten minutes; benchmarks/RESULTS.md has the long one
 	$(BIN)/python benchmarks/environment.py --seconds 0.3 --repetitions 5 --out $(SHORT)/environment.json
 	$(BIN)/python benchmarks/overhead.py --repetitions 3 --out $(SHORT)/overhead.json
@@ -43,4 +72,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build *.egg-info runs
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov build dist *.egg-info runs

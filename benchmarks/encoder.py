@@ -27,13 +27,15 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances_argmin
 from torch import nn
 
-import counting_env  # noqa: F401  # registers the environments
+import counting_env
 from jepa_extractor import JEPAExtractor, LabelAccuracy, TransitionRing, policy_space, pretrain, random_episodes
 from jepa_extractor.diagnostics import kmeans_rand_index, nearest_centroid_accuracy
 from jepa_extractor.encoders import ChannelNorm
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))  # examples are no package
 from study import add_study_arguments, finished_runs, run_study
+
+gym.register_envs(counting_env)
 
 TRANSITIONS = 20_000
 STEPS = 8  # of a rollout

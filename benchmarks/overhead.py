@@ -14,14 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import torch
 from results import add_out, at_least, environment_facts, markdown_table, write_json
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 
-import counting_env  # noqa: F401  # registers the environments
+import counting_env
 from jepa_extractor import JEPACallback, RewardTask, Shared, jepa_policy_kwargs
+
+gym.register_envs(counting_env)
 
 # algorithm: (environment, number of them, arguments that shorten the measurement only, steps a repetition)
 SETTINGS: dict[type[BaseAlgorithm], tuple[str, int, dict[str, Any], int]] = {

@@ -5,6 +5,8 @@ Importing this package registers with Gymnasium ``CountingEnv-v0`` (two discrete
 objects, target 16).
 """
 
+from importlib.metadata import version
+
 from gymnasium.envs.registration import register
 
 from counting_env.dynamics import count_mdp as count_mdp
@@ -13,6 +15,7 @@ from counting_env.kernels import SHAPES as SHAPES
 from counting_env.vector_env import CountingVectorEnv as CountingVectorEnv
 
 __all__ = ["SHAPES", "CountingEnv", "CountingVectorEnv", "count_mdp"]
+__version__ = version("counting-jepa")
 
 register(
     id="CountingEnv-v0",

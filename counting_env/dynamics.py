@@ -15,7 +15,7 @@ def count_mdp(max_count: int = 8, target: int = 4) -> tuple[NDArray[np.int64], N
 
     Args:
         max_count: largest count, at least 1.
-        target: rewarded count, in 0..``max_count``.
+        target: rewarded count, from 0 to ``max_count``.
 
     Returns:
         ``successors``, int64 of shape (max_count + 1, 2): ``successors[c, a]`` is the count after action

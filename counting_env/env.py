@@ -21,51 +21,43 @@ Action = int | np.integer[Any] | NDArray[np.floating[Any]]
 class CountingEnv(HasClasses, gym.Env[Observation, Action]):
     """Add and remove objects in an image until there are exactly four.
 
-    ## Description
-    The image shows 0 to 8 identical objects on black. Only their number matters: shape, colour and
-    place are distractions that an encoder may forget. The environment follows the counting task of
-    "Why and How Auxiliary Tasks Improve JEPA Representations" (arXiv 2509.12249).
+    **Description.** The image shows 0 to 8 identical objects on black. Only their number matters: shape, colour and
+    place are distractions that an encoder may forget. The environment follows the counting task of "Why and How
+    Auxiliary Tasks Improve JEPA Representations" (arXiv 2509.12249).
 
-    One difference from that paper is deliberate: **no two objects ever touch**. Their 7x7 boxes are always at least
-    one pixel apart, so that the image determines the count. Where random places do not suffice, the objects are put on
-    a randomly shifted lattice.
+    One difference from that paper is deliberate: **no two objects ever touch**. Their 7x7 boxes are always at least one
+    pixel apart, so that the image determines the count. Where random places do not suffice, the objects are put on a
+    randomly shifted lattice.
 
-    ## Action space
-    ``Discrete(2)``: 0 removes an object, 1 adds one; at the ends the count stays (or, with ``wrap``, jumps). With
-    ``continuous=True`` (also the id ``CountingEnvContinuous-v0``) ``Box(-1, 1, (1,), float32)``:
-    a negative number removes, any other adds.
+    **Action space.** ``Discrete(2)``: 0 removes an object, 1 adds one; at the ends the count stays (or, with ``wrap``,
+    jumps). With ``continuous=True`` (also the id ``CountingEnvContinuous-v0``) ``Box(-1, 1, (1,), float32)``: a
+    negative number removes, any other adds.
 
-    ## Observation space
-    ``Box(0, 255, (64, 64, 3), uint8)``: height, width, channel.
+    **Observation space.** ``Box(0, 255, (64, 64, 3), uint8)``: height, width, channel.
 
-    ## Reward
-    1 for arriving at ``target``, otherwise 0. With ``reward="dense"``, 1 at a target and elsewhere minus the distance
-    to the nearest one, scaled to [-1, 0).
+    **Reward.** 1 for arriving at ``target``, otherwise 0. With ``reward="dense"``, 1 at a target and elsewhere minus
+    the distance to the nearest one, scaled to [-1, 0).
 
-    ## Start
-    The count is uniform on ``least_count``..``max_count``, the target included; a start on the target does not end the
-    episode. Shape and colour (each channel uniform on 30..225) are drawn once in each episode, all places again at
-    every step, also where the count stays. ``reset(options={"count": 3, "shape": "circle", "color": (200, 80, 30)})``
-    sets the scene; each key may be left out.
+    **Start.** The count is uniform from ``least_count`` to ``max_count``, the target included; a start on the target
+    does not end the episode. Shape and colour (each channel uniform on 30..225) are drawn once in each episode, all
+    places again at every step, also where the count stays. ``reset(options={"count": 3, "shape": "circle", "color":
+    (200, 80, 30)})`` sets the scene; each key may be left out.
 
-    ## End
-    Arriving at the target terminates the episode. ``gym.make`` adds the time limit of 4 steps, within
-    which a perfect policy always succeeds and a uniformly random one about one time in three. A step
-    after termination is an error.
+    **End.** Arriving at the target terminates the episode. ``gym.make`` adds the time limit of 4 steps, within which a
+    perfect policy always succeeds and a uniformly random one about one time in three. A step after termination is an
+    error.
 
-    ## A hard variant
-    ``CountingEnvHard-v0``: 0 to 32 objects, target 16, 16 steps. A uniformly random policy succeeds about one time
-    in five.
+    **A hard variant.** ``CountingEnvHard-v0``: 0 to 32 objects, target 16, 16 steps. A uniformly random policy succeeds
+    about one time in five.
 
-    ## Info
-    | key | value |
-    | --- | --- |
-    | ``count`` | number of objects in the observation |
-    | ``shape`` | name of their shape, one of ``counting_env.SHAPES`` |
-    | ``color`` | their colour, uint8 of shape (3,) |
-    | ``positions`` | row and column of each object's centre, int64 of shape (``max_count``, 2); -1 beyond ``count`` |
-    | ``is_success`` | whether the last action arrived at the target |
-    | ``state`` | index of the state in ``class_mdp``, see below |
+    **Info.** The keys are:
+
+    - ``count``: number of objects in the observation
+    - ``shape``: name of their shape, one of ``counting_env.SHAPES``
+    - ``color``: their colour, uint8 of shape (3,)
+    - ``positions``: row and column of each object's centre, int64 of shape (``max_count``, 2); -1 beyond ``count``
+    - ``is_success``: whether the last action arrived at the target
+    - ``state``: index of the state in ``class_mdp``, see below
 
     ``state`` is ``count - least_count``. Where ``target`` is a mapping, the shape belongs to the state too: ``state``
     is larger by the index of the shape in ``counting_env.SHAPES`` times the number of counts.
@@ -73,9 +65,8 @@ class CountingEnv(HasClasses, gym.Env[Observation, Action]):
     With ``appearance="object"``, ``shape`` is an array of strings (dtype object) of shape (``max_count``,) and
     ``color`` has shape (``max_count``, 3); entries beyond ``count`` are ``""`` and 0.
 
-    ## Arguments
     Args:
-        target: the rewarded count, in ``least_count``..``max_count``; or a tuple of such counts; or a mapping from
+        target: the rewarded count, from ``least_count`` to ``max_count``; or a tuple of such counts; or a mapping from
             shape to one of these, such as ``{"circle": 4, "square": (2, 6)}``. A shape without a target is never
             rewarded. A mapping needs ``appearance="episode"``; only an image with an object shows the shape, so give
             ``least_count=1`` with it.
@@ -92,7 +83,7 @@ class CountingEnv(HasClasses, gym.Env[Observation, Action]):
             frames predict the next. In the last two each background pixel has a channel of 0 and none above 128; drawn
             object colours have all three channels in 30..225.
         terminate_on_target: whether arriving at the target ends the episode.
-        least_count: the smallest count, in 0..``max_count``.
+        least_count: the smallest count, from 0 to ``max_count``.
         wrap: whether adding at ``max_count`` leads to ``least_count`` and removing at ``least_count`` to
             ``max_count``. Otherwise the count stays there.
         slip: the probability that the other action happens, in [0, 1].

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 
 import gymnasium as gym
 
-import counting_env  # noqa: F401  # registers CountingEnv-v0
 from counting_env.agents import AgentError, find_agent, has_numbers, require_fit
 from counting_env.dynamics import Target
 from counting_env.options import CHOICES, IMAGE_SIZES, Options

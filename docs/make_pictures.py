@@ -95,6 +95,14 @@ def draw_rewards() -> None:
     save(figure, "rewards")
 
 
+def draw_favicon() -> None:
+    """Save a small scene of four objects, the mark of the site."""
+    image, _ = CountingEnv(image_size=32).reset(
+        seed=3, options={"count": 4, "shape": "circle", "color": (240, 170, 60)}
+    )
+    plt.imsave(FOLDER / "favicon.png", image, metadata={"Software": None})
+
+
 def draw_audit() -> None:
     """Save the audit of latents that count exactly, but for 6, 7 and 8, which were merged."""
     rng = np.random.default_rng(0)
@@ -127,3 +135,4 @@ if __name__ == "__main__":
     draw_capacities()
     draw_rewards()
     draw_audit()
+    draw_favicon()

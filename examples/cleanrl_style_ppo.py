@@ -9,8 +9,10 @@ from gymnasium.vector import AutoresetMode
 from torch import nn
 from torch.distributions import Categorical
 
-import counting_env  # noqa: F401  # registers CountingEnv-v0
+import counting_env
 from jepa_extractor import JEPAExtractor, Step, TransitionRing, policy_space
+
+gym.register_envs(counting_env)
 
 GAMMA, LAMBDA, CLIP, EPOCHS, BATCH, EPISODES = 0.99, 0.95, 0.2, 4, 256, 1000
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)

@@ -36,7 +36,7 @@ def parse_arguments() -> argparse.Namespace:
     add_study_arguments(parser)
     parser.add_argument("--out", type=Path, default=Path("runs/new_goal"), help="output folder")
     parser.add_argument(
-        "--publish", action="store_true", help="bring the tables and the figure of docs/planning.md up to date"
+        "--publish", action="store_true", help="bring the tables and the figure of docs/new-goal.md up to date"
     )
     arguments = parser.parse_args()
     if arguments.cases == ["all"]:

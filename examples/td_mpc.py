@@ -10,7 +10,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.evaluation import evaluate_policy
 
-import counting_env  # noqa: F401  # registers the environments
+import counting_env
 from counting_env.sb3 import GymnasiumVecEnv
 from jepa_extractor import (
     JEPAExtractor,
@@ -21,6 +21,8 @@ from jepa_extractor import (
     policy_space,
     pretrain,
 )
+
+gym.register_envs(counting_env)
 
 ENVS, EXPLORE, EPISODES, UNSEEN_SEED = 10, 0.3, 200, 1_000_000
 IDS = ("CountingEnv-v0", "CountingEnvContinuous-v0", "CountingEnvHard-v0")

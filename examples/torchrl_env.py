@@ -14,8 +14,10 @@ from torchrl.modules import ActorValueOperator, OneHotCategorical, Probabilistic
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-import counting_env  # noqa: F401  # registers CountingEnv-v0
+import counting_env
 from jepa_extractor import Batch, JEPAExtractor
+
+gym.register_envs(counting_env)
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 parser.add_argument("--steps", type=int, default=30_720, help="environment steps to train for")

@@ -1,12 +1,15 @@
 """Train SAC on CountingEnvContinuous-v0 through a JEPA encoder, then test the policy and picture its latents."""
 
 import interrupts  # noqa: F401  # first, as the other imports take seconds
+from gymnasium import register_envs
 from report import parse_arguments, train_and_report
 from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 
-import counting_env  # noqa: F401  # registers CountingEnvContinuous-v0
+import counting_env
 from jepa_extractor import JEPACallback, jepa_policy_kwargs
+
+register_envs(counting_env)
 
 arguments = parse_arguments(__doc__, steps=8_000, out="runs/sac")
 env = make_vec_env("CountingEnvContinuous-v0", n_envs=8, seed=arguments.seed)

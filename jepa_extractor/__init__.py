@@ -6,6 +6,7 @@ dynamics and auxiliary tasks while an algorithm trains its policy. No algorithm 
 Each name is imported when it is first used (PEP 562), so importing the package alone loads none of them.
 """
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from jepa_extractor.lazy import lazy_names
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from jepa_extractor.tasks import RewardTask as RewardTask
     from jepa_extractor.transition_fit import fit_transition as fit_transition
 
+__version__ = version("counting-jepa")
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {

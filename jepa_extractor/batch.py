@@ -19,7 +19,7 @@ class Step:
     """One step of n environments.
 
     Attributes:
-        actions: (n, *action shape).
+        actions: ``(n, *action shape)``.
         rewards: (n,), of any number type.
         terminated: bool (n,), whether the step ended its episode other than by a time limit.
         ended: bool (n,), whether the step ended its episode in any way.

@@ -16,9 +16,9 @@ class Episode(NamedTuple):
     """One episode of T steps, or the beginning of one.
 
     Attributes:
-        observations: before the first step and after each, (T + 1, *observation shape); a dict of such arrays for a
+        observations: before the first step and after each, ``(T + 1, *observation shape)``; a dict of such arrays for a
             ``Dict`` space.
-        actions: (T, *action shape).
+        actions: ``(T, *action shape)``.
         rewards: float32 (T,).
         terminated: whether the last step ended the episode, time limits not counted.
         labels: numbers by name for each observation, (T + 1,), NaN where unknown.

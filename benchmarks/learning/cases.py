@@ -11,9 +11,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-import counting_env  # noqa: F401  # registers the environments
+import counting_env
 from counting_env.sb3 import GymnasiumVecEnv
 from jepa_extractor import Alternating
+
+gym.register_envs(counting_env)
 
 NUM_ENVS = 8
 
@@ -38,16 +40,18 @@ class Task:
     def make(self, algorithm: str, num_envs: int = NUM_ENVS, **options: Any) -> VecEnv:
         """Return the environments, made with these options, for Stable-Baselines3."""
         if self._minigrid:
-            import minigrid  # noqa: F401  # registers its environments
+            import minigrid
 
+            gym.register_envs(minigrid)
             return make_vec_env(self.env_id, num_envs, wrapper_class=_as_image, env_kwargs=options)
         return VecMonitor(GymnasiumVecEnv(self.make_gymnasium(algorithm, num_envs, **options)))
 
     def make_gymnasium(self, algorithm: str, num_envs: int, **options: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
         """Return the environments for pretraining."""
         if self._minigrid:
-            import minigrid  # noqa: F401
+            import minigrid
 
+            gym.register_envs(minigrid)
             return gym.make_vec(self.env_id, num_envs, wrappers=[_as_image], **options)
         if algorithm == "SAC":
             options["continuous"] = True

@@ -10,10 +10,12 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-import counting_env  # noqa: F401  # registers CountingEnv-v0
+import counting_env
 from counting_env.kernels import SHAPES
 from jepa_extractor import Episode, JEPAExtractor, TableImages, policy_space, random_episodes
 from jepa_extractor.spaces import as_policies_see
+
+gym.register_envs(counting_env)
 
 Values = NDArray[np.float64]
 States = dict[str, NDArray[np.int64]]  # what each state is, by name, (states,)

@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-import counting_env  # noqa: F401  # registers the environments
+import counting_env
 from counting_env.sb3 import GymnasiumVecEnv
 from jepa_extractor import (
     JEPAExtractor,
@@ -22,6 +22,8 @@ from jepa_extractor import (
     pretrain,
     random_episodes,
 )
+
+gym.register_envs(counting_env)
 
 UNSEEN_SEED = 1_000_000  # seeds of tests start here, far above those of training
 SUCCESS = 0.95  # at which the PPO from scratch stops

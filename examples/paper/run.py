@@ -11,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances_argmin
 
-import counting_env  # noqa: F401  # registers CountingEnv-v0
+import counting_env
 from jepa_extractor import (
     Episode,
     JEPAExtractor,
@@ -31,6 +31,8 @@ from paper import measures
 from paper.conditions import CONDITIONS
 from paper.decoder import read_images, reconstruct, train_decoder
 from paper.scenes import STEPS, make_scenes, random_walks
+
+gym.register_envs(counting_env)
 
 TRANSITIONS = 5_000  # from which the encoder learns
 HELD_OUT = 1_000  # transitions on which the losses are measured

@@ -35,9 +35,9 @@ class AuditSet:
     Make one by ``from_episodes``, which needs no labels, or by ``from_classes``.
 
     Attributes:
-        observations: as policies see them, (N, *observation shape); a dict of such arrays for a ``Dict`` space.
+        observations: as policies see them, ``(N, *observation shape)``; a dict of such arrays for a ``Dict`` space.
         actions: that left each observation, integers (N,), -1 at the last of an episode. Continuous ones are
-            floats (N, *action shape), NaN at the last.
+            floats ``(N, *action shape)``, NaN at the last.
         rewards: of arriving at each observation, float32 (N,), NaN at the first of an episode.
         ends: whether arriving there ended the episode, time limits not counted, bool (N,).
         episodes: the number of the episode, (N,), from 0.

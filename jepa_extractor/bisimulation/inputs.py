@@ -77,7 +77,7 @@ def is_unknown(rows: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def checked_successors(successors: ArrayLike, least: int = 0) -> Ints:
-    """Return ``successors`` as int32, (n, k), each in ``least``..n-1.
+    """Return ``successors`` as int32, (n, k), each from ``least`` to n - 1.
 
     Args:
         successors: integers (n, k), k at least 1.

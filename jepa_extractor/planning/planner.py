@@ -151,7 +151,7 @@ class LatentPlanner:
                 the best. Discrete actions are the best in either case; the first of equal ones.
 
         Returns:
-            The action, or actions (n, *action shape), and the state for the next call.
+            The action, or actions ``(n, *action shape)``, and the state for the next call.
 
         Raises:
             ValueError: the observations are not of the extractor's observation space.

@@ -188,7 +188,7 @@ class JEPAExtractor(BaseFeaturesExtractor):
         self.jepa.update_targets()
 
     def action_features(self, actions: torch.Tensor) -> torch.Tensor:
-        """Map actions (B, k, *action shape) to features (B, k, A)."""
+        """Map actions ``(B, k, *action shape)`` to features (B, k, A)."""
         features = _preprocess(actions.flatten(0, 1), self.action_space, normalize_images=False)
         assert isinstance(features, torch.Tensor)
         return features.reshape(*actions.shape[:2], -1)

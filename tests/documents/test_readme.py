@@ -9,7 +9,9 @@ from stable_baselines3 import PPO
 import jepa_extractor
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS = [ROOT / "README.md", *PAGES]
+OTHERS = [ROOT / "benchmarks" / "RESULTS.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 
 
 def blocks(document):
@@ -25,6 +27,7 @@ CODE |= {document.name: "\n".join(blocks(document)) for document in DOCUMENTS[1:
 def test_code_runs(name, tmp_path, monkeypatch):
     """The documents' Python code is executed by the tests; trainings are cut short."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "examples")  # as the page on studies says
     learn, pretrain, random_episodes = PPO.learn, jepa_extractor.pretrain, jepa_extractor.random_episodes
 
     def short_learn(model, steps, **kwargs):
@@ -49,10 +52,16 @@ def test_the_first_block_trains_in_twelve_lines():
     assert "model.learn(" in first
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "benchmarks" / "RESULTS.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *OTHERS], ids=lambda path: path.name)
 def test_pictures_and_links_exist(document):
     """Every picture and file that a document points to is there."""
-    targets = re.findall(r"\]\(([^)#]+)\)", document.read_text())
-    assert targets
+    targets = re.findall(r"\]\(([^)#]+)", document.read_text())
     for target in targets:
         assert target.startswith("http") or (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_a_page_can_be_read_at_once(page):
+    """At most 1,500 words, without code, tables and what they are written from."""
+    text = re.sub(r"^```.*?^```|^\|.*?$|<!--.*?-->", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert len(text.split()) <= 1_500

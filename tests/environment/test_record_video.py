@@ -8,7 +8,9 @@ import pytest
 from gymnasium.wrappers import RecordVideo
 from scipy import ndimage
 
-import counting_env  # noqa: F401  # registers CountingEnv-v0
+import counting_env
+
+gym.register_envs(counting_env)
 
 pytest.importorskip("moviepy")
 ffmpeg = pytest.importorskip("imageio_ffmpeg")  # what moviepy writes with

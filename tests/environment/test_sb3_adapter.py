@@ -408,8 +408,9 @@ def test_usable_after_bad_actions():
 
 
 def _make_single():
-    import counting_env  # noqa: F401  # a spawned process has registered nothing yet
+    import counting_env
 
+    gym.register_envs(counting_env)  # a spawned process has registered nothing yet
     return gym.make("CountingEnv-v0")
 
 

@@ -447,6 +447,7 @@ def test_async_vector_env(context):
 
 
 def _make_single():
-    import counting_env  # noqa: F401  # a spawned process has registered nothing yet
+    import counting_env
 
+    gym.register_envs(counting_env)  # a spawned process has registered nothing yet
     return gym.make("CountingEnv-v0")

@@ -5,7 +5,9 @@ import numpy as np
 from gymnasium.wrappers import FrameStackObservation, RecordEpisodeStatistics, TransformObservation
 from gymnasium.wrappers.vector import RecordEpisodeStatistics as RecordVectorStatistics
 
-import counting_env  # noqa: F401  # registers CountingEnv-v0
+import counting_env
+
+gym.register_envs(counting_env)
 
 REMOVE, ADD = 0, 1
 

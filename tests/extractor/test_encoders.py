@@ -7,9 +7,11 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
 
-import counting_env  # noqa: F401  # registers CountingEnv-v0
+import counting_env
 from jepa_extractor import jepa_policy_kwargs
 from jepa_extractor.encoders import GatedEncoder, Ladder, PlacesEncoder, PooledEncoder
+
+gym.register_envs(counting_env)
 
 SPACE = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 

@@ -5,8 +5,10 @@ import pytest
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
-import counting_env  # noqa: F401
+import counting_env
 from jepa_extractor import jepa_policy_kwargs
+
+gym.register_envs(counting_env)
 
 
 @pytest.fixture

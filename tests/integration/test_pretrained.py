@@ -5,7 +5,7 @@ import pytest
 import torch
 from stable_baselines3 import DQN, PPO, SAC
 
-import counting_env  # noqa: F401  # registers the environments
+import counting_env
 from jepa_extractor import (
     JEPACallback,
     JEPAExtractor,
@@ -16,6 +16,8 @@ from jepa_extractor import (
     pretrain,
     random_episodes,
 )
+
+gym.register_envs(counting_env)
 
 SMALL = {"image_size": 36, "max_count": 4, "target": 2}
 MODELS = {

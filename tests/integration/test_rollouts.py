@@ -7,8 +7,10 @@ from coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode, make_co
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-import counting_env  # noqa: F401  # registers CountingEnv-v0
+import counting_env
 from jepa_extractor import Episode, TransitionRing, policy_space, random_episodes
+
+gym.register_envs(counting_env)
 
 ENVS = 3
 

@@ -10,8 +10,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import counting_env  # noqa: F401  # registers the environments
+import counting_env
 from jepa_extractor import LatentPlanner
+
+gym.register_envs(counting_env)
 
 ROOT = Path(__file__).parents[2]
 

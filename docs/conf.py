@@ -1,0 +1,61 @@
+"""The site: make docs.
+
+The source folder is the repository, so that pages link to each other, to examples and to benchmarks by the same paths
+here and on a host that shows Markdown.
+"""
+
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+
+project = "counting-jepa"
+author = "the counting-jepa authors"
+project_copyright = f"2026, {author}"
+version = release = version_of("counting-jepa")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "myst_parser",
+]
+root_doc = "docs/index"
+include_patterns = ["docs/**.md", "benchmarks/**.md", "examples/**.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+templates_path = ["templates"]
+
+myst_heading_anchors = 4
+autosummary_generate = False  # the reference names each object itself
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "all"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 80
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = "counting-jepa"
+html_favicon = "images/favicon.png"
+html_use_index = False  # the reference and the search do better
+html_additional_pages = {"index": "redirect.html"}
+html_copy_source = False
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
+
+
+def folders_as_text(app: Sphinx, doctree: nodes.document) -> None:
+    """Turn links to folders of the repository into their text: the site has no page for a folder."""
+    page = Path(app.srcdir, app.env.docname)
+    for link in list(doctree.findall(pending_xref)):
+        if link.get("reftype") == "myst" and (page.parent / link["reftarget"]).is_dir():
+            link.replace_self(link.children)
+
+
+def setup(app: Sphinx) -> None:
+    """Let Sphinx call what is above."""
+    app.connect("doctree-read", folders_as_text)

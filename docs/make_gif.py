@@ -1,0 +1,108 @@
+"""Draw the moving picture of the README: a policy plays, beside the map of its latents: python docs/make_gif.py
+
+PPO is trained as in README's first block, which takes about two minutes.
+"""
+
+import io
+from pathlib import Path
+
+import gymnasium as gym
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+
+import counting_env
+from jepa_extractor import JEPACallback, JEPAExtractor, jepa_policy_kwargs
+
+gym.register_envs(counting_env)
+
+OUT = Path(__file__).parent / "images" / "playing.gif"
+COUNTS, PER_COUNT = 9, 30
+STARTS = (0, 8, 2, 6)  # counts at which the episodes begin
+FRAME, LAST = 700, 1_400  # milliseconds
+COLORS = mpl.colormaps["viridis"].resampled(COUNTS)
+
+Images = NDArray[np.uint8]
+
+
+def trained() -> PPO:
+    """Return a model trained as README does."""
+    env = make_vec_env("CountingEnv-v0", n_envs=8, seed=0)
+    policy_kwargs = jepa_policy_kwargs(env.action_space, auxiliary=("reward",))
+    model = PPO("CnnPolicy", env, learning_rate=1e-3, n_steps=128, batch_size=256, policy_kwargs=policy_kwargs, seed=0)
+    return model.learn(25_000, callback=JEPACallback())
+
+
+def background(env: gym.Env[Images, int]) -> tuple[Images, NDArray[np.int64]]:
+    """Return images of every count, and their counts."""
+    env.reset(seed=1_000)
+    counts = np.repeat(np.arange(COUNTS), PER_COUNT)
+    return np.stack([env.reset(options={"count": int(count)})[0] for count in counts]), counts
+
+
+def episodes(model: PPO, env: gym.Env[Images, int]) -> list[list[tuple[Images, str]]]:
+    """Return what the policy sees in each episode, and what is to be said of it."""
+    played = []
+    for start in STARTS:
+        image, info = env.reset(options={"count": start})
+        frames, ended = [], False
+        while not ended:
+            action = int(model.predict(image, deterministic=True)[0])
+            frames.append((image, f"{info['count']} objects: {('remove', 'add')[action]} one"))
+            image, reward, terminated, truncated, info = env.step(action)
+            ended = terminated or truncated
+        frames.append((image, f"{info['count']} objects: reward {reward:g}"))
+        played.append(frames)
+    return played
+
+
+def encode(extractor: JEPAExtractor, images: Images) -> NDArray[np.float32]:
+    """Return the latents of images (N, H, W, 3)."""
+    return extractor.encode(np.moveaxis(images, -1, 1))
+
+
+def drawn(image: Images, said: str, dots: NDArray[np.float32], counts: NDArray[np.int64], way: list[NDArray]) -> Figure:
+    """Draw one frame: the image, and the way of its episode over the map."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.6), layout="constrained")
+    left.imshow(image, interpolation="nearest")
+    left.set_title(said)
+    left.axis("off")
+    shown = right.scatter(*dots.T, c=counts, cmap=COLORS, vmin=-0.5, vmax=COUNTS - 0.5, s=10)
+    right.plot(*np.stack(way).T, color="black", linewidth=1)
+    right.plot(*way[-1], "o", color="white", markeredgecolor="black", markeredgewidth=2, markersize=10)
+    right.set(title="its latent, among those of other images", xticks=[], yticks=[])
+    figure.colorbar(shown, ax=right, ticks=range(COUNTS), label="objects")
+    return figure
+
+
+def pixels(figure: Figure) -> Image.Image:
+    """Return a drawing as an image of few colours."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=80)
+    plt.close(figure)
+    return Image.open(file).convert("RGB").quantize(64)
+
+
+if __name__ == "__main__":
+    mpl.use("Agg")
+    model = trained()
+    extractor = model.policy.features_extractor
+    env = gym.make("CountingEnv-v0")
+    images, counts = background(env)
+    latents = encode(extractor, images)
+    mean = latents.mean(0)
+    axes = np.linalg.svd(latents - mean, full_matrices=False)[2][:2]
+    film, times = [], []
+    for frames in episodes(model, env):
+        way: list[NDArray[np.float32]] = []
+        for image, said in frames:
+            way.append((encode(extractor, image[None])[0] - mean) @ axes.T)
+            film.append(pixels(drawn(image, said, (latents - mean) @ axes.T, counts, way)))
+            times.append(LAST if image is frames[-1][0] else FRAME)
+    film[0].save(OUT, save_all=True, append_images=film[1:], duration=times, loop=0, optimize=True)
+    print(OUT, OUT.stat().st_size // 1024, "KiB")
