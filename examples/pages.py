@@ -19,7 +19,7 @@ from goals.summary import values as goals_values
 from paper.summary import values as paper_values
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = (DOCS / "paper.md", DOCS / "new-goal.md", DOCS / "audit.md")
+PAGES = (DOCS / "paper.md", DOCS / "experiments.md", DOCS / "new-goal.md", DOCS / "audit.md")
 BLOCK = re.compile(r"(<!-- (\w+): ([^>]*) -->).*?(<!-- end -->)", re.DOTALL)
 STUDIES: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, str]]] = {
     "paper": paper_values,

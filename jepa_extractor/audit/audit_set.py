@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.audit.requirements import DifferentClasses, DifferentFutures, Indices
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.checks import require_key, require_weight
+from jepa_extractor.checks import require_integer, require_key, require_weight
 from jepa_extractor.observations import Arrays, each
 from jepa_extractor.rollouts import Episode
 
@@ -136,6 +136,26 @@ class AuditSet:
     def why(self, left: int, right: int) -> str:
         """Return what tells observations ``left`` and ``right`` apart, in words."""
         return self.required.why(left, right)
+
+    def sample_pairs(self, n: int, seed: int) -> tuple[Indices, Indices]:
+        """Draw pairs that must be kept apart, and pairs that need not be as far as the set knows.
+
+        Args:
+            n: how many of each, at least 1.
+            seed: the same seed draws the same pairs.
+
+        Returns:
+            (m, 2) of each kind, the smaller index first; m is below n where 100 n random pairs held fewer.
+
+        Raises:
+            ValueError: an argument is out of range.
+        """
+        require_integer("n", n, least=1)
+        require_integer("seed", seed, least=0)
+        drawn = np.random.default_rng(seed).integers(len(self), size=(100 * n, 2))
+        pairs = np.sort(drawn[drawn[:, 0] != drawn[:, 1]], axis=1)
+        apart = self.apart(*pairs.T)
+        return pairs[apart][:n], pairs[~apart][:n]
 
     def coverage(self) -> str:
         """Return what can be told apart, what cannot, and whether rewards are random."""

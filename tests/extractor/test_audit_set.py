@@ -61,6 +61,21 @@ def test_what_data_tells_apart_and_why():
     assert two.why(0, 2) == "remove: the reward of the left one is 2, that of the right one 3.5"
 
 
+def test_sampled_pairs_are_of_their_kind():
+    """All pairs of both kinds turn up in a small set, none twice as (i, i), and the seed decides which come first."""
+    audit_set = AuditSet.from_episodes(EPISODES, NAMES)
+    must, may = audit_set.sample_pairs(1_000, seed=0)
+    assert audit_set.apart(*must.T).all()
+    assert not audit_set.apart(*may.T).any()
+    drawn = {tuple(pair) for pair in np.concatenate([must, may]).tolist()}
+    assert drawn == {(i, j) for i in range(8) for j in range(i + 1, 8)}
+    assert len(must) == len(may) == 1_000
+    few = audit_set.sample_pairs(3, seed=1)
+    assert [pairs.shape for pairs in few] == [(3, 2), (3, 2)]
+    np.testing.assert_array_equal(few, audit_set.sample_pairs(3, seed=1))
+    assert not np.array_equal(few, audit_set.sample_pairs(3, seed=2))
+
+
 def test_tolerance():
     """Rewards within the tolerance are the same; ends are never within it."""
     episodes = [episode([0], [0.0]), episode([0], [0.4]), episode([0], [5.0]), episode([0], [0.0], terminated=True)]
