@@ -44,7 +44,7 @@ class LatentPlanner:
     transition and the heads for each action of each node, with at most ``1 + (horizon - 1) * width`` nodes, as many as
     there are classes of a bisimulation within the horizon where the transition is good; for continuous ones,
     ``iterations * samples * horizon`` passes. On CountingEnv with ``horizon=8`` and one processor, ``predict`` takes
-    ten times a pass of the default encoder for one observation (3.7 ms), and 2.6 times for 64 (16 ms).
+    seven to ten times a pass of the default encoder for one observation (3.7 ms), and three times for 64 (16 ms).
 
     Args:
         extractor: trained, with a transition that predicts and the task ``"reward"`` or ``"action_reward"``; a
