@@ -11,6 +11,11 @@ def latent_std(latents: NDArray[np.floating]) -> float:
     return float(latents.std(axis=0).mean())
 
 
+def random_pair_distance(latents: NDArray[np.floating]) -> float:
+    """Return the root mean square distance of random pairs of latents (N, D)."""
+    return float(np.sqrt(2 * np.sum(np.var(np.float64(latents), axis=0))))
+
+
 def warn_if_dead(latents: NDArray[np.floating], when: str) -> None:
     """Warn if latents (B, D) of different observations are all equal, up to rounding.
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.audit.requirements import DifferentClasses, DifferentFutures, Indices
+from jepa_extractor.bisimulation.episodes import arrival_rewards
 from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.checks import require_integer, require_key, require_weight
 from jepa_extractor.observations import Arrays, each
@@ -288,7 +289,6 @@ def _joined(episodes: Iterable[Episode], actions: int | Sequence[str] | None) ->
         raise ValueError("episodes is empty: give at least one")
     sizes = np.array([len(episode.rewards) + 1 for episode in kept])
     begins = np.cumsum(sizes) - sizes
-    unknown = np.full(1, np.nan, np.float32)
     ends = np.zeros(sizes.sum(), np.bool_)
     ends[begins + sizes - 1] = [episode.terminated for episode in kept]
     discrete = all(episode.actions.ndim == 1 and episode.actions.dtype.kind in "iu" for episode in kept)
@@ -308,7 +308,7 @@ def _joined(episodes: Iterable[Episode], actions: int | Sequence[str] | None) ->
     return {
         "observations": each(lambda *arrays: np.concatenate(arrays), *(episode.observations for episode in kept)),
         "actions": left,
-        "rewards": np.concatenate([part for episode in kept for part in (unknown, np.float32(episode.rewards))]),
+        "rewards": np.concatenate([arrival_rewards(episode) for episode in kept]),
         "ends": ends,
         "episodes": np.repeat(np.arange(len(kept)), sizes),
         "steps": np.arange(sizes.sum()) - np.repeat(begins, sizes),

@@ -46,7 +46,8 @@ class AuditCallback(BaseCallback):
         if self.num_timesteps >= self._due:
             self._due = self.num_timesteps + self.every
             self.report = audit(self.model, self.audit_set, seed=self.seed)
-            self.history.append((self.num_timesteps, self.report.numbers()))
-            for name, value in self.report.numbers().items():
+            numbers = self.report.numbers()
+            self.history.append((self.num_timesteps, numbers))
+            for name, value in numbers.items():
                 self.logger.record(f"audit/{name}", value)
         return True

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     from rich.table import Table
 
+MOST_MARGIN = 5.0  # above it, pictures show no difference
 LEAST_DISTANCE = 0.01  # of two class means, over the root mean square norm of the latents; closer ones count as equal
 
 

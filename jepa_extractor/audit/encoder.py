@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import ArrayLike
 from stable_baselines3.common.vec_env import VecNormalize
@@ -56,9 +55,8 @@ def audit_encoder(
         audit_set = AuditSet.from_classes(collect(vector_env, classes_from, observations, seed), classes_from, mdp)
     required = audit_set.required
     assert isinstance(required, DifferentClasses)
-    counts = np.bincount(required.classes[required.classes >= 0], minlength=len(required.names))
-    if counts.min() < 2:
-        rare = ", ".join(str(name) for name in required.names[counts < 2][:10])
+    if required.counts.min() < 2:
+        rare = ", ".join(str(name) for name in required.names[required.counts < 2][:10])
         raise ValueError(
             f"observations={observations} showed the states {rare} less than twice: collect more, or leave them out "
             "of mdp"

@@ -5,11 +5,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from jepa_extractor.audit.collapse import CollapseReport
+from jepa_extractor.audit.collapse import MOST_MARGIN, CollapseReport
 from jepa_extractor.audit.report import Report
 from jepa_extractor.plots import draw_pca, principal_plane
-
-MOST_MARGIN = 5.0  # where the colours of margins end
 
 
 def plot_report(report: Report, path: Path) -> None:

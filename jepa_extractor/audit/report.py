@@ -15,6 +15,7 @@ from jepa_extractor.audit.neighbours import NEIGHBOURS, Neighbours, neighbours
 from jepa_extractor.audit.pairwise import PairwiseReport, pairwise_audit
 from jepa_extractor.audit.requirements import DifferentClasses, Indices
 from jepa_extractor.checks import require_integer, require_type
+from jepa_extractor.diagnostics import random_pair_distance
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -239,7 +240,7 @@ def _worst_pairs(
     near: Neighbours, apart: NDArray[np.bool_], latents: NDArray[np.float32], audit_set: AuditSet
 ) -> list[Pair]:
     """Return the closest neighbours that must be kept apart, one of each reason first, no observation twice."""
-    scale = float(np.sqrt(2 * np.sum(np.var(np.float64(latents), axis=0))))  # root mean square distance of random pairs
+    scale = random_pair_distance(latents)
     pairs: dict[Hashable, tuple[int, int]] = {}
     others: list[tuple[int, int]] = []
     used: set[int] = set()

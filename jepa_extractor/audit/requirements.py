@@ -131,6 +131,7 @@ class DifferentClasses:
     Attributes:
         classes: the class of each observation, integers (N,), -1 where unknown.
         names: what each class is called: the number of its only or first state.
+        counts: how many observations are of each class, integers (c,).
 
     Raises:
         ValueError: fewer than two classes were seen, or a state is none of ``mdp``.
@@ -169,7 +170,8 @@ class DifferentClasses:
                 )
             self.classes[known] = of_state[numbers]
             self.names = np.unique(of_state, return_index=True)[1]
-        if len(np.unique(self.classes[known])) < 2:
+        self.counts = np.bincount(self.classes[known], minlength=len(self.names))
+        if np.count_nonzero(self.counts) < 2:
             raise ValueError(
                 f"all {known.sum():,} observations are of one class by {label!r}, so nothing must stay apart: give "
                 "more observations, or another label"
@@ -189,8 +191,7 @@ class DifferentClasses:
             Whether an observation is of such a class, (N,); the name of the class of each that is, (n,); and the
             distances of these classes, (c, c), if there are any.
         """
-        counts = np.bincount(self.classes[self.classes >= 0], minlength=len(self.names))
-        seen = np.flatnonzero(counts > 1)
+        seen = np.flatnonzero(self.counts > 1)
         rows = np.isin(self.classes, seen)
         distances = None if self.distances is None else self.distances[np.ix_(seen, seen)]
         return rows, self.names[self.classes[rows]], distances
@@ -223,13 +224,14 @@ class DifferentClasses:
 
     def coverage(self) -> str:
         """Return how many classes there are and how often they were seen."""
-        counts = np.bincount(self.classes[self.classes >= 0], minlength=len(self.names))
-        text = f"There are {len(counts)} classes of {self.label}. "
-        rare = np.flatnonzero(counts < 2)
+        text = f"There are {len(self.counts)} classes of {self.label}. "
+        rare = np.flatnonzero(self.counts < 2)
         if len(rare):
             shown = ", ".join(str(name) for name in self.names[rare[:10]]) + (", ..." if len(rare) > 10 else "")
             return f"{text}Fewer than two observations show {self.label} {shown}: nothing is said of it; record more."
-        return f"{text}The rarest, {self.label} {self.names[counts.argmin()]}, was seen {counts.min():,} times."
+        return (
+            f"{text}The rarest, {self.label} {self.names[self.counts.argmin()]}, was seen {self.counts.min():,} times."
+        )
 
 
 def require_mdp(mdp: Any) -> None:

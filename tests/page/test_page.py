@@ -17,7 +17,7 @@ from jepa_extractor.audit import AuditSet
 from jepa_extractor.audit.page import notebook_html, write_page
 from jepa_extractor.audit.page.curves import curves_of
 from jepa_extractor.audit.page.facts import class_members, returns, shown_rows
-from jepa_extractor.audit.page.maps import colourings, neighbours, planes
+from jepa_extractor.audit.page.maps import clusters, colourings, neighbours, planes
 from jepa_extractor.audit.page.matrix import matrix_of
 from jepa_extractor.audit.page.rollouts import rollouts_of
 from jepa_extractor.audit.report import audit_latents
@@ -310,7 +310,7 @@ def test_returns_are_summed_to_the_end_of_the_episode(merged):
 def test_colours_tell_the_classes(merged):
     """Observations of one class have one colour, those of two classes two; unknown is none of them."""
     rows = shown_rows(len(merged.latents))
-    ways = {way.name: way for way in colourings([merged], rows)}
+    ways = {way.name: way for way in colourings([merged], [clusters(merged.latents)], rows)}
     assert next(iter(ways)) == "class"
     assert {"count", "return", "time (step of the episode)", "cluster (k-means)"} < set(ways)
     colours = np.array(ways["class"].colours[0])
@@ -320,7 +320,11 @@ def test_colours_tell_the_classes(merged):
     assert len(set(hit[merged.hits[rows] == 0])) == 1
     assert ways["neighbours that must be apart"].is_scale
     alone = dataclasses.replace(merged, hits=np.full(len(members), np.nan))
-    grey = next(way for way in colourings([alone], rows) if way.name == "neighbours that must be apart")
+    grey = next(
+        way
+        for way in colourings([alone], [clusters(alone.latents)], rows)
+        if way.name == "neighbours that must be apart"
+    )
     assert set(grey.colours[0]) == {grey.legend[2][0]}
 
 

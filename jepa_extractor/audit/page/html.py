@@ -106,8 +106,9 @@ def _page(reports: list["Report"], encoders: Mapping[str, "Encoder"], histories:
     rows = shown_rows(count)
     pictures = Pictures(data.observations)
     texts = [described(first, int(row)) for row in rows]
-    ways = colourings(reports, rows)
-    models = [_model(report, i, rows, pictures, texts, ways, encoders) for i, report in enumerate(reports)]
+    found = [clusters(report.latents) for report in reports]
+    ways = colourings(reports, found, rows)
+    models = [_model(report, i, rows, pictures, texts, found[i], ways, encoders) for i, report in enumerate(reports)]
     curves = curves_of(histories)
     shown = [model.pop("data") for model in models]
     content = {
@@ -142,6 +143,7 @@ def _model(
     rows: Rows,
     pictures: Pictures,
     texts: list[str],
+    found: Rows,
     ways: list[Any],
     encoders: Mapping[str, "Encoder"],
 ) -> dict[str, Any]:
@@ -150,7 +152,7 @@ def _model(
     left = np.repeat(np.arange(len(rows)), near.shape[1])
     apart = report.audit_set.apart(rows[left], rows[near.ravel()]).reshape(near.shape)
     if report.classes is None:
-        members = clusters(report.latents)
+        members = found
         names = [f"cluster {i}" for i in range(int(members.max()) + 1)]
     else:
         members, names = class_members(report), [plain(name) for name in report.classes.classes.tolist()]

@@ -88,8 +88,11 @@ def neighbours(latents: NDArray[np.floating[Any]], count: int = NEIGHBOURS) -> R
     return nearest
 
 
-def colourings(reports: Sequence["Report"], rows: Rows) -> list[Colouring]:
-    """Return the ways to colour the observations ``rows`` of each report, the usual one first."""
+def colourings(reports: Sequence["Report"], found: Sequence[Rows], rows: Rows) -> list[Colouring]:
+    """Return the ways to colour the observations ``rows`` of each report, the usual one first.
+
+    ``found`` are the ``clusters`` of each report's latents, (N,).
+    """
     first = reports[0]
     data = first.audit_set
     alike = {}
@@ -111,12 +114,11 @@ def colourings(reports: Sequence["Report"], rows: Rows) -> list[Colouring]:
         is_scale=True,
     )
     ways.insert(1 if first.classes is not None else 0, hits)
-    found = [clusters(report.latents[rows]) for report in reports]
     return [
         *ways,
         Colouring(
             "cluster (k-means)",
-            [[OKABE_ITO[i] for i in members] for members in found],
+            [[OKABE_ITO[i] for i in members[rows]] for members in found],
             [(OKABE_ITO[i], str(i)) for i in range(1 + max(int(members.max()) for members in found))],
             is_scale=False,
         ),

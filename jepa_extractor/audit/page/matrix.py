@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from bokeh.palettes import Viridis256
 
+from jepa_extractor.audit.collapse import MOST_MARGIN
 from jepa_extractor.audit.page.facts import plain
 from jepa_extractor.audit.page.pictures import rgb
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from jepa_extractor.audit.collapse import CollapseReport
 
 MOST_CLASSES = 30
-MOST_MARGIN = 5.0  # where the colours end
 
 
 class Cell(NamedTuple):

@@ -9,6 +9,7 @@ from torch import nn
 
 from jepa_extractor.audit.page.facts import Rows
 from jepa_extractor.audit.page.pictures import shown_numbers
+from jepa_extractor.diagnostics import random_pair_distance
 from jepa_extractor.modules import training_mode_kept
 from jepa_extractor.sb3.extractor import JEPAExtractor
 
@@ -54,8 +55,7 @@ def rollouts_of(report: "Report", encoder: "Encoder", seed: int = 0) -> list[Rol
             f"encoders[{report.name!r}] has latents of width {extractor.features_dim}, those of its report have "
             f"{latents.shape[1]}: give the encoder that was audited"
         )
-    centred = latents - latents.mean(axis=0, dtype=np.float64)
-    scale = max(float(np.sqrt(2 * np.mean(np.sum(centred**2, axis=1)))), 1e-12)
+    scale = max(random_pair_distance(latents), 1e-12)
     rows: dict[int, Rows] = {}
     order = np.lexsort((data.steps, data.episodes))
     for members in np.split(order, np.flatnonzero(np.diff(data.episodes[order])) + 1):
