@@ -145,8 +145,7 @@ def where(screen):
         return None
 
     def packed(surface: Any) -> np.ndarray:
-        pixels = screen.surfarray.array3d(surface).swapaxes(0, 1).astype(np.uint32)
-        return np.ascontiguousarray(pixels @ np.array([65536, 256, 1], np.uint32))
+        return np.ascontiguousarray(screen.surfarray.array2d(surface).T & 0xFFFFFF)
 
     return look
 

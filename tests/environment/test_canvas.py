@@ -72,13 +72,13 @@ def test_every_text_can_be_read(start, press, screen, monkeypatch, tmp_path, ope
     texts = []
 
     def look(text, *place, color=INK, **more):
-        before = screen.surfarray.array3d(canvas.surface)
+        around = screen.Rect(0, place[1] - 64, SIZE[0], 128).clip(canvas.surface.get_rect())
+        before = screen.surfarray.array2d(canvas.surface.subsurface(around))
         write(text, *place, color=color, **more)
-        x, y = (screen.surfarray.array3d(canvas.surface) != before).any(-1).nonzero()
+        x, y = (screen.surfarray.array2d(canvas.surface.subsurface(around)) != before).nonzero()
         assert 0 < x.min() < x.max() < SIZE[0] - 1
-        grounds = np.unique(before[x.min() : x.max(), y.min() : y.max()].reshape(-1, 3), axis=0)
-        assert len(grounds) == 1, text
-        assert contrast(color, grounds[0]) >= 4.5, text
+        (ground,) = np.unique(before[x.min() : x.max(), y.min() : y.max()])
+        assert contrast(color, canvas.surface.unmap_rgb(int(ground))[:3]) >= 4.5, text
         texts.append(text)
 
     monkeypatch.setattr(canvas, "write", look)
