@@ -29,7 +29,7 @@ ORANGE: Color = (230, 159, 0)
 VERMILLION: Color = (213, 94, 0)
 
 # Heights of the letters, in pixels.
-HUGE, BIG, LARGE, MEDIUM, SMALL = 128, 72, 44, 30, 24
+HUGE, BIG, LARGE, MEDIUM, SMALL, TINY = 128, 72, 44, 30, 24, 14
 
 # Signs as strokes between points (x, y) in -5..5, with y downwards.
 SIGNS: dict[str, list[list[tuple[float, float]]]] = {
@@ -129,9 +129,9 @@ class Canvas:
         """Write one line of text.
 
         ``middle`` is its vertical centre; ``x`` its left edge, centre or right edge, as ``align`` says. A text that is
-        wider than ``width`` is written in smaller letters.
+        wider than ``width`` is written in smaller letters, but not in tiny ones.
         """
-        while self._font(size).size(text)[0] > width:
+        while self._font(size).size(text)[0] > width and size > TINY:
             size -= 2
         line = self._font(size).render(text, True, color)
         area = line.get_rect(centery=middle)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -140,7 +141,7 @@ class Viewer:
         try:
             self._news = f"Saved {self.recording.save()}"
         except OSError as error:
-            self._news = f"The recording is lost: {error}"
+            self._news = f"The recording is lost: {error.strerror or error}"
         self.recording = None
 
     def draw(self) -> None:
@@ -198,12 +199,13 @@ class Viewer:
 
     def _draw_news(self) -> None:
         """Write above the panel what became of a recording, or the sign that there is one."""
-        left, middle = self.panel.left, 44
+        left, middle = self.panel.left, 40
         if self.recording is not None:
             pygame.draw.circle(self.canvas.surface, VERMILLION, (left + 14, middle), 14)
             self.canvas.write("Recording. G ends it.", left + 40, middle, MEDIUM)
-        elif self._news:
-            self.canvas.write(self._news, left, middle, MEDIUM, width=350)
+            return
+        for line, text in enumerate(wrap(self._news, 31, break_on_hyphens=False)):
+            self.canvas.write(text, left, 26 + 28 * line, SMALL)
 
     def _draw_score(self) -> None:
         right = SIZE[0] - MARGIN

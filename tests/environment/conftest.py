@@ -25,7 +25,7 @@ VARIANTS = [
 STYLES = [
     (LARGE, INK, BLUE),  # first: a word of a button may be in a sentence too
     (LARGE, PAGE, SKY),
-    *((size, INK, PAGE) for size in (HUGE, BIG, LARGE, MEDIUM)),
+    *((size, INK, PAGE) for size in (HUGE, BIG, LARGE, MEDIUM, SMALL)),
     *((size, MUTED, PAGE) for size in (LARGE, SMALL)),
     *((size, INK, CARD) for size in (HUGE, LARGE, MEDIUM, SMALL)),
     *((size, MUTED, CARD) for size in (LARGE, MEDIUM, SMALL)),

@@ -52,6 +52,7 @@ SCREENS = {
     "long": (lambda start: start(**LONG), "SPACE LEFT"),
     "many": (lambda start: start(max_count=64, max_episode_steps=100, reward="dense"), "SPACE LEFT"),
     "recording": (lambda start: start(), "SPACE g"),
+    "saved": (lambda start: start(), "SPACE g g"),
     "success": (lambda start: start(), "SPACE LEFT LEFT LEFT"),
     "failure": (lambda start: start(), "SPACE UP UP UP UP"),
     "arrived": (lambda start: start(terminate_on_target=False), "SPACE LEFT LEFT LEFT"),
@@ -64,6 +65,8 @@ SCREENS = {
 def test_every_text_can_be_read(start, press, screen, monkeypatch, tmp_path, opening, keys):
     """Each text lies on a plain ground, over nothing else, with a contrast of at least 4.5."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("counting_env.recording.Recording.see", lambda *_: None)
+    monkeypatch.setattr("counting_env.recording.Recording.save", lambda _: "counting-20260504-120000-12.gif")
     viewer = opening(start)
     viewer.welcoming = not isinstance(viewer, AgentViewer)
     press(viewer, *keys.split())
