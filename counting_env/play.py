@@ -1,10 +1,14 @@
 """Play CountingEnv by hand in a pygame window: ``python -m counting_env.play``.
 
-Left, Down or ``-`` removes an object; Right, Up, ``+`` or ``=`` adds one; R starts a new episode; H hides or shows the
-count; Q, Esc or closing the window leaves, as Ctrl-C and SIGTERM do. ``--help`` lists the options.
+Left, Down or - removes an object; Right, Up, + or = adds one; Space or Enter starts, and leads to the next episode.
+R starts a new episode at any time; H hides or shows the count; G begins a recording, and a second G writes it to a GIF
+in the working directory; F11 fills the screen; Q, Esc or closing the window leaves, as Ctrl-C and SIGTERM do.
 
-With ``--agent`` an agent plays, and the window shows what it foresees: see ``counting_env.agents`` for what an agent
-is. Space pauses and goes on; Right makes one step.
+A click or a touch on a button of the window does the same. On a gamepad the cross and the left stick remove and add, as
+do the left and the right one of the four buttons at the thumb; every other button starts and goes on.
+
+With --agent an agent plays, and the window shows what it foresees: counting_env.agents tells what an agent is. Space
+pauses and goes on; Right makes one step.
 """
 
 import argparse
@@ -68,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m counting_env.play",
         description="Add and remove objects by hand until the picture shows the target number.",
+        epilog=(__doc__ or "").partition("\n\n")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sizes = f"{IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}"
     parser.add_argument(

@@ -1,45 +1,63 @@
-"""A pygame window in which a person plays CountingEnv, or watches it."""
+"""A window in which a person plays CountingEnv, or watches it."""
 
 import contextlib
-import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from textwrap import wrap
+from typing import Any, NamedTuple
 
 import gymnasium as gym
+from gymnasium.error import DependencyNotInstalled
 
+from counting_env.canvas import (
+    BIG,
+    HUGE,
+    INK,
+    LARGE,
+    LINE,
+    MEDIUM,
+    MUTED,
+    ORANGE,
+    SIZE,
+    SKY,
+    SMALL,
+    VERMILLION,
+    Button,
+    Canvas,
+    Color,
+)
+from counting_env.controls import Controls, Intent
 from counting_env.dynamics import Target
+from counting_env.game import Game
 from counting_env.kernels import ADD, REMOVE
-from counting_env.options import Options
-from counting_env.window import enlarge, open_window
+from counting_env.recording import Recording
+from counting_env.window import enlarge
 
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # no greeting in the player's terminal
 with contextlib.suppress(ImportError):  # open_window() says what is missing
     import pygame
 
-# Names as pygame.key.name() gives them; brackets are the keypad.
-ACTION_KEYS = {"left": REMOVE, "down": REMOVE, "-": REMOVE, "[-]": REMOVE}
-ACTION_KEYS |= {"right": ADD, "up": ADD, "+": ADD, "=": ADD, "[+]": ADD}
+ACTIONS = {Intent.REMOVE: REMOVE, Intent.ADD: ADD}
 
 # The layout, in pixels.
-MARGIN = 24
-TITLE_HEIGHT = 84
+MARGIN, GAP = 24, 8
+TOP = 104  # height of the title and the score
 SIDE = 512  # of the square for the picture; a smaller picture is centred in it
-PANEL = 332  # width of the column beside the picture
-SIZE = (SIDE + PANEL + 3 * MARGIN, TITLE_HEIGHT + SIDE + MARGIN)
+STRIP = 60  # height of the small buttons
 
-PAGE = (17, 19, 25)
-CARD = (31, 34, 44)
-LINE = (62, 68, 84)
-INK = (238, 240, 245)
-MUTED = (154, 161, 178)
-GOOD = (112, 214, 142)
-BAD = (243, 139, 112)
+GOOD, BAD = SKY, ORANGE
 
-Color = tuple[int, int, int]
+
+class Message(NamedTuple):
+    """What the window says: a sign and words beside each colour, and perhaps a button."""
+
+    color: Color
+    sign: str | None
+    headline: str
+    advice: str
+    button: str | None = None
 
 
 class Viewer:
-    """A window in which a person plays one ``CountingEnv``, key by key.
+    """A window in which a person plays one ``CountingEnv``, step by step.
 
     Args:
         env: a ``CountingEnv`` as ``gym.make`` gives it, with discrete actions.
@@ -51,39 +69,30 @@ class Viewer:
         gymnasium.error.Error: there is no display.
 
     Attributes:
-        observation: what the environment returned last, uint8 (H, W, 3).
-        info: the info that came with it.
-        steps: number of steps in this episode.
-        reward: the last reward of this episode, ``None`` before its first step.
-        ended: whether the episode is over; the player can then only start a new one.
-        succeeded: whether this episode has arrived at the target.
-        successes: episodes so far that arrived at the target.
-        episodes: episodes begun so far, this one included.
+        game: the ``Game`` that the window shows.
+        welcoming: whether the window shows the first screen, which explains the game.
         count_shown: whether the window shows the count.
+        recording: what is being recorded, ``None`` if nothing is.
         running: whether the window stays open.
-        picture_area: the ``pygame.Rect`` of the window that holds the picture.
-        size: of the window, (width, height) in pixels.
+        picture_area: the ``pygame.Rect`` of the canvas that holds the picture.
+        panel: the ``pygame.Rect`` of the canvas for the numbers, the message and the large buttons.
     """
 
-    size = SIZE
-
     def __init__(self, env: gym.Env[Any, Any], max_episode_steps: int, seed: int | None = None) -> None:
-        self.env = env
-        self.max_episode_steps = max_episode_steps
-        self.options: Options = env.get_wrapper_attr("options")
-        self.successes = 0
-        self.episodes = 0
+        self.canvas = Canvas()
+        self.controls = Controls(self.canvas.touched)
+        self.game = Game(env, max_episode_steps, seed)
+        self.welcoming = True
         self.count_shown = True
+        self.recording: Recording | None = None
         self.running = True
-        self.window = open_window(self.size)
-        pygame.font.init()
-        self._fonts: dict[int, pygame.font.Font] = {}
-        self._begin(seed)
-        self.picture_area = pygame.Rect(0, 0, *enlarge(self.observation, SIDE).shape[:2])
-        self.picture_area.center = (MARGIN + SIDE // 2, TITLE_HEIGHT + SIDE // 2)
+        self._news = ""
+        self.picture_area = pygame.Rect(0, 0, *enlarge(self.game.observation, SIDE).shape[:2])
+        self.picture_area.center = (MARGIN + SIDE // 2, TOP + SIDE // 2)
+        self.panel = pygame.Rect(SIDE + 2 * MARGIN, TOP, SIZE[0] - SIDE - 3 * MARGIN, SIDE)
 
     def run(self) -> None:
-        """Show the window and handle key presses until the player leaves."""
+        """Show the window and do what the player wants until the player leaves."""
         self.draw()
         while self.running:
             # The timeout lets Python see Ctrl-C in the terminal.
@@ -92,146 +101,199 @@ class Viewer:
             self.draw()
 
     def handle(self, event: "pygame.event.Event") -> None:
-        """Handle one pygame event: a key press or the closing of the window; ignore all others."""
-        if event.type == pygame.QUIT:
+        """Do what one pygame event asks for; ignore it if it asks for nothing."""
+        intent = self.controls.intent(event)
+        if intent is Intent.LEAVE:
             self.running = False
-        if event.type != pygame.KEYDOWN:
-            return
-        key = pygame.key.name(event.key)
-        if key in ("q", "escape"):
-            self.running = False
-        elif key == "r":
-            self._begin()
-        elif key == "h":
+        elif intent is Intent.COUNT:
             self.count_shown = not self.count_shown
-        else:
-            self._on_key(key)
+        elif intent is Intent.FULL_SCREEN:
+            self.canvas.toggle_full_screen()
+        elif intent is Intent.RECORD:
+            self._start_recording() if self.recording is None else self._save_recording()
+        elif intent is not None:
+            self._play(intent)
 
     def close(self) -> None:
-        """Close the window and the environment."""
-        self.env.close()
+        """Write what was being recorded; close the window and the environment."""
+        if self.recording is not None:
+            self._save_recording()
+            print(self._news)
+        self.game.env.close()
         pygame.quit()
 
-    def _on_key(self, key: str) -> None:
-        if key in ACTION_KEYS and not self.ended:
-            self._step(ACTION_KEYS[key])
+    def _play(self, intent: Intent) -> None:
+        if self.welcoming:
+            self.welcoming = False
+        elif intent is Intent.NEW_EPISODE or (intent is Intent.GO_ON and self.game.ended):
+            self.game.begin()
+        elif intent in ACTIONS and not self.game.ended:
+            self.game.step(ACTIONS[intent])
 
-    def _begin(self, seed: int | None = None) -> None:
-        self.observation, self.info = self.env.reset(seed=seed)
-        self.steps = 0
-        self.reward: float | None = None
-        self.ended = False
-        self.succeeded = False
-        self.episodes += 1
+    def _start_recording(self) -> None:
+        try:
+            self.recording = Recording()
+        except DependencyNotInstalled as error:
+            self._news = str(error)
 
-    def _step(self, action: Any) -> None:
-        self.observation, reward, terminated, truncated, self.info = self.env.step(action)
-        self.steps += 1
-        self.reward = float(reward)
-        self.ended = terminated or truncated
-        if self.info["is_success"] and not self.succeeded:
-            self.succeeded = True
-            self.successes += 1
+    def _save_recording(self) -> None:
+        assert self.recording is not None
+        try:
+            self._news = f"Saved {self.recording.save()}"
+        except OSError as error:
+            self._news = f"The recording is lost: {error.strerror or error}"
+        self.recording = None
 
     def draw(self) -> None:
         """Draw the whole window and show it."""
-        self.window.fill(PAGE)
-        self._write(f"Arrive at {_in_words(self.options.target)}", MARGIN, 36, 42)
-        self._write("Starting there does not count.", MARGIN, 66, 22, color=MUTED)
-        self._draw_picture()
-        self._draw_cards()
-        pygame.display.flip()
+        self.canvas.clear()
+        if self.welcoming:
+            self._draw_welcome()
+        else:
+            self._draw_game()
+        if self.recording is not None:
+            self.recording.see(self.canvas.surface)  # before the sign that it is on
+            if self.recording.full:
+                self._save_recording()
+        self._draw_news()
+        self.canvas.show()
 
-    def _draw_cards(self) -> None:
-        left = SIDE + 2 * MARGIN
-        self._draw_numbers(pygame.Rect(left, TITLE_HEIGHT, PANEL, 218))
-        self._draw_message(pygame.Rect(left, TITLE_HEIGHT + 230, PANEL, 72))
-        self._draw_keys(pygame.Rect(left, TITLE_HEIGHT + 314, PANEL, SIDE - 314))
+    def _draw_welcome(self) -> None:
+        middle = SIZE[0] // 2
+        some_steps = "1 step" if self.game.max_episode_steps == 1 else f"{self.game.max_episode_steps} steps"
+        self.canvas.write(self._title(), middle, 100, HUGE, align="center", width=SIZE[0] - 2 * MARGIN)
+        advice = f"Count the objects. Remove or add one at a time. You have {some_steps}."
+        self.canvas.write(advice, middle, 180, LARGE, color=MUTED, align="center")
+        left = pygame.Rect(middle - 452, 278, 448, 212)
+        for question, area, button in zip(
+            ("Too many?", "Too few?"), (left, left.move(456, 0)), self._large_buttons(), strict=True
+        ):
+            self.canvas.write(question, area.centerx, 246, LARGE, align="center")
+            self.canvas.large_button(area, button)
+        start = pygame.Rect(middle - 170, 524, 340, 72)
+        self.canvas.button(start, "Start", "Space", Intent.GO_ON)
+        self.canvas.write("Or click, touch, or take a gamepad.", middle, 614, SMALL, color=MUTED, align="center")
+        self._draw_strip()
+        self.canvas.add_button(pygame.Rect(0, 0, *SIZE), Intent.GO_ON)
+
+    def _draw_game(self) -> None:
+        self.canvas.write(self._title(), MARGIN, 40, BIG, width=SIDE)
+        self.canvas.write("Starting there does not count.", MARGIN, 80, SMALL, color=MUTED)
+        self._draw_score()
+        self._draw_picture()
+        numbers, message, buttons = self.panel.copy(), self.panel.copy(), self.panel.copy()
+        numbers.height, message.height = 192, 104
+        message.top = numbers.bottom + GAP
+        buttons.top = message.bottom + GAP
+        buttons.height = self.panel.bottom - buttons.top
+        self._draw_numbers(numbers)
+        self._draw_message(message)
+        buttons.width = (buttons.width - GAP) // 2
+        for button in self._large_buttons():
+            self.canvas.large_button(buttons, button)
+            buttons = buttons.move(buttons.width + GAP, 0)
+        self._draw_strip()
+
+    def _title(self) -> str:
+        return f"Make it {_in_words(self.game.options.target)}"
+
+    def _draw_news(self) -> None:
+        """Write above the panel what became of a recording, or the sign that there is one."""
+        left, middle = self.panel.left, 40
+        if self.recording is not None:
+            pygame.draw.circle(self.canvas.surface, VERMILLION, (left + 14, middle), 14)
+            self.canvas.write("Recording. G ends it.", left + 40, middle, MEDIUM)
+            return
+        for line, text in enumerate(wrap(self._news, 31, break_on_hyphens=False)):
+            self.canvas.write(text, left, 26 + 28 * line, SMALL)
+
+    def _draw_score(self) -> None:
+        right = SIZE[0] - MARGIN
+        successes, episodes = self.game.score
+        for label, value, middle in (
+            ("score", f"{successes} of {episodes}", right - 220),
+            ("in a row", f"{self.game.streak}", right - 50),
+        ):
+            self.canvas.write(value, middle, 40, BIG, align="center")
+            self.canvas.write(label, middle, 80, SMALL, color=MUTED, align="center")
 
     def _draw_picture(self) -> None:
-        picture = pygame.surfarray.make_surface(enlarge(self.observation, SIDE).swapaxes(0, 1))
-        pygame.draw.rect(self.window, LINE, self.picture_area.inflate(2, 2), width=1)
-        self.window.blit(picture, self.picture_area)
+        picture = pygame.surfarray.make_surface(enlarge(self.game.observation, SIDE).swapaxes(0, 1))
+        color = self._message().color
+        edge = 2 if color == LINE else 6
+        pygame.draw.rect(self.canvas.surface, color, self.picture_area.inflate(2 * edge, 2 * edge), width=edge)
+        self.canvas.surface.blit(picture, self.picture_area)
 
     def _draw_numbers(self, card: "pygame.Rect") -> None:
-        pygame.draw.rect(self.window, CARD, card, border_radius=10)
+        self.canvas.card(card)
         left, right = card.left + 18, card.right - 18
-        count = str(self.info["count"]) if self.count_shown else "?"
-        self._write("Objects", left, card.top + 40, 26, color=MUTED)
-        self._write(count, right, card.top + 40, 64, align="right")
-        pygame.draw.line(self.window, LINE, (left, card.top + 76), (right, card.top + 76))
+        count = str(self.game.info["count"]) if self.count_shown else "?"
+        self.canvas.write("Objects", left, card.top + 58, LARGE, color=MUTED)
+        self.canvas.write(count, right, card.top + 58, HUGE, align="right")
+        pygame.draw.line(self.canvas.surface, LINE, (left, card.top + 108), (right, card.top + 108))
         rows = {
-            "Steps left": f"{self.max_episode_steps - self.steps} of {self.max_episode_steps}",
-            "Last reward": "none yet" if self.reward is None else f"{self.reward:.2f}",
-            "Successes": str(self.successes),
-            "Episode": str(self.episodes),
+            "Steps left": f"{self.game.max_episode_steps - self.game.steps} of {self.game.max_episode_steps}",
+            "Last reward": "none yet" if self.game.reward is None else f"{self.game.reward:.2f}",
         }
         for line, (label, value) in enumerate(rows.items()):
-            middle = card.top + 98 + 32 * line
-            self._write(label, left, middle, 26, color=MUTED)
-            self._write(value, right, middle, 26, align="right")
+            middle = card.top + 132 + 36 * line
+            self.canvas.write(label, left, middle, MEDIUM, color=MUTED)
+            self.canvas.write(value, right, middle, MEDIUM, align="right")
 
-    def _message(self) -> tuple[Color, str, str]:
-        """Return the colour, the headline and the advice of the message."""
-        if self.ended:
-            color, headline = (GOOD, "Success!") if self.succeeded else (BAD, "Out of steps")
-            return color, headline, "Press R for a new episode"
-        if self.succeeded:
-            return GOOD, "Arrived!", "The episode goes on"
-        return LINE, "Your move", "Remove or add an object"
+    def _message(self) -> Message:
+        if self.game.ended:
+            if self.game.succeeded:
+                return Message(GOOD, "tick", "Success!", "One more?", "Next")
+            return Message(BAD, "cross", "Out of steps", "Try again!", "Next")
+        if self.game.succeeded:
+            return Message(GOOD, "tick", "Arrived!", "The episode goes on")
+        return Message(LINE, None, "Your move", "Remove or add an object")
 
     def _draw_message(self, card: "pygame.Rect") -> None:
-        color, headline, advice = self._message()
-        pygame.draw.rect(self.window, CARD, card, border_radius=10)
-        pygame.draw.rect(self.window, color, card, width=2, border_radius=10)
-        self._write(headline, card.left + 18, card.top + 25, 32, color=INK if color == LINE else color)
-        self._write(advice, card.left + 18, card.top + 51, 24, color=MUTED)
+        color, sign, headline, advice, button = self._message()
+        self.canvas.card(card, edge=color)
+        left = card.left + 18
+        if sign:
+            self.canvas.sign(sign, (left + 28, card.centery), 56, color)
+            left += 76
+        self.canvas.write(headline, left, card.top + 36, LARGE, color=color if sign else INK)
+        self.canvas.write(advice, left, card.top + 74, MEDIUM, color=MUTED)
+        if button:
+            area = card.inflate(-2 * GAP, -2 * GAP)
+            area.left, area.width = area.right - 250, 250
+            self.canvas.button(area, button, "Space", Intent.GO_ON)
 
-    def _keys(self) -> dict[str, tuple[str, ...]]:
-        """Return the keys for each effect."""
-        return {
-            "remove": ("Left", "Down", "-"),
-            "add": ("Right", "Up", "+"),
-            "new episode": ("R",),
-            f"{'hide' if self.count_shown else 'show'} the count": ("H",),
-            "leave": ("Q", "Esc"),
+    def _large_buttons(self) -> list[Button]:
+        works = not self.game.ended
+        return [
+            Button("minus", "remove", ("left", "down", "minus"), Intent.REMOVE, works),
+            Button("plus", "add", ("right", "up", "plus"), Intent.ADD, works),
+        ]
+
+    def _draw_strip(self) -> None:
+        buttons = {
+            Intent.NEW_EPISODE: ("R", "new episode"),
+            Intent.COUNT: ("H", f"{'hide' if self.count_shown else 'show'} the count"),
+            Intent.RECORD: ("G", "record a GIF"),
+            Intent.FULL_SCREEN: ("F11", "full screen"),
+            Intent.LEAVE: ("Q", "leave"),
         }
-
-    def _draw_keys(self, card: "pygame.Rect") -> None:
-        pygame.draw.rect(self.window, CARD, card, border_radius=10)
-        for line, (effect, keys) in enumerate(self._keys().items()):
-            left, middle = card.left + 18, card.top + 27 + 36 * line
-            for key in keys:
-                left = self._draw_key(key, left, middle) + 6
-            self._write(effect, card.right - 18, middle, 24, color=MUTED, align="right")
-
-    def _draw_key(self, key: str, left: int, middle: int) -> int:
-        """Draw the key cap of ``key`` and return its right edge."""
-        cap = pygame.Rect(left, middle - 13, max(28, self._font(22).size(key)[0] + 16), 26)
-        pygame.draw.rect(self.window, LINE, cap, border_radius=6)
-        self._write(key, cap.centerx, middle, 22, align="center")
-        return cap.right
-
-    def _write(self, text: str, x: int, middle: int, size: int, *, color: Color = INK, align: str = "left") -> None:
-        """Write one line of text; ``middle`` is its vertical centre, ``x`` its left edge, centre or right edge."""
-        line = self._font(size).render(text, True, color)
-        area = line.get_rect(centery=middle)
-        setattr(area, {"left": "left", "center": "centerx", "right": "right"}[align], x)
-        self.window.blit(line, area)
-
-    def _font(self, size: int) -> "pygame.font.Font":
-        if size not in self._fonts:
-            self._fonts[size] = pygame.font.Font(None, size)
-        return self._fonts[size]
+        if self.welcoming:
+            del buttons[Intent.NEW_EPISODE], buttons[Intent.COUNT]
+        width = (SIZE[0] - 2 * MARGIN + GAP) // 5 - GAP
+        area = pygame.Rect(0, SIZE[1] - MARGIN - STRIP, width, STRIP)
+        area.left = (SIZE[0] - (width + GAP) * len(buttons) + GAP) // 2
+        for intent, (key, effect) in buttons.items():
+            self.canvas.small_button(area, key, effect, intent)
+            area = area.move(width + GAP, 0)
 
 
 def _in_words(target: Target) -> str:
-    """Return what the player has to arrive at, such as "2 or 6 objects" or "4 circles, 1 square"."""
+    """Return what the player has to arrive at, such as "2 or 6" or "4 circles, 1 square"."""
     if isinstance(target, Mapping):
-        return ", ".join(_some(counts, shape) for shape, counts in target.items())
-    return _some(target, "object")
+        return ", ".join(f"{_numbers(counts)} {shape}{'' if counts == 1 else 's'}" for shape, counts in target.items())
+    return _numbers(target)
 
 
-def _some(counts: int | Sequence[int], noun: str) -> str:
-    numbers = counts if isinstance(counts, Sequence) else (counts,)
-    return f"{' or '.join(map(str, numbers))} {noun}{'' if tuple(numbers) == (1,) else 's'}"
+def _numbers(counts: int | Sequence[int]) -> str:
+    return " or ".join(map(str, counts if isinstance(counts, Sequence) else (counts,)))

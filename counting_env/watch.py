@@ -8,13 +8,14 @@ import gymnasium as gym
 import numpy as np
 
 from counting_env.agents import Agent, Foresight, chosen_action
-from counting_env.viewer import CARD, INK, LINE, MARGIN, MUTED, PANEL, SIDE, SIZE, TITLE_HEIGHT, Color, Viewer
+from counting_env.canvas import LINE, MEDIUM, MUTED, SMALL, Button
+from counting_env.controls import Intent
+from counting_env.viewer import GAP, Message, Viewer
 
 with contextlib.suppress(ImportError):  # open_window() says what is missing
     import pygame
 
 PACE = 1.0  # seconds between two steps
-WIDER = (SIZE[0] + PANEL + MARGIN, SIZE[1])
 ROW = 30  # height of a line of the foresight
 
 
@@ -36,9 +37,11 @@ class AgentViewer(Viewer):
         self.agent = agent
         self.paused = False
         self.foresight: Foresight | None = None
-        if hasattr(agent, "imagine"):
-            self.size = WIDER
         super().__init__(env, max_episode_steps, seed)
+        self.welcoming = False  # there is nothing to learn before one watches
+        self._foresee()
+        if self.foresight is not None:
+            self.panel.width = (self.panel.width - GAP) // 2
 
     def run(self) -> None:
         """Let the agent play until the person leaves."""
@@ -58,50 +61,50 @@ class AgentViewer(Viewer):
             AgentError: the agent's action is not one of the environment's.
         """
         self._due = monotonic() + PACE
-        if self.ended:
-            self._begin()
+        if self.game.ended:
+            self.game.begin()
         else:
-            self._step(chosen_action(self.agent, self.observation, self.env.action_space))
-            self._foresee()
+            self.game.step(chosen_action(self.agent, self.game.observation, self.game.env.action_space))
+        self._foresee()
 
-    def _on_key(self, key: str) -> None:
-        if key == "space":
+    def _play(self, intent: Intent) -> None:
+        if intent is Intent.GO_ON:
             self.paused = not self.paused
-        elif key == "right":
+        elif intent is Intent.ADD:
             self.paused = True
             self.advance()
-
-    def _begin(self, seed: int | None = None) -> None:
-        super()._begin(seed)
-        self._due = monotonic() + PACE
-        self._foresee()
+        elif intent is Intent.NEW_EPISODE:
+            self.game.begin()
+            self._due = monotonic() + PACE
+            self._foresee()
 
     def _foresee(self) -> None:
         if hasattr(self.agent, "imagine"):
-            self.foresight = self.agent.imagine(self.observation)
+            self.foresight = self.agent.imagine(self.game.observation)
 
-    def _message(self) -> tuple[Color, str, str]:
-        color, headline, advice = super()._message()
+    def _message(self) -> Message:
         advice = "Paused" if self.paused else "The agent plays"
-        return (color, headline, advice) if self.ended or self.succeeded else (color, "The agent's move", advice)
+        message = super()._message()._replace(advice=advice, button=None)
+        return message if message.sign else message._replace(headline="The agent's move")
 
-    def _keys(self) -> dict[str, tuple[str, ...]]:
-        own = {"go on" if self.paused else "pause": ("Space",), "one step": ("Right",)}
-        return {**own, **{effect: keys for effect, keys in super()._keys().items() if effect not in ("remove", "add")}}
+    def _large_buttons(self) -> list[Button]:
+        word = "go on" if self.paused else "pause"
+        return [Button(word, word, ("Space",), Intent.GO_ON), Button("step", "one step", ("right",), Intent.ADD)]
 
-    def _draw_cards(self) -> None:
-        super()._draw_cards()
+    def _draw_game(self) -> None:
+        super()._draw_game()
         if self.foresight is None:
             return
-        card = pygame.Rect(SIDE + PANEL + 3 * MARGIN, TITLE_HEIGHT, PANEL, SIDE)
-        pygame.draw.rect(self.window, CARD, card, border_radius=10)
-        self._write("The agent imagines", card.left + 18, card.top + 26, 26, color=MUTED)
-        pygame.draw.line(self.window, LINE, (card.left + 18, card.top + 46), (card.right - 18, card.top + 46))
-        shown = min(1 + self.max_episode_steps - self.steps, (SIDE - 60) // ROW)
+        card = self.panel.move(self.panel.width + GAP, 0)
+        left, right = card.left + 18, card.right - 18
+        self.canvas.card(card)
+        self.canvas.write("The agent imagines", left, card.top + 32, MEDIUM, color=MUTED)
+        pygame.draw.line(self.canvas.surface, LINE, (left, card.top + 56), (right, card.top + 56))
+        shown = min(1 + self.game.max_episode_steps - self.game.steps, (card.height - 70) // ROW)
         for line, (action, text) in enumerate(self.foresight[:shown]):
-            middle = card.top + 66 + ROW * line
-            self._write(_verb(action), card.left + 18, middle, 26, color=MUTED)
-            self._write(text, card.right - 18, middle, 26, color=INK, align="right")
+            middle = card.top + 78 + ROW * line
+            self.canvas.write(_verb(action), left, middle, SMALL, color=MUTED)
+            self.canvas.write(text, right, middle, SMALL, align="right", width=card.width - 120)
 
 
 def _verb(action: Any) -> str:

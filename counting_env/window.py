@@ -17,8 +17,8 @@ NO_DISPLAY = "A window needs a display, and none was found: run this on a deskto
 UNSEEN_DRIVERS = ("offscreen", "dummy", "evdev")  # what SDL falls back to, without a word, where there is no display
 
 
-def open_window(size: tuple[int, int]) -> "pygame.Surface":
-    """Open a window of ``size`` (width, height) in pixels and return its surface.
+def open_window(size: tuple[int, int], resizable: bool = False) -> "pygame.Surface":
+    """Open a window of ``size`` (width, height) in pixels, which the person may be free to change; return its surface.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: pygame is not installed.
@@ -36,7 +36,7 @@ def open_window(size: tuple[int, int]) -> "pygame.Surface":
         if pygame.display.get_driver() in UNSEEN_DRIVERS and "SDL_VIDEODRIVER" not in os.environ:
             pygame.display.quit()
             raise Error(NO_DISPLAY)
-        window = pygame.display.set_mode(size)
+        window = pygame.display.set_mode(size, pygame.RESIZABLE if resizable else 0)
     except pygame.error as error:
         raise Error(NO_DISPLAY) from error
     pygame.display.set_caption("CountingEnv")

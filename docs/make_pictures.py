@@ -1,5 +1,6 @@
 """Draw the pictures of the documents: python docs/make_pictures.py"""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import gymnasium as gym
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pygame
 
 from counting_env import SHAPES, CountingEnv
 from counting_env.kernels import capacity
+from counting_env.viewer import Viewer
 from jepa_extractor import collapse_audit
 from jepa_extractor.audit.picture import plot_audit
 
@@ -103,6 +106,24 @@ def draw_favicon() -> None:
     plt.imsave(FOLDER / "favicon.png", image, metadata={"Software": None})
 
 
+def draw_viewer() -> None:
+    """Save the viewer's first screen, and a success."""
+    os.environ["SDL_VIDEODRIVER"] = "dummy"
+    viewer = Viewer(gym.make("CountingEnv-v0"), max_episode_steps=4, seed=5)
+    save_window(viewer, "play_first")
+    viewer.welcoming = False
+    while not viewer.game.ended:
+        viewer.game.step(ADD if viewer.game.info["count"] < 4 else REMOVE)
+    save_window(viewer, "play_success")
+    viewer.close()
+
+
+def save_window(viewer: Viewer, name: str) -> None:
+    """Write what the viewer shows, at half its size, to the folder of pictures."""
+    viewer.draw()
+    pygame.image.save(pygame.transform.smoothscale_by(viewer.canvas.surface, 0.5), FOLDER / f"{name}.png")
+
+
 def draw_audit() -> None:
     """Save the audit of latents that count exactly, but for 6, 7 and 8, which were merged."""
     rng = np.random.default_rng(0)
@@ -134,5 +155,6 @@ if __name__ == "__main__":
     draw_counts()
     draw_capacities()
     draw_rewards()
+    draw_viewer()
     draw_audit()
     draw_favicon()

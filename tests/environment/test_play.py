@@ -4,97 +4,15 @@ import copy
 import signal
 import subprocess
 import sys
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
 from counting_env import CountingEnv, play
-from counting_env.viewer import BAD, CARD, GOOD, INK, LINE, MUTED, PAGE
 from counting_env.window import NO_DISPLAY, enlarge
 
 pytest.importorskip("pygame")
-
-# Font size, colour and ground of every text in the window.
-STYLES = [
-    (42, INK, PAGE),
-    (22, MUTED, PAGE),
-    (64, INK, CARD),
-    (26, MUTED, CARD),
-    (26, INK, CARD),
-    (32, INK, CARD),
-    (32, GOOD, CARD),
-    (32, BAD, CARD),
-    (24, MUTED, CARD),
-    (22, INK, LINE),
-]
-
-
-@pytest.fixture
-def start(screen):
-    """A function that opens a viewer with the given options of the environment, on a start with 7 objects."""
-
-    def open_viewer(max_episode_steps: int = 4, **options: Any) -> play.Viewer:
-        env = gym.make("CountingEnv-v0", max_episode_steps=max_episode_steps, **options)
-        return play.Viewer(env, max_episode_steps, next(s for s in range(999) if env.reset(seed=s)[1]["count"] == 7))
-
-    return open_viewer
-
-
-@pytest.fixture
-def press(screen):
-    """A function that posts key presses, runs the viewer's loop over them, and leaves it as a closed window would."""
-
-    def run(viewer: play.Viewer, *keys: str) -> None:
-        for key in keys:
-            code = getattr(screen, f"K_{key}")
-            screen.event.post(screen.event.Event(screen.KEYDOWN, key=code))
-            screen.event.post(screen.event.Event(screen.KEYUP, key=code))
-        screen.event.post(screen.event.Event(screen.QUIT))
-        viewer.running = True
-        viewer.run()
-        assert not viewer.running
-
-    return run
-
-
-@pytest.fixture
-def shows(screen):
-    """A function that tells whether the window shows a text, by looking for its very pixels."""
-
-    def look(text: str) -> bool:
-        window = packed(screen.display.get_surface())
-        for size, ink, ground in STYLES:
-            glyphs = screen.font.Font(None, size).render(text, True, ink)
-            template = screen.Surface(glyphs.get_size())
-            template.fill(ground)
-            template.blit(glyphs, (0, 0))
-            if contains(window, packed(template)):
-                return True
-        return False
-
-    def packed(surface: Any) -> np.ndarray:
-        pixels = screen.surfarray.array3d(surface).swapaxes(0, 1).astype(np.uint32)
-        return np.ascontiguousarray(pixels @ np.array([65536, 256, 1], np.uint32))
-
-    return look
-
-
-def contains(window: np.ndarray, template: np.ndarray) -> bool:
-    """Tell whether ``template`` (h, w) is somewhere in ``window`` (H, W)."""
-    height, width = template.shape
-    telling = max(range(height), key=lambda row: len(np.unique(template[row])))
-    needle = template[telling].tobytes()
-    for top in range(window.shape[0] - height + 1):
-        row = window[top + telling].tobytes()
-        found = row.find(needle)
-        while found >= 0:
-            left = found // 4  # bytes a pixel
-            if np.array_equal(window[top : top + height, left : left + width], template):
-                return True
-            found = row.find(needle, found + 1)
-    return False
 
 
 def pixels(screen) -> np.ndarray:
@@ -111,7 +29,7 @@ def test_keys_that_remove(start, press, key: str) -> None:
     """The left and down arrows and both minus keys remove an object."""
     viewer = start(target=0)
     press(viewer, key, key)
-    assert viewer.info["count"] == 5
+    assert viewer.game.info["count"] == 5
 
 
 @pytest.mark.parametrize("key", ["RIGHT", "UP", "PLUS", "EQUALS", "KP_PLUS"])
@@ -119,20 +37,20 @@ def test_keys_that_add(start, press, key: str) -> None:
     """The right and up arrows and both plus keys add an object; "=" is "+" without Shift."""
     viewer = start()
     press(viewer, key)
-    assert viewer.info["count"] == 8
+    assert viewer.game.info["count"] == 8
 
 
 def test_the_window_shows_the_picture_and_the_numbers(start, press, shows, screen) -> None:
-    """The window shows the picture, the keys, steps left, last reward and successes so far."""
+    """The window shows the picture, the keys, steps left, last reward and score."""
     viewer = start()
-    twin = copy.deepcopy(viewer.env)
+    twin = copy.deepcopy(viewer.game.env)
     press(viewer)
-    np.testing.assert_array_equal(picture(screen, viewer), enlarge(viewer.observation))
-    for text in ("Arrive at 4 objects", "Objects", "7", "Steps left", "4 of 4", "Last reward", "none yet", "Successes"):
+    np.testing.assert_array_equal(picture(screen, viewer), enlarge(viewer.game.observation))
+    for text in ("Make it 4", "Objects", "7", "Steps left", "4 of 4", "Last reward", "none yet", "score", "in a row"):
         assert shows(text), text
-    for text in ("Left", "Down", "-", "Right", "Up", "+", "R", "H", "Q", "Esc"):
+    for text in ("R", "H", "G", "F11", "Q"):
         assert shows(text), text
-    for text in ("remove", "add", "new episode", "hide the count", "leave"):
+    for text in ("remove", "add", "new episode", "hide the count", "record a GIF", "full screen", "leave"):
         assert shows(text), text
     assert not shows("3 of 4")
 
@@ -145,19 +63,59 @@ def test_the_window_shows_the_picture_and_the_numbers(start, press, shows, scree
     assert not shows("4 of 4")
 
 
+def test_the_first_screen_explains_the_game(start, press, shows) -> None:
+    """It tells what to do, how, and how to begin, and nothing of the picture."""
+    viewer = start()
+    viewer.welcoming = True
+    press(viewer, "h", "F1")
+    assert viewer.welcoming
+    for text in ("Make it 4", "Too many?", "remove", "Too few?", "add", "Start", "Space"):
+        assert shows(text), text
+    assert shows("Count the objects. Remove or add one at a time. You have 4 steps.")
+    assert not shows("Objects")
+    viewer = start(max_episode_steps=1)
+    viewer.welcoming = True
+    press(viewer)
+    assert shows("Count the objects. Remove or add one at a time. You have 1 step.")
+
+
+@pytest.mark.parametrize("welcoming", [True, False])
+def test_the_large_buttons_show_their_keys(start, press, monkeypatch: pytest.MonkeyPatch, welcoming: bool) -> None:
+    """On the first screen and in the game the keys that remove and add are drawn on the buttons."""
+    viewer = start()
+    viewer.welcoming = welcoming
+    signs = []
+    sign = viewer.canvas.sign
+    monkeypatch.setattr(viewer.canvas, "sign", lambda name, *rest: (signs.append(name), sign(name, *rest)))
+    viewer.draw()
+    assert signs == ["minus", "left", "down", "minus", "plus", "right", "up", "plus"]
+
+
+@pytest.mark.parametrize("key", ["SPACE", "RETURN", "LEFT", "UP", "r"])
+def test_any_key_of_the_game_begins(start, press, shows, key: str) -> None:
+    """The first key shows the picture and changes nothing; the second counts."""
+    viewer = start()
+    viewer.welcoming = True
+    press(viewer, key)
+    assert (viewer.game.info["count"], viewer.game.steps) == (7, 0)
+    assert shows("Your move")
+    press(viewer, "LEFT")
+    assert viewer.game.info["count"] == 6
+
+
 def test_success_is_celebrated_counted_and_needs_a_new_start(start, press, shows, screen) -> None:
-    """A success is shown and counted; then no key but R has an effect."""
+    """A success is shown and counted; then no key of an action has an effect."""
     viewer = start()
     press(viewer, "LEFT", "LEFT", "LEFT")  # 7 to 4
-    assert (viewer.info["count"], viewer.reward, viewer.successes) == (4, 1.0, 1)
-    for text in ("Success!", "Press R for a new episode", "1.00", "1 of 4"):
+    assert (viewer.game.info["count"], viewer.game.reward, viewer.game.score) == (4, 1.0, (1, 1))
+    for text in ("Success!", "Next", "Space", "1.00", "1 of 4", "1 of 1"):
         assert shows(text), text
     before = pixels(screen).copy()
     press(viewer, "LEFT", "RIGHT", "UP", "MINUS")
     np.testing.assert_array_equal(pixels(screen), before)
     press(viewer, "r")
-    assert (viewer.steps, viewer.reward, viewer.successes, viewer.episodes) == (0, None, 1, 2)
-    for text in ("Your move", "4 of 4", "none yet", "2"):
+    assert (viewer.game.steps, viewer.game.reward, viewer.game.score) == (0, None, (1, 1))
+    for text in ("Your move", "4 of 4", "none yet", "1 of 1"):
         assert shows(text), text
     assert not shows("Success!")
 
@@ -166,13 +124,43 @@ def test_running_out_of_steps(start, press, shows, screen) -> None:
     """The fourth step without arriving ends the episode, and the window shows it."""
     viewer = start()
     press(viewer, *["RIGHT"] * 4)
-    assert viewer.ended
-    assert viewer.successes == 0
-    for text in ("Out of steps", "Press R for a new episode", "0 of 4", "8"):
+    assert viewer.game.ended
+    assert viewer.game.score == (0, 1)
+    for text in ("Out of steps", "Next", "0 of 4", "0 of 1", "8"):
         assert shows(text), text
     before = pixels(screen).copy()
     press(viewer, "LEFT")
     np.testing.assert_array_equal(pixels(screen), before)
+
+
+@pytest.mark.parametrize("key", ["SPACE", "RETURN", "KP_ENTER", "r"])
+def test_one_key_leads_to_the_next_episode(start, press, key: str) -> None:
+    """After an end Space, Enter and R begin an episode; before it only R does."""
+    viewer = start()
+    press(viewer, "RIGHT", key)
+    assert viewer.game.steps == (0 if key == "r" else 1)
+    viewer = start()
+    press(viewer, *["RIGHT"] * 4, key)
+    assert (viewer.game.steps, viewer.game.ended) == (0, False)
+
+
+def test_score_and_streak(start, press, shows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Successes of episodes that are decided, and those in a row; leaving an episode after a step is a failure."""
+    viewer = start()
+    env = viewer.game.env
+    reset = env.reset
+    monkeypatch.setattr(env, "reset", lambda seed=None: reset(options={"count": 5}))  # one step to success
+    press(viewer, "r", "LEFT", "SPACE")
+    assert (viewer.game.score, viewer.game.streak) == ((1, 1), 1)
+    press(viewer, "r", "r", "LEFT")  # episodes without a step do not count
+    assert (viewer.game.score, viewer.game.streak) == ((2, 2), 2)
+    assert shows("2 of 2")
+    press(viewer, "SPACE", "RIGHT")
+    assert (viewer.game.score, viewer.game.streak) == ((2, 2), 2)
+    press(viewer, "r")
+    assert (viewer.game.score, viewer.game.streak) == ((2, 3), 0)
+    press(viewer, "LEFT")
+    assert (viewer.game.score, viewer.game.streak) == ((3, 4), 1)
 
 
 def test_h_hides_and_shows_the_count(start, press, shows, screen) -> None:
@@ -185,7 +173,8 @@ def test_h_hides_and_shows_the_count(start, press, shows, screen) -> None:
     assert shows("?")
     assert shows("show the count")
     assert not shows("7")
-    np.testing.assert_array_equal(hidden[:, : viewer.picture_area.right + 1], shown[:, : viewer.picture_area.right + 1])
+    bottom, right = viewer.picture_area.bottomright
+    np.testing.assert_array_equal(hidden[: bottom + 1, : right + 1], shown[: bottom + 1, : right + 1])
     press(viewer, "LEFT")
     assert shows("?")
     assert not shows("6")
@@ -200,9 +189,9 @@ def test_without_termination_an_episode_succeeds_once(start, press, shows) -> No
     press(viewer, "LEFT", "LEFT", "LEFT")
     assert shows("Arrived!")
     press(viewer, "LEFT", "RIGHT")
-    assert (viewer.info["count"], viewer.successes, viewer.ended) == (4, 1, False)
+    assert (viewer.game.info["count"], viewer.game.score, viewer.game.ended) == (4, (1, 1), False)
     press(viewer, "RIGHT")
-    assert (viewer.successes, viewer.ended) == (1, True)
+    assert (viewer.game.score, viewer.game.ended) == ((1, 1), True)
     assert shows("Success!")
 
 
@@ -259,8 +248,8 @@ def test_every_image_size_has_room(start, press, screen, image_size: int) -> Non
     """The picture is the environment's own enlargement, whole and unblurred, beside the panel."""
     viewer = start(image_size=image_size, background="noise")
     press(viewer)
-    assert screen.Rect(0, 0, 536, screen.display.get_surface().get_height()).contains(viewer.picture_area)
-    np.testing.assert_array_equal(picture(screen, viewer), enlarge(viewer.observation))
+    assert screen.Rect(24, 104, 512, 512).contains(viewer.picture_area)
+    np.testing.assert_array_equal(picture(screen, viewer), enlarge(viewer.game.observation))
 
 
 def test_the_command_line_takes_the_environments_options(screen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,19 +267,20 @@ def test_the_command_line_takes_the_environments_options(screen, monkeypatch: py
     assert play.main([]) == 0
     asked, plain = opened
     positional = (3, 12, 100, False, "dense", "persist", "object", "noise", False, 2, True, 0.25)
-    assert asked.options == CountingEnv(*positional).options
-    assert asked.max_episode_steps == 9
-    assert asked.observation.tobytes() == gym.make("CountingEnv-v0", **vars(asked.options)).reset(seed=5)[0].tobytes()
-    assert plain.options == CountingEnv().options
-    assert plain.max_episode_steps == 4
+    assert asked.game.options == CountingEnv(*positional).options
+    assert asked.game.max_episode_steps == 9
+    twin = gym.make("CountingEnv-v0", **vars(asked.game.options))
+    assert asked.game.observation.tobytes() == twin.reset(seed=5)[0].tobytes()
+    assert plain.game.options == CountingEnv().options
+    assert plain.game.max_episode_steps == 4
 
 
 @pytest.mark.parametrize(
     ("target", "title"),
     [
-        ("1", "Arrive at 1 object"),
-        ("2,6", "Arrive at 2 or 6 objects"),
-        ("circle=4,square=1", "Arrive at 4 circles, 1 square"),
+        ("1", "Make it 1"),
+        ("2,6", "Make it 2 or 6"),
+        ("circle=4,square=1", "Make it 4 circles, 1 square"),
     ],
 )
 def test_the_title_names_every_target(screen, shows, monkeypatch: pytest.MonkeyPatch, target: str, title: str) -> None:

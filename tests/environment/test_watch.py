@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from counting_env import agents, play
-from counting_env.watch import PACE, WIDER, AgentViewer
+from counting_env.watch import PACE, AgentViewer
 
 pytest.importorskip("pygame")
 
@@ -113,9 +113,9 @@ def live(screen, monkeypatch):
 def texts(viewer, monkeypatch):
     """Draw the window and return every text in it."""
     written = []
-    write = viewer._write
+    write = viewer.canvas.write
     monkeypatch.setattr(
-        viewer, "_write", lambda text, *rest, **more: (written.append(text), write(text, *rest, **more))
+        viewer.canvas, "write", lambda text, *rest, **more: (written.append(text), write(text, *rest, **more))
     )
     viewer.draw()
     monkeypatch.undo()
@@ -126,53 +126,51 @@ def test_the_agent_steps_once_in_a_while(start, live):
     """A step takes PACE seconds, not less; after an end a new episode begins by itself."""
     viewer = start("Agent")
     live(viewer, 0.9 * PACE)
-    assert (viewer.steps, viewer.agent.asked) == (0, 0)
+    assert (viewer.game.steps, viewer.agent.asked) == (0, 0)
     live(viewer, PACE, PACE)
-    assert (viewer.steps, viewer.info["count"]) == (2, 5)
+    assert (viewer.game.steps, viewer.game.info["count"]) == (2, 5)
     live(viewer, PACE)
-    assert viewer.succeeded
-    assert viewer.ended
+    assert viewer.game.succeeded
+    assert viewer.game.ended
     live(viewer, PACE)
-    assert (viewer.steps, viewer.episodes, viewer.ended) == (0, 2, False)
+    assert (viewer.game.steps, viewer.game.score, viewer.game.ended) == (0, (1, 1), False)
 
 
 def test_space_pauses_and_right_makes_one_step(start, live):
     """While it is paused the agent waits; Right makes one step and pauses; Space goes on; R begins anew."""
     viewer = start("Agent")
     live(viewer, "space", 10 * PACE)
-    assert (viewer.paused, viewer.steps) == (True, 0)
+    assert (viewer.paused, viewer.game.steps) == (True, 0)
     live(viewer, "right", 10 * PACE)
-    assert (viewer.paused, viewer.steps) == (True, 1)
+    assert (viewer.paused, viewer.game.steps) == (True, 1)
     live(viewer, "space", PACE)
-    assert (viewer.paused, viewer.steps) == (False, 2)
+    assert (viewer.paused, viewer.game.steps) == (False, 2)
     live(viewer, "right")
-    assert (viewer.paused, viewer.steps) == (True, 3)
+    assert (viewer.paused, viewer.game.steps) == (True, 3)
     live(viewer, "r")
-    assert (viewer.steps, viewer.episodes) == (0, 2)
+    assert (viewer.game.steps, viewer.game.results) == (0, [True, False])
 
 
 def test_the_window_shows_what_the_agent_imagines(start, screen, monkeypatch):
     """Beside the picture stand what the agent sees now and what it expects of the steps that are left."""
     viewer = start("Seer")
-    assert screen.display.get_surface().get_size() == WIDER
     written = texts(viewer, monkeypatch)
     at = written.index("The agent imagines")
     assert written[at + 1 :] == ["now", "seven", "remove", "six", "add", "again seven", "remove", "c", "remove", "d"]
     viewer.advance()
     viewer.advance()
     viewer.advance()
-    viewer.ended = False
+    viewer.game.ended = False
     written = texts(viewer, monkeypatch)
     assert written[written.index("The agent imagines") + 1 :] == ["now", "seven", "remove", "six"]
-    for text in ("Space", "pause", "Right", "one step", "R", "new episode", "hide the count", "leave"):
+    for text in ("Space", "pause", "one step", "R", "new episode", "hide the count", "leave"):
         assert text in written, text
-    assert "Left" not in written
+    assert {"add", "Next"}.isdisjoint(written[: written.index("The agent imagines")])
 
 
 def test_an_agent_that_imagines_nothing(start, screen, monkeypatch):
     """Then the window is that of a person who plays."""
     viewer = start("Agent")
-    assert screen.display.get_surface().get_size() == play.Viewer.size
     assert "The agent imagines" not in texts(viewer, monkeypatch)
 
 
@@ -181,7 +179,7 @@ def test_continuous_actions(start, monkeypatch):
     viewer = start("Continuous", continuous=True)
     viewer.agent.imagine = lambda observation: [(np.array([-0.5]), "less"), (np.array([0.0]), "more")]
     viewer.advance()
-    assert viewer.info["count"] == 6
+    assert viewer.game.info["count"] == 6
     assert texts(viewer, monkeypatch)[-4:] == ["remove", "less", "add", "more"]
 
 
