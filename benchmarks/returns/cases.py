@@ -1,0 +1,242 @@
+"""What is compared: tasks that others wrote, and ways to train the encoder. This file is the configuration of all runs.
+
+The network, the learning rate and the batch of a task's algorithm are the same for every arm.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv
+
+from jepa_extractor import RewardTask, Shared
+from returns.environments import ExtraChannels, MinAtarNetwork, RepeatAction
+
+MAX_STEPS = 2_500  # as in MinAtar's Freeway; its Breakout can go on for ever
+Wrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """An algorithm of Stable-Baselines3, and its settings.
+
+    Attributes:
+        build: its class.
+        arguments: of its constructor.
+        num_envs: environments at a time.
+        updates: the name of the argument that says how many updates it makes.
+        policy: other arguments of the policy than those of the encoder.
+        deterministic: whether the policy is evaluated without its randomness.
+    """
+
+    build: type[BaseAlgorithm]
+    arguments: Mapping[str, Any]
+    num_envs: int
+    updates: str
+    policy: Mapping[str, Any]
+    deterministic: bool
+
+
+ALGORITHMS = {
+    # Two updates for eight steps; the rest is MinAtar's, but for a shorter exploration, as there are fewer steps.
+    "DQN": Algorithm(
+        DQN,
+        {
+            "learning_rate": 5e-4,
+            "buffer_size": 50_000,
+            "learning_starts": 1_000,
+            "batch_size": 32,
+            "train_freq": 1,
+            "gradient_steps": 2,
+            "target_update_interval": 1_000,
+            "exploration_fraction": 0.1,
+            "exploration_final_eps": 0.01,
+        },
+        num_envs=8,
+        updates="gradient_steps",
+        policy={"net_arch": [64]},
+        deterministic=True,
+    ),
+    "PPO": Algorithm(
+        PPO,
+        {"learning_rate": 1e-3, "n_steps": 128, "batch_size": 256, "n_epochs": 4, "ent_coef": 0.01},
+        num_envs=8,
+        updates="n_epochs",
+        policy={"net_arch": [64], "normalize_images": False},  # Minigrid's symbols are no brightness
+        deterministic=False,
+    ),
+    "SAC": Algorithm(
+        SAC,
+        {"learning_rate": 1e-3, "learning_starts": 1_000, "buffer_size": 50_000, "gradient_steps": 1},
+        num_envs=1,
+        updates="gradient_steps",
+        policy={"net_arch": [256]},
+        deterministic=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train the encoder.
+
+    Attributes:
+        title: its name in tables.
+        extractor: options of ``JEPAExtractor``, beside the task's network; or those by algorithm, where they differ.
+        callback: arguments of ``JEPACallback``; ``None``: no auxiliary.
+        updates: how many times the algorithm's own updates.
+    """
+
+    title: str
+    extractor: Mapping[str, Any] = field(default_factory=dict)
+    callback: Mapping[str, Any] | None = None
+    updates: int = 1
+
+
+# Stretches a batch as in DQN; the clip is the one that DQN has for its own gradient.
+LONG = {"batch_size": 32, "rewarded_fraction": 0.0, "max_grad_norm": 10.0}
+# Grids and states are not shifted, as images are; and the latent is as wide as without an auxiliary.
+PUBLISHED = {"augmentation": ()}
+LAYER = {"normalization": "layer"}
+BESIDE = {**LAYER, "target": "detach", "auxiliary": (RewardTask(latents="predicted"),)}
+ARMS = {
+    "plain": Arm("no auxiliary"),
+    "layer": Arm("LayerNorm, no auxiliary", LAYER),
+    "layer_2": Arm("LayerNorm, 2 times the updates", LAYER, updates=2),
+    "layer_4": Arm("LayerNorm, 4 times the updates", LAYER, updates=4),
+    "paper": Arm("recipe paper", {"recipe": "paper"}, {"batch_size": 32}),
+    "spr": Arm("recipe spr", {"recipe": "spr", **PUBLISHED}, LONG),
+    "mrq": Arm("recipe mrq", {"recipe": "mrq", **PUBLISHED}, LONG),
+    "tdmpc2": Arm("recipe tdmpc2", {"recipe": "tdmpc2", **PUBLISHED}, LONG),
+    "shared": Arm("LayerNorm, reward, the algorithm's batch", BESIDE, {"schedule": Shared()}),
+    "shared_4": Arm("the same, 4 times the updates", BESIDE, {"schedule": Shared()}, updates=4),
+}
+BASELINES = ("plain", "layer", "layer_2", "layer_4")
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment that others wrote, the algorithm that learns it, and for how long.
+
+    Attributes:
+        title: its name in tables.
+        env_id: its id in Gymnasium.
+        module: the package that registers it.
+        install: how to install that.
+        algorithm: which of ``ALGORITHMS``.
+        steps: environment steps of a training.
+        arms: which of ``ARMS`` are compared.
+        network: ``encoder`` and ``latent_dim`` of all arms.
+        wrapper: what the environment is wrapped in.
+        shifted: the same for one more evaluation at the end, with a distractor as it was not in training.
+    """
+
+    title: str
+    env_id: str
+    module: str
+    install: str
+    algorithm: str
+    steps: int
+    arms: Sequence[str]
+    network: Mapping[str, Any]
+    wrapper: Wrapper | None = None
+    shifted: Wrapper | None = None
+
+    def require_installed(self) -> None:
+        """Raise ``ModuleNotFoundError`` if the package of the environment is missing."""
+        if find_spec(self.module.partition(".")[0]) is None:
+            raise ModuleNotFoundError(f"{self.env_id} needs {self.module.partition('.')[0]}: {self.install}")
+
+    def make(self, num_envs: int, seed: int, wrapper: Wrapper | None) -> VecEnv:
+        """Return ``num_envs`` environments for Stable-Baselines3."""
+        module = import_module(self.module)
+        if self.env_id not in gym.registry:  # MinAtar registers when asked, the others when imported
+            module.register_envs()
+        limited = {"max_episode_steps": MAX_STEPS}
+        return make_vec_env(self.env_id, num_envs, seed, wrapper_class=wrapper, env_kwargs=limited)
+
+
+def _minigrid(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """Minigrid's view of 7x7 cells as symbols, without its text."""
+    from minigrid.wrappers import ImgObsWrapper
+
+    return ImgObsWrapper(env)
+
+
+def _control(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    return RepeatAction(gym.wrappers.FlattenObservation(env))
+
+
+OFF_POLICY = ("plain", "layer", "layer_4", "spr", "mrq", "tdmpc2", "shared", "shared_4")
+FEW = ("layer", "layer_4", "spr", "mrq", "shared")  # where a distractor is
+ON_POLICY = ("plain", "layer", "layer_2", "layer_4", "paper", "spr", "mrq", "tdmpc2")
+GAMES = {
+    "breakout": "Breakout",
+    "asterix": "Asterix",
+    "freeway": "Freeway",
+    "seaquest": "Seaquest",
+    "space_invaders": "SpaceInvaders",
+}
+MINATAR = ("minatar.gym", "pip install minatar")
+MINIGRID = ("minigrid", "pip install --no-deps minigrid, since its pygame-ce would replace pygame")
+CONTROL = ("shimmy", 'pip install "shimmy[dm-control]"')
+SMALL = {"encoder": MinAtarNetwork, "latent_dim": 128}
+TASKS = {
+    **{
+        name: Task(f"{game}, DQN", f"MinAtar/{game}-v1", *MINATAR, "DQN", 50_000, OFF_POLICY, SMALL)
+        for name, game in GAMES.items()
+    },
+    **{
+        f"breakout_{kind}": Task(
+            f"Breakout with {kind}, DQN",
+            "MinAtar/Breakout-v1",
+            *MINATAR,
+            "DQN",
+            50_000,
+            FEW,
+            SMALL,
+            partial(ExtraChannels, kind=kind),
+            partial(ExtraChannels, kind=kind, density=0.3),
+        )
+        for kind in ("noise", "drift")
+    },
+    **{
+        f"{name}_ppo": Task(
+            f"{GAMES[name]}, PPO", f"MinAtar/{GAMES[name]}-v1", *MINATAR, "PPO", 100_000, ON_POLICY, SMALL
+        )
+        for name in ("breakout", "space_invaders")
+    },
+    **{
+        name: Task(
+            f"{env}, PPO",
+            f"MiniGrid-{env}-v0",
+            *MINIGRID,
+            "PPO",
+            100_000,
+            ON_POLICY,
+            {"encoder": "grid"},
+            _minigrid,
+        )
+        for name, env in (("empty", "Empty-8x8"), ("door_key", "DoorKey-5x5"))
+    },
+    **{
+        name: Task(
+            f"{name}, SAC",
+            f"dm_control/{name}-v0",
+            *CONTROL,
+            "SAC",
+            12_500,
+            ("plain", "layer", "layer_2", "spr", "mrq", "tdmpc2", "shared"),
+            {"encoder": "mlp"},
+            _control,
+        )
+        for name in ("cartpole-swingup", "walker-walk")
+    },
+}
