@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from counting_env import CountingEnv, play
-from counting_env.viewer import BAD, CARD, GOOD, INK, LINE, MUTED, PAGE
+from counting_env.viewer import BAD, CARD, GOOD, INK, LINE, MUTED, PAGE, Viewer
 from counting_env.window import NO_DISPLAY, enlarge
 
 pytest.importorskip("pygame")
@@ -35,9 +35,9 @@ STYLES = [
 def start(screen):
     """A function that opens a viewer with the given options of the environment, on a start with 7 objects."""
 
-    def open_viewer(max_episode_steps: int = 4, **options: Any) -> play.Viewer:
+    def open_viewer(max_episode_steps: int = 4, **options: Any) -> Viewer:
         env = gym.make("CountingEnv-v0", max_episode_steps=max_episode_steps, **options)
-        return play.Viewer(env, max_episode_steps, next(s for s in range(999) if env.reset(seed=s)[1]["count"] == 7))
+        return Viewer(env, max_episode_steps, next(s for s in range(999) if env.reset(seed=s)[1]["count"] == 7))
 
     return open_viewer
 
@@ -46,7 +46,7 @@ def start(screen):
 def press(screen):
     """A function that posts key presses, runs the viewer's loop over them, and leaves it as a closed window would."""
 
-    def run(viewer: play.Viewer, *keys: str) -> None:
+    def run(viewer: Viewer, *keys: str) -> None:
         for key in keys:
             code = getattr(screen, f"K_{key}")
             screen.event.post(screen.event.Event(screen.KEYDOWN, key=code))
@@ -101,7 +101,7 @@ def pixels(screen) -> np.ndarray:
     return screen.surfarray.array3d(screen.display.get_surface()).swapaxes(0, 1)
 
 
-def picture(screen, viewer: play.Viewer) -> np.ndarray:
+def picture(screen, viewer: Viewer) -> np.ndarray:
     area = viewer.picture_area
     return pixels(screen)[area.top : area.bottom, area.left : area.right]
 
@@ -267,10 +267,10 @@ def test_the_command_line_takes_the_environments_options(screen, monkeypatch: py
     """The command line takes the environment's options."""
     opened = []
 
-    def note(viewer: play.Viewer) -> None:
+    def note(viewer: Viewer) -> None:
         opened.append(viewer)
 
-    monkeypatch.setattr(play.Viewer, "run", note)
+    monkeypatch.setattr(Viewer, "run", note)
     line = "--target 3 --max-count 12 --image-size 100 --reward dense --placement persist --appearance object"
     line += " --background noise --no-terminate-on-target --max-episode-steps 9 --seed 5"
     line += " --least-count 2 --wrap --slip 0.25"
@@ -297,11 +297,11 @@ def test_the_title_names_every_target(screen, shows, monkeypatch: pytest.MonkeyP
     """--target takes a count, several counts, or counts for shapes, and the window shows them."""
     seen = []
 
-    def look(viewer: play.Viewer) -> None:
+    def look(viewer: Viewer) -> None:
         viewer.draw()
         seen.append(shows(title))
 
-    monkeypatch.setattr(play.Viewer, "run", look)
+    monkeypatch.setattr(Viewer, "run", look)
     assert play.main(["--target", target]) == 0
     assert seen == [True]
 

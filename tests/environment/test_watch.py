@@ -4,12 +4,14 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
 from counting_env import agents, play
+from counting_env.viewer import Viewer
 from counting_env.watch import PACE, WIDER, AgentViewer
 
 pytest.importorskip("pygame")
@@ -172,7 +174,7 @@ def test_the_window_shows_what_the_agent_imagines(start, screen, monkeypatch):
 def test_an_agent_that_imagines_nothing(start, screen, monkeypatch):
     """Then the window is that of a person who plays."""
     viewer = start("Agent")
-    assert screen.display.get_surface().get_size() == play.Viewer.size
+    assert screen.display.get_surface().get_size() == Viewer.size
     assert "The agent imagines" not in texts(viewer, monkeypatch)
 
 
@@ -204,7 +206,8 @@ def test_a_file_is_loaded_by_the_entry_point_of_its_ending(folder, monkeypatch):
     (folder / "some.agent").write_text("x")
     entry = EntryPoint("agent", "agents_for_tests:Agent", agents.GROUP)
     monkeypatch.setattr(agents, "entry_points", lambda group: [entry] if group == agents.GROUP else [])
-    assert agents.find_agent("some.agent").action == "some.agent"
+    agent: Any = agents.find_agent("some.agent")
+    assert agent.action == "some.agent"
 
 
 def test_the_project_declares_the_loader_of_planners():
