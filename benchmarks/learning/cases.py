@@ -127,4 +127,5 @@ def _as_image(env: gym.Env[Any, Any]) -> gym.Wrapper[Any, Any, Any, Any]:
     """Minigrid's whole grid as an image, eight pixels a cell, without its text."""
     from minigrid.wrappers import ImgObsWrapper, RGBImgObsWrapper
 
-    return ImgObsWrapper(RGBImgObsWrapper(env))
+    wrapped: gym.Wrapper[Any, Any, Any, Any] = ImgObsWrapper(RGBImgObsWrapper(env))
+    return wrapped
