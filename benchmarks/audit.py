@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from jepa_extractor import Episode, JEPAExtractor, TransitionRing, policy_space,
 from jepa_extractor.audit import AuditSet, audit
 from jepa_extractor.audit.neighbours import neighbours
 from jepa_extractor.audit.report import audit_latents
+from jepa_extractor.encoders import EncoderName
 
 ACTIONS = ("remove", "add")
 SEEN = 0.01  # share of the pairs of two merged counts that data must tell apart
@@ -40,7 +42,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "reward alone": {"dynamics_weight": 0.0},
     "dynamics alone": {"auxiliary": ()},
 }
-ENCODERS = ("nature", "pooled")
+ENCODERS: tuple[EncoderName, ...] = ("nature", "pooled")
 UPDATES = 25  # of a training between two audits
 Pairs = frozenset[tuple[int, int]]
 
@@ -69,13 +71,13 @@ def made_latents(kind: str, counts: NDArray[np.int64], rng: np.random.Generator)
         place[:] = 0
     merged = frozenset((i, j) for i in range(9) for j in range(i + 1, 9) if place[i] == place[j])
     if kind == "identity":
-        return Made(np.float32(counts[:, None]), merged)
+        return Made(counts[:, None].astype(np.float32), merged)
     if kind == "constant":
         return Made(np.ones((len(counts), 4), np.float32), merged)
     points = rng.normal(size=(9, 16))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     noise = rng.normal(scale=0.05, size=(len(counts), 16))
-    return Made(np.float32(points[place[counts]] + noise), merged)
+    return Made((points[place[counts]] + noise).astype(np.float32), merged)
 
 
 def trial(seed: int) -> dict[str, dict[str, Any]]:
@@ -124,7 +126,7 @@ def checkpoints(checks: int, seed: int) -> list[dict[str, Any]]:
     envs = gym.make_vec("CountingEnv-v0", 1, vectorization_mode="vector_entry_point")
     rows: list[dict[str, Any]] = []
 
-    def measure(extractor: JEPAExtractor, encoder: str, arm: str, update: int) -> None:
+    def measure(extractor: JEPAExtractor, encoder: str, arm: str, record: Mapping[str, float]) -> None:
         report, classes = audit(extractor, by_data), audit(extractor, by_count)
         assert classes.pairwise is not None
         assert classes.classes is not None
@@ -133,7 +135,7 @@ def checkpoints(checks: int, seed: int) -> list[dict[str, Any]]:
             {
                 "encoder": encoder,
                 "arm": arm,
-                "update": update,
+                "update": record["update"],
                 "by_episodes": report.collapse_index,
                 "by_classes": classes.collapse_index,
                 "mean_error": float(classes.pairwise.errors[upper].mean()),
@@ -148,18 +150,15 @@ def checkpoints(checks: int, seed: int) -> list[dict[str, Any]]:
             space = policy_space(envs.single_observation_space)
             extractor = JEPAExtractor(space, envs.single_action_space, encoder=encoder, **options)
             if arm == "joint":
-                measure(extractor, encoder, "untrained", 0)
+                measure(extractor, encoder, "untrained", {"update": 0})
             transitions = TransitionRing.from_episodes(training, seed)
-            done = iter(range(UPDATES, checks * UPDATES + 1, UPDATES))
             pretrain(
                 extractor,
                 transitions,
                 updates=checks * UPDATES,
                 check_every=UPDATES,
                 transition_updates=0,
-                on_check=lambda _, extractor=extractor, encoder=encoder, arm=arm, done=done: measure(
-                    extractor, encoder, arm, next(done)
-                ),
+                on_check=partial(measure, extractor, encoder, arm),
             )
     return rows
 
@@ -181,7 +180,8 @@ def whole(observations: int) -> dict[str, float]:
     model = PPO("CnnPolicy", gym.make("CountingEnv-v0"), seed=0, device="cpu")
     envs = gym.make_vec("CountingEnv-v0", 64, vectorization_mode="vector_entry_point")
     labelled = list(random_episodes(envs, observations, 0, ("state",)))
-    episodes, total = [], 0
+    episodes: list[Episode] = []
+    total = 0
     while total < observations:
         episodes.append(labelled[len(episodes)])
         total += len(episodes[-1].rewards) + 1

@@ -30,7 +30,7 @@ from torch import nn
 import counting_env
 from jepa_extractor import JEPAExtractor, LabelAccuracy, TransitionRing, policy_space, pretrain, random_episodes
 from jepa_extractor.diagnostics import kmeans_rand_index, nearest_centroid_accuracy
-from jepa_extractor.encoders import ChannelNorm
+from jepa_extractor.encoders import ChannelNorm, PooledEncoder
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))  # examples are no package
 from study import add_study_arguments, finished_runs, run_study
@@ -75,11 +75,17 @@ class PreviousEncoder(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images (B, C, H, W) to latents (B, D)."""
-        return self.linear(self.convolutions(images).mean(dim=(2, 3)))
+        latents: torch.Tensor = self.linear(self.convolutions(images).mean(dim=(2, 3)))
+        return latents
 
 
 # with the settings of its time
-PREVIOUS_SETTINGS = {"updates": 1_000, "batch_size": 128, "rewarded_fraction": 0.0, "max_grad_norm": None}
+PREVIOUS_SETTINGS: dict[str, Any] = {
+    "updates": 1_000,
+    "batch_size": 128,
+    "rewarded_fraction": 0.0,
+    "max_grad_norm": None,
+}
 
 
 def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:  # noqa: ARG001  # a study's signature
@@ -142,7 +148,7 @@ def scenes(options: Mapping[str, Any], per_count: int, seed: int) -> tuple[NDArr
     return np.moveaxis(np.concatenate(parts), -1, 1)[order], np.repeat(np.arange(most + 1), per_count)[order]
 
 
-def _timed(options: Mapping[str, Any]) -> dict[str, int]:
+def _timed(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"max_episode_steps": 16} if options.get("max_count", 8) > 8 else {}
 
 
@@ -170,9 +176,11 @@ def _extrapolation(
     extractor: JEPAExtractor, images: NDArray[np.uint8], counts: NDArray[np.int64], seed: int
 ) -> list[float]:
     """Return the mean absolute error, in objects, for 0 to 32 objects, of a linear map fitted on 0 to 8."""
+    encoder = extractor.jepa.encoder
+    assert isinstance(encoder, PooledEncoder)
 
     def sums(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        parts = [extractor.jepa.encoder.places(part.float() / 255) for part in torch.from_numpy(pixels).split(256)]
+        parts = [encoder.places(part.float() / 255) for part in torch.from_numpy(pixels).split(256)]
         return torch.cat([part.sum(dim=(1, 2)) for part in parts]).double().numpy()  # they are nearly collinear
 
     reader = Ridge(alpha=1e-3).fit(sums(images), counts)

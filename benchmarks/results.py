@@ -40,7 +40,7 @@ def positive(text: str) -> float:
 
 def environment_facts() -> dict[str, Any]:
     """Return the command, the machine and the versions."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = version(package)

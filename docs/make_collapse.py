@@ -12,6 +12,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 import counting_env
@@ -55,7 +56,8 @@ def unseen() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def plane(latents: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the first two principal components of latents (N, D), (N, 2), unscaled."""
     centred = latents - latents.mean(0)
-    return centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
+    points: NDArray[np.float32] = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
+    return points
 
 
 def draw_maps(extractors: dict[str, JEPAExtractor]) -> None:
@@ -105,7 +107,7 @@ def draw_reason() -> None:
         for count, label in enumerate(classes):
             alone = np.sum(classes == label) == 1
             color = COLORS(count) if alone else "0.85"
-            axis.add_patch(plt.Rectangle((count - 0.47, ahead - 0.44), 0.94, 0.88, color=color))
+            axis.add_patch(Rectangle((count - 0.47, ahead - 0.44), 0.94, 0.88, color=color))
             dark = alone and count < 5
             axis.text(count, ahead, str(count), ha="center", va="center", color="white" if dark else "black")
     labels = [f"{number} actions ahead" for number in range(len(rows))]

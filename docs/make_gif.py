@@ -28,6 +28,7 @@ FRAME, LAST = 700, 1_400  # milliseconds
 COLORS = mpl.colormaps["viridis"].resampled(COUNTS)
 
 Images = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 
 
 def trained() -> PPO:
@@ -61,12 +62,12 @@ def episodes(model: PPO, env: gym.Env[Images, int]) -> list[list[tuple[Images, s
     return played
 
 
-def encode(extractor: JEPAExtractor, images: Images) -> NDArray[np.float32]:
+def encode(extractor: JEPAExtractor, images: Images) -> Floats:
     """Return the latents of images (N, H, W, 3)."""
     return extractor.encode(np.moveaxis(images, -1, 1))
 
 
-def drawn(image: Images, said: str, dots: NDArray[np.float32], counts: NDArray[np.int64], way: list[NDArray]) -> Figure:
+def drawn(image: Images, said: str, dots: Floats, counts: NDArray[np.int64], way: list[Floats]) -> Figure:
     """Draw one frame: the image, and the way of its episode over the map."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.6), layout="constrained")
     left.imshow(image, interpolation="nearest")
@@ -92,6 +93,7 @@ if __name__ == "__main__":
     mpl.use("Agg")
     model = trained()
     extractor = model.policy.features_extractor
+    assert isinstance(extractor, JEPAExtractor)
     env = gym.make("CountingEnv-v0")
     images, counts = background(env)
     latents = encode(extractor, images)
@@ -99,7 +101,7 @@ if __name__ == "__main__":
     axes = np.linalg.svd(latents - mean, full_matrices=False)[2][:2]
     film, times = [], []
     for frames in episodes(model, env):
-        way: list[NDArray[np.float32]] = []
+        way: list[Floats] = []
         for image, said in frames:
             way.append((encode(extractor, image[None])[0] - mean) @ axes.T)
             film.append(pixels(drawn(image, said, (latents - mean) @ axes.T, counts, way)))

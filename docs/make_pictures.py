@@ -12,6 +12,7 @@ import pygame
 
 from counting_env import SHAPES, CountingEnv
 from counting_env.kernels import capacity
+from counting_env.options import Reward
 from counting_env.viewer import Viewer
 from jepa_extractor import collapse_audit
 from jepa_extractor.audit.picture import plot_audit
@@ -91,7 +92,8 @@ def draw_rewards() -> None:
     """Save both rewards over the count."""
     counts = np.arange(9)
     figure, axis = plt.subplots(figsize=(4, 2.2))
-    for reward, style in (("sparse", "o-"), ("dense", "s--")):
+    styles: dict[Reward, str] = {"sparse": "o-", "dense": "s--"}
+    for reward, style in styles.items():
         axis.plot(counts, CountingEnv(reward=reward).class_mdp[1], style, label=reward)
     axis.set(xlabel="count arrived at", ylabel="reward", xticks=counts)
     axis.legend()

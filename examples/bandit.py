@@ -1,6 +1,7 @@
 """A bandit, where the next observation is random: how each way to train the JEPA changes the return of A2C."""
 
 import argparse
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from jepa_extractor import JEPACallback, jepa_policy_kwargs
 
-WAYS = {
+WAYS: dict[str, dict[str, Any] | None] = {
     "no auxiliary": None,
     "default": {},
     "detached target": {"target": "detach"},
@@ -21,13 +22,13 @@ WAYS = {
 }
 
 
-def mean_return(way: dict | None, seed: int, steps: int) -> float:
+def mean_return(way: dict[str, Any] | None, seed: int, steps: int) -> float:
     """Train one policy and return its mean return over ten episodes of 100 steps."""
     env = Monitor(IdentityEnv(10))
     kwargs = jepa_policy_kwargs(env.action_space, **(way or {}))
     model = A2C("MlpPolicy", env, policy_kwargs=kwargs, seed=seed, device="cpu")
     model.learn(steps, callback=None if way is None else JEPACallback())
-    return float(evaluate_policy(model, env, 10)[0])
+    return float(np.mean(evaluate_policy(model, env, 10, return_episode_rewards=True)[0]))
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -35,7 +36,7 @@ parser.add_argument("--steps", type=int, default=3_000, help="environment steps 
 parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="seeds")
 arguments = parser.parse_args()
 torch.set_num_threads(1)
-returns = {name: [] for name in WAYS}
+returns: dict[str, list[float]] = {name: [] for name in WAYS}
 for seed in tqdm(arguments.seeds, unit="seed"):
     for name, way in WAYS.items():
         returns[name].append(mean_return(way, seed, arguments.steps))

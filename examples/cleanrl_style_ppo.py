@@ -1,6 +1,7 @@
 """PPO in one file of plain PyTorch, in the style of CleanRL, with a JEPA that learns beside it."""
 
 import argparse
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -23,7 +24,7 @@ args = parser.parse_args()
 torch.manual_seed(args.seed)
 
 # In this mode each step is a transition. In NEXT_STEP, the default, the one after an end only resets: mask it out.
-kind = {"vectorization_mode": "vector_entry_point", "autoreset_mode": AutoresetMode.SAME_STEP}
+kind: dict[str, Any] = {"vectorization_mode": "vector_entry_point", "autoreset_mode": AutoresetMode.SAME_STEP}
 envs = gym.make_vec("CountingEnv-v0", args.num_envs, **kind)
 space, actions = policy_space(envs.single_observation_space), envs.single_action_space
 encoder = JEPAExtractor(space, actions)
@@ -31,7 +32,7 @@ head = nn.Sequential(nn.Linear(encoder.features_dim, 64), nn.Tanh(), nn.Linear(6
 optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=1e-3)
 
 
-def judge(images):
+def judge(images: np.ndarray | torch.Tensor) -> tuple[Categorical, torch.Tensor]:
     """Return the policy and the values (B,) for uint8 images (B, 3, 64, 64)."""
     outputs = head(encoder(torch.as_tensor(images) / 255))
     return Categorical(logits=outputs[:, :2]), outputs[:, 2]
@@ -55,11 +56,12 @@ for _ in range(0, args.steps, length * args.num_envs):
             ring.add(Step(actions.numpy(), rewards, terminated, ended, arrived, restarted))
             rows.append([*map(torch.as_tensor, (images, actions, policy.log_prob(actions), values, rewards, ~ended))])
             images = restarted
-        advantages, advantage, following = [], 0, judge(images)[1]
-        for *_, values, rewards, goes_on in reversed(rows):  # a time limit counts as an end, too
+        advantages: list[torch.Tensor] = []
+        advantage, following = torch.zeros(()), judge(images)[1]
+        for values, rewards, goes_on in (row[3:] for row in reversed(rows)):  # a time limit counts as an end, too
             advantage = (rewards + goes_on * GAMMA * (following + LAMBDA * advantage) - values).float()
             advantages, following = [advantage, *advantages], values
-    seen, taken, old, values, *_ = (torch.cat(parts) for parts in zip(*rows, strict=True))
+    seen, taken, old, values, rewards, goes_on = (torch.cat(parts) for parts in zip(*rows, strict=True))
     gains = torch.cat(advantages)
     returns, gains = values + gains, (gains - gains.mean()) / (gains.std() + 1e-8)
     for chosen in (part for _ in range(EPOCHS) for part in torch.randperm(len(seen)).split(BATCH)):
@@ -67,7 +69,7 @@ for _ in range(0, args.steps, length * args.num_envs):
         ratio, gain = (policy.log_prob(taken[chosen]) - old[chosen]).exp(), gains[chosen]
         actor_loss = -torch.min(ratio * gain, ratio.clamp(1 - CLIP, 1 + CLIP) * gain).mean()
         critic_loss = nn.functional.mse_loss(values, returns[chosen])
-        jepa, _ = encoder.losses(ring.sample(64))
+        jepa = encoder.losses(ring.sample(64))[0]
         optimizer.zero_grad()
         (actor_loss + 0.5 * critic_loss + encoder.total(jepa)).backward()
         nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 0.5)
@@ -75,6 +77,7 @@ for _ in range(0, args.steps, length * args.num_envs):
 tests = gym.make_vec("CountingEnv-v0", EPISODES, **kind)
 images, solved = tests.reset(seed=1_000_000)[0], np.zeros(EPISODES, np.bool_)
 for _ in range(4):  # no episode is longer; a second one begins only after a success
-    images, _, terminated, *_ = tests.step(judge(images.transpose(0, 3, 1, 2))[0].probs.argmax(1).numpy())
+    policy, values = judge(images.transpose(0, 3, 1, 2))
+    images, rewards, terminated, truncated, info = tests.step(policy.probs.argmax(1).numpy())
     solved |= terminated
 print(f"success rate {solved.mean():.3f} over {EPISODES} unseen episodes")

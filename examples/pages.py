@@ -32,7 +32,8 @@ STUDIES: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, str]]] = {
 
 def read(study: str) -> dict[str, Any]:
     """Return what a study found, with the command that made it."""
-    return json.loads((DOCS / "results" / f"{study}.json").read_text())
+    facts: dict[str, Any] = json.loads((DOCS / "results" / f"{study}.json").read_text())
+    return facts
 
 
 def filled(text: str, facts: Callable[[str], Mapping[str, Any]] = read) -> str:

@@ -1,6 +1,7 @@
 """Plan on FrozenLake 8x8 and CliffWalking from images: to the goal, and to a second one that only a picture tells."""
 
 import argparse
+from typing import Any
 
 import gymnasium as gym
 import interrupts  # noqa: F401  # Ctrl-C ends with a sentence
@@ -20,7 +21,10 @@ from jepa_extractor import (
     retarget,
 )
 
-WORLDS = {"lake": ("FrozenLake-v1", {"map_name": "8x8", "is_slippery": False}), "cliff": ("CliffWalking-v1", {})}
+WORLDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lake": ("FrozenLake-v1", {"map_name": "8x8", "is_slippery": False}),
+    "cliff": ("CliffWalking-v1", {}),
+}
 STEPS, LIMIT = 8, 40  # of an episode of the training; of a test
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 parser.add_argument("--world", choices=WORLDS, default="lake", help="environment")
@@ -47,7 +51,10 @@ if not 0 <= args.second < goal or env.ends[args.second]:
 class Differences(nn.Module):
     """An encoder of what sets an image apart from the mean of all: the player, a small part of the picture."""
 
-    def __init__(self, observation_space: gym.Space, latent_dim: int) -> None:
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, observation_space: gym.spaces.Box, latent_dim: int) -> None:
         super().__init__()
         pixels = torch.from_numpy(images).float() / 255
         self.register_buffer("mean", pixels.mean(0))
@@ -57,7 +64,8 @@ class Differences(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Map float32 images (B, 3, H, W) to latents (B, D)."""
-        return self.layers((pixels - self.mean) / self.scale)
+        latents: torch.Tensor = self.layers((pixels - self.mean) / self.scale)
+        return latents
 
 
 class Transition(nn.Module):
@@ -71,12 +79,13 @@ class Transition(nn.Module):
 
     def forward(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Map latents (B, D) and action features (B, A) to latents (B, D)."""
-        return self.layers(torch.cat([latents, actions], dim=-1))
+        predicted: torch.Tensor = self.layers(torch.cat([latents, actions], dim=-1))
+        return predicted
 
 
 def episode(state: int, action: int) -> Episode:
     """Return an episode that begins with this action and goes on at random; what has ended stays where it is."""
-    actions = np.array([action, *generator.integers(env.action_space.n, size=STEPS - 1)])
+    actions = np.array([action, *generator.integers(successors.shape[1], size=STEPS - 1)])
     states = [state]
     for taken in actions:
         states.append(int(successors[states[-1], taken]))

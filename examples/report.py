@@ -96,7 +96,7 @@ def evaluate(model: BaseAlgorithm, env_id: str) -> float:
     wanted = np.full(env.num_envs, EPISODES // env.num_envs)  # as many from each: else more short ones would count
     observations = env.reset()
     while wanted.any():
-        actions, _ = model.predict(observations, deterministic=True)
+        actions, _ = model.predict(observations, deterministic=True)  # type: ignore[arg-type]  # no tuple
         observations, _, ended, infos = env.step(actions)
         for i in np.flatnonzero(ended & (wanted > 0)):
             successes.append(infos[i]["is_success"])

@@ -257,7 +257,7 @@ def _ray_tasks(address: str) -> Iterator[ParallelBackendBase]:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError('Ray is not installed: pip install "counting-jepa[ray]"') from error
 
-    class RayTasks(ParallelBackendBase):
+    class RayTasks(ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
         supports_retrieve_callback = True
 
         def effective_n_jobs(self, n_jobs: int) -> int:  # noqa: ARG002
@@ -272,7 +272,7 @@ def _ray_tasks(address: str) -> Iterator[ParallelBackendBase]:
             return future.result()
 
     # Ray begins a task again whenever its process or node dies; _execute gives up after TRIES.
-    task = ray.remote(num_cpus=1, max_retries=-1)(lambda func: func())
+    task: Any = ray.remote(num_cpus=1, max_retries=-1)(lambda func: func())
     environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}}
     try:
         context = ray.init(address, include_dashboard=False, log_to_driver=False, runtime_env=environment)
@@ -342,9 +342,10 @@ def _as_json(name: str, configuration: Json) -> Json:
     if not isinstance(configuration, dict):
         raise ValueError(f"configurations[{name!r}]={configuration!r} is not a dict")
     try:
-        return json.loads(json.dumps(configuration, allow_nan=False))
+        read: Json = json.loads(json.dumps(configuration, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ValueError(f"configurations[{name!r}] cannot be held by JSON ({error})") from error
+    return read
 
 
 def _shown(configuration: Json, key: str) -> str:
@@ -360,7 +361,7 @@ def _plain(value: object) -> object:
 
 def _read(path: Path, key: str) -> Json:
     try:
-        content = json.loads(path.read_text())[key]
+        content: Json = json.loads(path.read_text())[key]
         content.keys()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is broken ({error}): remove it, and the run is made again") from error

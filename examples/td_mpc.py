@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from typing import Any
 
 import gymnasium as gym
 import interrupts  # noqa: F401  # Ctrl-C ends with a sentence
@@ -40,10 +41,11 @@ torch.manual_seed(args.seed)
 generator = np.random.default_rng(args.seed)
 
 # In this mode each step is a transition. In NEXT_STEP, the default, the one after an end only resets: mask it out.
-kind = {"vectorization_mode": "vector_entry_point", "autoreset_mode": AutoresetMode.SAME_STEP}
+kind: dict[str, Any] = {"vectorization_mode": "vector_entry_point", "autoreset_mode": AutoresetMode.SAME_STEP}
 envs = gym.make_vec(args.env, ENVS, **kind)
 envs.action_space.seed(args.seed)
 space, limit = policy_space(envs.single_observation_space), gym.spec(args.env).max_episode_steps
+assert limit is not None
 extractor = JEPAExtractor(space, envs.single_action_space, auxiliary=(RewardTask(latents="both"),), horizon=2)
 ring = TransitionRing(space, envs.single_action_space, ENVS, 2 * args.steps + 3 * ENVS, args.seed)
 images = envs.reset(seed=args.seed)[0].transpose(0, 3, 1, 2)
@@ -66,10 +68,11 @@ while taken < args.steps and success < 0.95:
     pretrain(extractor, ring, args.updates, transition_updates=2 * args.updates)
     planner = LatentPlanner(extractor, limit, width=32, tolerance=0.5, samples=64, elites=8, iterations=3)
     tests.seed(UNSEEN_SEED)
-    success = evaluate_policy(planner, tests, EPISODES, warn=False)[0]  # the reward is 1 at the target
+    # the reward is 1 at the target
+    success = float(np.mean(evaluate_policy(planner, tests, EPISODES, return_episode_rewards=True, warn=False)[0]))
     used = time.process_time()
     print(f"{taken} steps: success rate {success:.3f} over {EPISODES} unseen episodes, {used:.0f} processor seconds")
-if args.out:
+if planner is not None and args.out:
     env = gym.make(args.env)
     counts = np.repeat(range(env.get_wrapper_attr("options").max_count + 1), 16)
     env.reset(seed=args.seed)

@@ -26,12 +26,11 @@ args = parser.parse_args()
 torch.manual_seed(args.seed)
 
 
-def make_env(num_envs, seed):
+def make_env(num_envs: int, seed: int) -> TransformedEnv:
     """Return vector environments without autoreset: TorchRL resets those that have ended."""
-    kind = {"vectorization_mode": "vector_entry_point", "autoreset_mode": AutoresetMode.DISABLED}
     images = ToTensorImage(in_keys=["observation"], out_keys=["pixels"])  # channels first, in [0, 1]
-    env = GymWrapper(gym.make_vec("CountingEnv-v0", num_envs, **kind))
-    env = TransformedEnv(env, Compose(InitTracker(), images, RewardSum()))
+    envs = gym.make_vec("CountingEnv-v0", num_envs, "vector_entry_point", autoreset_mode=AutoresetMode.DISABLED)
+    env = TransformedEnv(GymWrapper(envs), Compose(InitTracker(), images, RewardSum()))
     env.set_seed(seed)
     return env
 
@@ -39,9 +38,10 @@ def make_env(num_envs, seed):
 class Encoder(JEPAExtractor):
     """A JEPA's encoder for batches of any shape: TorchRL's have a time dimension, too."""
 
-    def forward(self, pixels):
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # images alone
         """Map images (..., 3, 64, 64) to latents (..., 64)."""
-        return super().forward(pixels.flatten(0, -4)).unflatten(0, pixels.shape[:-3])
+        latents: torch.Tensor = super().forward(pixels.flatten(0, -4)).unflatten(0, pixels.shape[:-3])
+        return latents
 
 
 check_env_specs(GymEnv("CountingEnv-v0"))  # one environment alone

@@ -7,7 +7,6 @@ from typing import Any
 
 import gymnasium as gym
 from stable_baselines3 import DQN, PPO, SAC
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
@@ -66,7 +65,7 @@ class Task:
 class Algorithm:
     """An algorithm of Stable-Baselines3 and its settings, the same for all competitors."""
 
-    build: type[BaseAlgorithm]
+    build: type[PPO | DQN | SAC]
     arguments: Mapping[str, Any]
 
 
@@ -124,8 +123,9 @@ COMPETITORS = {
 }
 
 
-def _as_image(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+def _as_image(env: gym.Env[Any, Any]) -> gym.Wrapper[Any, Any, Any, Any]:
     """Minigrid's whole grid as an image, eight pixels a cell, without its text."""
     from minigrid.wrappers import ImgObsWrapper, RGBImgObsWrapper
 
-    return ImgObsWrapper(RGBImgObsWrapper(env))
+    wrapped: gym.Wrapper[Any, Any, Any, Any] = ImgObsWrapper(RGBImgObsWrapper(env))
+    return wrapped

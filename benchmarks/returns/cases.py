@@ -167,7 +167,8 @@ def _minigrid(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     """Minigrid's view of 7x7 cells as symbols, without its text."""
     from minigrid.wrappers import ImgObsWrapper
 
-    return ImgObsWrapper(env)
+    seen: gym.Env[Any, Any] = ImgObsWrapper(env)
+    return seen
 
 
 def _control(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:

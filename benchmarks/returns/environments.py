@@ -29,7 +29,8 @@ class ExtraChannels(gym.Wrapper[Layers, int, Layers, int]):
         super().__init__(env)
         assert isinstance(env.observation_space, spaces.Box)
         height, width, channels = env.observation_space.shape
-        self.observation_space = spaces.Box(0, 1, (height, width, channels + CHANNELS), np.bool_)
+        shape = (height, width, channels + CHANNELS)
+        self.observation_space = spaces.Box(0, 1, shape, np.bool_)  # type: ignore[assignment, arg-type]  # as MinAtar's
         self._kind, self._density = kind, density
         self._generator = np.random.default_rng()
         self._picture = self._draw()

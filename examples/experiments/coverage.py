@@ -54,7 +54,7 @@ LENGTHS = (1, 2, 4, 8)
 UPDATES, LEARNING_RATE, WIDTH = 3_000, 1e-2, 16  # of the table
 COLLAPSED = 0.05  # of the root mean square distance
 KINDS = ("told_apart", "other_count", "same_count")
-CONFIGURATIONS = {
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
     f"{encoder}-{length}": {"encoder": encoder, "length": length}
     for encoder in ("table", "network")
     for length in LENGTHS

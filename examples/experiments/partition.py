@@ -62,7 +62,8 @@ class Row(NamedTuple):
 
 def _targets(states: States, *counts: int) -> NDArray[np.bool_]:
     """Return where the count is that of the state's shape; shapes without one are never rewarded."""
-    return states["count"] == np.append(counts, [-1] * 4)[states["shape"]]
+    rewarded: NDArray[np.bool_] = states["count"] == np.append(counts, [-1] * 4)[states["shape"]]
+    return rewarded
 
 
 ROWS = {
@@ -74,7 +75,7 @@ ROWS = {
     "two": Row("4 circles, 2 squares", 17, SHAPED, lambda states: _targets(states, 4, 2)),
     "each": Row("4, 2, 5 and 7, by shape", 32, SHAPED, lambda states: _targets(states, 4, 2, 5, 7)),
     **{
-        f"every{k}": Row(f"multiples of {k}", k, CYCLE, lambda states, k=k: states["count"] % k == 0)
+        f"every{k}": Row(f"multiples of {k}", k, CYCLE, lambda states, k=k: states["count"] % k == 0)  # type: ignore[misc]  # k=k is beyond mypy
         for k in (1, 2, 3, 4, 6, 12)
     },
     "nowhere": Row("nowhere", 1, ROOM, lambda states: 0 * states["row"]),
@@ -82,7 +83,7 @@ ROWS = {
     "column": Row("the first column", 6, ROOM, lambda states: states["column"] == 0),
     "corner": Row("a corner", 36, ROOM, lambda states: (states["row"] == 0) & (states["column"] == 0)),
 }
-WORLDS = {"shaped": SHAPED, "cycle": CYCLE, "room": ROOM}
+WORLDS: dict[str, World] = {"shaped": SHAPED, "cycle": CYCLE, "room": ROOM}
 WITH_REWARD = ("joint", "reward_only")
 WITHOUT_REWARD = ("dynamics_only", "label", "untrained")
 ENCODERS = ("pooled", "nature")

@@ -64,6 +64,9 @@ CONFIGURATIONS = {f"{world}-{arm}": {"world": world, "arm": arm} for world in WO
 class Differences(nn.Module):
     """NatureCNN on what sets an image apart from the mean of all states' images: the player, a small part of it."""
 
+    mean: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, observation_space: spaces.Box, latent_dim: int, images: NDArray[np.uint8]) -> None:
         super().__init__()
         pixels = torch.from_numpy(images).float() / 255

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import counting_env
 from counting_env.kernels import SHAPES
 from jepa_extractor import Episode, JEPAExtractor, TableImages, policy_space, random_episodes
+from jepa_extractor.encoders import EncoderName
 from jepa_extractor.spaces import as_policies_see
 
 gym.register_envs(counting_env)
@@ -59,7 +60,8 @@ class Counting:
 
     def successors(self) -> NDArray[np.int64]:
         """Return the state after each action, (states, actions)."""
-        return self._one(seed=0).get_wrapper_attr("class_mdp")[0]
+        successors: NDArray[np.int64] = self._one(seed=0).get_wrapper_attr("class_mdp")[0]
+        return successors
 
     def pictures(self, each: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Return images (N, 3, H, W) and states (N,)."""
@@ -122,7 +124,7 @@ class Grid:
         return {"desc": rows, "is_slippery": False, "render_mode": "rgb_array", "max_episode_steps": STEPS}
 
 
-def make_extractor(world: World, encoder: str, **arguments: Any) -> JEPAExtractor:
+def make_extractor(world: World, encoder: EncoderName, **arguments: Any) -> JEPAExtractor:
     """Return an untrained extractor for the world; torch's global generator draws its parameters."""
     envs = world.make()
     space = policy_space(envs.single_observation_space)

@@ -54,7 +54,8 @@ def success(
         return 0.0
     env = make_test(configuration, goal, min(configuration["episodes"], 128))
     env.seed(UNSEEN_SEED)
-    return float(evaluate_policy(planner, env, configuration["episodes"], warn=False)[0])
+    returns, _ = evaluate_policy(planner, env, configuration["episodes"], return_episode_rewards=True, warn=False)
+    return float(np.mean(returns))
 
 
 def measure(extractor: JEPAExtractor, configuration: dict[str, Any], goals: int, seed: int) -> dict[str, float | None]:

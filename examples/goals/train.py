@@ -22,6 +22,7 @@ from jepa_extractor import (
     pretrain,
     random_episodes,
 )
+from jepa_extractor.encoders import EncoderName
 
 gym.register_envs(counting_env)
 
@@ -66,7 +67,7 @@ def train(configuration: dict[str, Any], seed: int) -> JEPAExtractor:
         )
     else:
         torch.manual_seed(seed)
-        encoder = "gated" if configuration["background"] == "noise" else "pooled"
+        encoder: EncoderName = "gated" if configuration["background"] == "noise" else "pooled"
         extractor = JEPAExtractor(space, actions, encoder=encoder, **OPTIONS[way])
     if way in ("frozen_ppo", "untrained"):
         fit_transition(extractor, transitions, transition_updates)
@@ -109,7 +110,8 @@ class _StopAtSuccess(BaseCallback):
     def _on_rollout_start(self) -> None:  # the policy has just been updated
         if self.num_timesteps and self.steps is None:
             self._env.seed(UNSEEN_SEED)
-            if evaluate_policy(self.model, self._env, self._episodes, warn=False)[0] >= SUCCESS:
+            returns, _ = evaluate_policy(self.model, self._env, self._episodes, return_episode_rewards=True, warn=False)
+            if np.mean(returns) >= SUCCESS:
                 self.steps = self.num_timesteps
 
     def _on_training_end(self) -> None:

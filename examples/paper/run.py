@@ -154,7 +154,7 @@ def _encoded(extractor: JEPAExtractor, episodes: list[Episode]) -> list[Episode]
 
 def _arriving(episodes: list[Episode]) -> NDArray[Any]:
     """Return the observations that the steps arrived at, (N, ...)."""
-    return np.concatenate([episode.observations[1:] for episode in episodes])
+    return np.concatenate([np.asarray(episode.observations)[1:] for episode in episodes])
 
 
 def auxiliary_values(extractor: JEPAExtractor, episodes: list[Episode]) -> Floats:

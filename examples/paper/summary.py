@@ -9,7 +9,7 @@ from scipy.stats import t
 
 from paper.conditions import CONDITIONS
 
-Results = Mapping[str, Mapping[int | str, Mapping[str, float]]]  # by condition, seed and measure
+Results = Mapping[str, Mapping[int, Mapping[str, float]]]  # by condition, seed and measure
 
 
 class Interval(NamedTuple):

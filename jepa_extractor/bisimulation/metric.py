@@ -17,7 +17,7 @@ _ROUNDING = 1e-14  # rounding error of sums of probabilities
 
 
 def bisimulation_metric(
-    transitions: Sequence[Any], values: ArrayLike, discount: float = 0.9, tolerance: float = 1e-6
+    transitions: Sequence[Any] | NDArray[Any], values: ArrayLike, discount: float = 0.9, tolerance: float = 1e-6
 ) -> Floats:
     """Return the bisimulation metric of an MDP: how far apart two states are, in the unit of ``values``.
 

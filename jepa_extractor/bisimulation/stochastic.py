@@ -13,7 +13,10 @@ from jepa_extractor.checks import require_weight
 
 
 def probabilistic_bisimulation(
-    transitions: Sequence[Any], values: ArrayLike, tolerance: float = 0.0, probability_tolerance: float = 1e-9
+    transitions: Sequence[Any] | NDArray[Any],
+    values: ArrayLike,
+    tolerance: float = 0.0,
+    probability_tolerance: float = 1e-9,
 ) -> NDArray[np.int64]:
     """Return the classes of the largest probabilistic bisimulation of an MDP.
 
@@ -43,7 +46,7 @@ def probabilistic_bisimulation(
     return number_by_first_appearance(_lump(matrices, labels.astype(np.int64), count, probability_tolerance))
 
 
-def _checked_transitions(transitions: Sequence[Any], n: int, tolerance: float) -> list[Any]:
+def _checked_transitions(transitions: Sequence[Any] | NDArray[Any], n: int, tolerance: float) -> list[Any]:
     """Return ``transitions`` as CSR matrices in float64; an error names the action and the row."""
     if not isinstance(transitions, Sequence | np.ndarray):
         raise ValueError(

@@ -191,7 +191,7 @@ class LatentPlanner:
                     break
         return foreseen
 
-    def name_latents(self, observations: Arrays, names: Sequence[object]) -> None:
+    def name_latents(self, observations: Arrays, names: Sequence[object] | NDArray[Any]) -> None:
         """Give names, such as counts, by which ``imagine`` reads a latent: it takes that of the nearest named one.
 
         Args:

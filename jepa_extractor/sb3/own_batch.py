@@ -92,7 +92,7 @@ class OwnBatch:
             self._add(gradient)
             return own if first.grad is None else own + first.grad
 
-        latents.register_hook(join)  # type: ignore[no-untyped-call]
+        latents.register_hook(join)
 
     def _as_batch(self, drawn: Any, extractor: JEPAExtractor, first: torch.Tensor) -> Batch:
         """Return what the algorithm drew as stretches of one step, as a ring gives them."""

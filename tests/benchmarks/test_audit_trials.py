@@ -4,6 +4,8 @@ import audit
 import numpy as np
 import pytest
 
+from jepa_extractor.audit import AuditSet
+
 
 def right(seeds):
     """How many of these trials were right, by kind of encoder; and the collapse indices of the faithful ones."""
@@ -42,7 +44,7 @@ def test_merged_pairs_are_those_with_one_place():
 
 def test_thin_data_says_what_it_may_miss():
     """Three actions tell 7 and 8 apart: in 500 observations of short episodes, a merge of them may go unseen."""
-    audit_set = audit.AuditSet.from_episodes(audit.counting_episodes(500, 0), audit.ACTIONS)
+    audit_set = AuditSet.from_episodes(audit.counting_episodes(500, 0), audit.ACTIONS)
     assert "first differ after 3 actions or more may go unseen" in audit_set.coverage()
     assert audit_set.required.actions_seen() == 2
     counts = audit_set.labels["count"].astype(np.int64)

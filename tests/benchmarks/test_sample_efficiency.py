@@ -33,8 +33,8 @@ def test_interquartile_mean():
 def test_a_run_without_success_counts_with_its_whole_budget():
     """Such a run stays in the mean, and every number that depends on it is called a bound."""
     runs = {seed: outcome(steps) for seed, steps in enumerate((200, 300, 400, None, None))}
-    steps, _, solved = until_success(runs)
-    assert solved == 3
+    steps, _, successes = until_success(runs)
+    assert successes == 3
     assert steps.mean == pytest.approx((300 + 400 + 1_000) / 3)
     solved, unsolved = {0: outcome(170)}, {0: outcome(None)}
     table = tables({"default": {"PPO": {"nature": runs, "plain": solved, "joint": solved, "detach_q": unsolved}}})
@@ -119,7 +119,7 @@ def short(monkeypatch):
     less = {"PPO": {"n_steps": 16, "n_epochs": 1, "batch_size": 64}}
     for name, algorithm in ALGORITHMS.items():
         arguments = {**algorithm.arguments, **less.get(name, {"learning_starts": 40})}
-        monkeypatch.setitem(run.ALGORITHMS, name, replace(algorithm, arguments=arguments))
+        monkeypatch.setitem(ALGORITHMS, name, replace(algorithm, arguments=arguments))
 
 
 @pytest.mark.slow

@@ -93,7 +93,7 @@ def total(row, classes):
 
 def number(names):
     """Integers for names, in the order of first appearance."""
-    numbers = {}
+    numbers: dict = {}
     return [numbers.setdefault(name, len(numbers)) for name in names]
 
 

@@ -41,7 +41,7 @@ def signature_refinement(successors, values):
 
 def by_first_appearance(labels):
     """Labels renumbered 0, 1, ... in the order in which they first appear."""
-    numbers = {}
+    numbers: dict = {}
     return np.array([numbers.setdefault(label, len(numbers)) for label in labels.tolist()])
 
 

@@ -3,7 +3,6 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from empirical_oracles import random_data, witness_lengths
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from scipy import stats
@@ -11,6 +10,7 @@ from scipy import stats
 from jepa_extractor.bisimulation import EmpiricalBisimulation, empirical_data, episode_successors, largest_bisimulation
 from jepa_extractor.bisimulation.distinguishable_pairs import UNKNOWN, PairTable, WordPairs
 from jepa_extractor.rollouts import Episode, random_episodes
+from tests.bisimulation.empirical_oracles import random_data, witness_lengths
 
 KINDS = [(False, "none"), (True, "none"), (False, "any"), (True, "first")]
 
@@ -439,7 +439,7 @@ def test_data_tells_apart_only_what_must_stay_apart():
 def test_values_of_several_columns():
     """Values may be (T + 1, m) for each episode."""
     episode = Episode(np.zeros((3, 1)), np.array([0, 0]), np.zeros(2, np.float32), True, {"place": np.zeros(3)})
-    data = empirical_data([episode], 1, values=lambda _: [[0, 1], [0, np.nan], [0, 2]])
+    data = empirical_data([episode], 1, values=lambda _: [[0.0, 1.0], [0.0, np.nan], [0.0, 2.0]])
     assert np.array_equal(data.values, [[0, 1], [0, np.nan], [0, 2]], equal_nan=True)
     assert data.successors.tolist() == [[1], [2], [-1]]
 

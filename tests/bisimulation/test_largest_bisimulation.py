@@ -4,12 +4,18 @@ import itertools
 
 import numpy as np
 import pytest
-from oracles import by_first_appearance, pairwise_classes, random_mdp, signature_refinement, witness_lengths
 from scipy import sparse
 
 from jepa_extractor.bisimulation import distinguishing_actions, largest_bisimulation, quotient_mdp
 from jepa_extractor.bisimulation.inputs import checked_successors, group_values
 from jepa_extractor.bisimulation.refinement import bucket, invert, number_by_first_appearance, refine
+from tests.bisimulation.oracles import (
+    by_first_appearance,
+    pairwise_classes,
+    random_mdp,
+    signature_refinement,
+    witness_lengths,
+)
 
 CHAIN = np.array([[0, 1], [0, 2], [1, 3], [2, 3]])
 END = np.array([0.0, 0.0, 0.0, 1.0])

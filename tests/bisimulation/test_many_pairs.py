@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from empirical_oracles import random_data
 
 from jepa_extractor import EmpiricalBisimulation
+from tests.bisimulation.empirical_oracles import random_data
 
 
 @pytest.mark.parametrize("unknown", ["none", "first", "any"])

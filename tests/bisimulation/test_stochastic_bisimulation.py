@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 import pytest
-from empirical_oracles import cheapest_transport, lumped, random_mdp
 from scipy import sparse
 
 from jepa_extractor.bisimulation import bisimulation_metric, largest_bisimulation, metric, probabilistic_bisimulation
+from tests.bisimulation.empirical_oracles import cheapest_transport, lumped, random_mdp
 
 SPREAD = np.array([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5], [0, 0, 1, 0], [0, 0, 0, 1]])
 

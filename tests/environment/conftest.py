@@ -62,7 +62,7 @@ def rollout():
         if seed is not None:
             said.append(_frozen(env.reset(seed=seed)))
         for _ in range(steps):
-            action = int(actions.integers(2))
+            action: Any = int(actions.integers(2))
             if isinstance(env.action_space, gym.spaces.Box):
                 action = np.array([2.0 * action - 1.0], np.float32)
             *outcome, info = env.step(action)

@@ -126,8 +126,8 @@ def test_a_discrete_action_outside_the_space(action: Any, rollout) -> None:
 )
 def test_a_continuous_action_outside_the_space(action: Any, rollout) -> None:
     """The same for `continuous=True`."""
-    envs = (CountingEnv(continuous=True) for _ in range(2))
-    assert_refused(*envs, action, "Box(-1.0, 1.0, (1,), float32)", rollout)
+    env, twin = CountingEnv(continuous=True), CountingEnv(continuous=True)
+    assert_refused(env, twin, action, "Box(-1.0, 1.0, (1,), float32)", rollout)
 
 
 def assert_refused(env: CountingEnv, twin: CountingEnv, action: Any, space: str, rollout) -> None:

@@ -378,7 +378,7 @@ def test_a_random_policy_succeeds_as_often_as_computed() -> None:
     chance = [Fraction(0)] * 9  # of succeeding within the steps left, by count
     for _ in range(4):
         chance = [
-            sum(Fraction(1, 2) * (1 if values[after] else chance[after]) for after in successors[count])
+            sum((Fraction(1, 2) * (1 if values[after] else chance[after]) for after in successors[count]), Fraction(0))
             for count in range(9)
         ]
     exact = sum(chance) / 9

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from counting_env import CountingEnv, play
+from counting_env.viewer import Viewer
 from counting_env.window import NO_DISPLAY, enlarge
 
 pytest.importorskip("pygame")
@@ -19,7 +20,7 @@ def pixels(screen) -> np.ndarray:
     return screen.surfarray.array3d(screen.display.get_surface()).swapaxes(0, 1)
 
 
-def picture(screen, viewer: play.Viewer) -> np.ndarray:
+def picture(screen, viewer: Viewer) -> np.ndarray:
     area = viewer.picture_area
     return pixels(screen)[area.top : area.bottom, area.left : area.right]
 
@@ -256,10 +257,10 @@ def test_the_command_line_takes_the_environments_options(screen, monkeypatch: py
     """The command line takes the environment's options."""
     opened = []
 
-    def note(viewer: play.Viewer) -> None:
+    def note(viewer: Viewer) -> None:
         opened.append(viewer)
 
-    monkeypatch.setattr(play.Viewer, "run", note)
+    monkeypatch.setattr(Viewer, "run", note)
     line = "--target 3 --max-count 12 --image-size 100 --reward dense --placement persist --appearance object"
     line += " --background noise --no-terminate-on-target --max-episode-steps 9 --seed 5"
     line += " --least-count 2 --wrap --slip 0.25"
@@ -287,11 +288,11 @@ def test_the_title_names_every_target(screen, shows, monkeypatch: pytest.MonkeyP
     """--target takes a count, several counts, or counts for shapes, and the window shows them."""
     seen = []
 
-    def look(viewer: play.Viewer) -> None:
+    def look(viewer: Viewer) -> None:
         viewer.draw()
         seen.append(shows(title))
 
-    monkeypatch.setattr(play.Viewer, "run", look)
+    monkeypatch.setattr(Viewer, "run", look)
     assert play.main(["--target", target]) == 0
     assert seen == [True]
 

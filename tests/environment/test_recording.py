@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from counting_env import play, recording
-from counting_env.viewer import VERMILLION
+from counting_env.canvas import VERMILLION
 
 pytest.importorskip("pygame")
 Image = pytest.importorskip("PIL.Image")

@@ -1,6 +1,7 @@
 """What a scene looks like: every pixel, every place, every gap."""
 
 from itertools import combinations, product
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -362,7 +363,7 @@ def test_render_shows_the_scene_of_the_last_observation(variant: dict, image_siz
             image, _, terminated, _, _ = env.step(action)
             if terminated:
                 image, _ = env.reset()
-        picture = env.render()
+        picture: Any = env.render()
         scale = picture.shape[0] // image_size
         assert picture.shape == (scale * image_size, scale * image_size, 3)
         assert 256 < picture.shape[0] <= 512

@@ -1,6 +1,7 @@
 """GymnasiumVecEnv against Stable-Baselines3's own DummyVecEnv, step by step."""
 
 import copy
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -141,7 +142,7 @@ def test_statistics_of_a_wrapper_reach_the_end_of_the_episode():
 @pytest.mark.parametrize("limit", [12, 500])
 def test_cartpole_in_vector_entry_point_mode(limit):
     """CartPole-v1 in vector_entry_point mode gives the steps of single environments, and one more at each end."""
-    vector_env = gym.make_vec(
+    vector_env: Any = gym.make_vec(
         "CartPole-v1", num_envs=3, vectorization_mode="vector_entry_point", max_episode_steps=limit
     )
     ours = GymnasiumVecEnv(vector_env)
@@ -383,11 +384,11 @@ def test_training(algorithm):
         assert all(np.array_equal(a, b) for a, b in zip(other, parameters[2], strict=True))
 
 
-def test_bad_input():
+def test_bad_input(monkeypatch):
     with pytest.raises(TypeError, match="make_vec"):
         GymnasiumVecEnv(gym.make("CartPole-v1"))
     nameless = CountingVectorEnv(2)
-    nameless.metadata = {}
+    monkeypatch.setattr(nameless, "metadata", {})
     with pytest.raises(ValueError, match="autoreset_mode"):
         GymnasiumVecEnv(nameless)
     with pytest.raises(ValueError, match="partial_reset='no'"):

@@ -54,7 +54,8 @@ def test_the_environment_plays_its_class_mdp(options: dict[str, Any]) -> None:
     """From every state, each action leads where successors say, with the reward that values say."""
     env = CountingEnv(terminate_on_target=False, **options)
     successors, values = env.class_mdp
-    assert (successors.dtype, successors.shape) == (np.int64, (len(values), 2))
+    assert successors.shape == (len(values), 2)
+    assert successors.dtype == np.int64
     assert values.dtype == np.float64
     counts = env.options.max_count - env.options.least_count + 1
     env.reset(seed=0)

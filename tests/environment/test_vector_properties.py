@@ -207,7 +207,7 @@ def test_distribution_of_positions(kind):
     few = info["count"] <= 2  # where random places nearly always suffice
     first = info["positions"][few & (info["count"] >= 1), 0] - RADIUS
     assert stats.chisquare(np.bincount(first @ [side, 1], minlength=side**2)).pvalue > ENOUGH
-    places = np.stack(np.mgrid[:side, :side], axis=-1).reshape(-1, 2)
+    places = np.moveaxis(np.mgrid[:side, :side], 0, -1).reshape(-1, 2)
     clear = (np.abs(places[:, None] - places[None]) >= PITCH).any(axis=-1)
     chance = (clear / clear.sum(axis=1, keepdims=True)).mean(axis=0)  # of each place for the second object
     second = info["positions"][info["count"] == 2, 1] - RADIUS
@@ -255,12 +255,12 @@ def test_returns_of_fixed_policies(name, kind):
             running &= ~(terminations | truncations)
             counts = info["count"]
     else:
-        env = CountingEnv(image_size=32)
+        one = CountingEnv(image_size=32)
         returns = np.zeros(episodes)
         for episode in range(episodes):
-            count = env.reset(seed=1 if episode == 0 else None)[1]["count"]
+            count = one.reset(seed=1 if episode == 0 else None)[1]["count"]
             for _ in range(4):
-                _, reward, terminated, _, info = env.step(int(rng.random() < adds[count]))
+                _, reward, terminated, _, info = one.step(int(rng.random() < adds[count]))
                 count = info["count"]
                 returns[episode] += reward
                 if terminated:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -202,7 +203,8 @@ def test_a_file_is_loaded_by_the_entry_point_of_its_ending(folder, monkeypatch):
     (folder / "some.agent").write_text("x")
     entry = EntryPoint("agent", "agents_for_tests:Agent", agents.GROUP)
     monkeypatch.setattr(agents, "entry_points", lambda group: [entry] if group == agents.GROUP else [])
-    assert agents.find_agent("some.agent").action == "some.agent"
+    agent: Any = agents.find_agent("some.agent")
+    assert agent.action == "some.agent"
 
 
 def test_the_project_declares_the_loader_of_planners():

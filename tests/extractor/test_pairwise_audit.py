@@ -41,7 +41,7 @@ def errors_by_hand(latents, classes):
         by_neighbour = by_threshold = 0.0
         for name, opposite in ((one, other), (other, one)):
             own, else_ = halves(latents, classes, name), halves(latents, classes, opposite)
-            wrong = {"neighbour": [], "threshold": []}
+            wrong: dict[str, list] = {"neighbour": [], "threshold": []}
             for fit in (0, 1):
                 line = else_[fit].mean(0) - own[fit].mean(0)
                 candidates = np.unique(np.concatenate([own[fit] @ line, else_[fit] @ line]))

@@ -29,10 +29,10 @@ def episodes(seed=0, number=30, rewards=None):
     made = []
     for _ in range(number):
         actions = rng.integers(2, size=4)
-        places = [int(rng.integers(5))]
+        walk = [int(rng.integers(5))]
         for action in actions:
-            places.append(int(np.clip(places[-1] + 2 * action - 1, 0, 4)))
-        places = np.array(places)
+            walk.append(int(np.clip(walk[-1] + 2 * action - 1, 0, 4)))
+        places = np.array(walk)
         observations = rng.normal(size=(5, 3)).astype(np.float32)
         observations[:, 0] = places
         reward = (places[1:] == 2).astype(np.float32) if rewards is None else np.full(4, rewards, np.float32)
@@ -52,8 +52,11 @@ def make_extractor(seed=0, **kwargs):
 @pytest.fixture(autouse=True)
 def _short_fit(monkeypatch):
     """Fit the transition in 20 updates unless a test says otherwise."""
-    fit = pretraining.fit_transition
-    monkeypatch.setattr(pretraining, "fit_transition", lambda *args: fit(*args[:2], min(args[2], 20), *args[3:]))
+
+    def fit(extractor, transitions, updates, *rest):
+        fit_transition(extractor, transitions, min(updates, 20), *rest)
+
+    monkeypatch.setattr(pretraining, "fit_transition", fit)
 
 
 def weights_of(extractor):

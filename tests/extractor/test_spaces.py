@@ -58,7 +58,7 @@ def test_sizes_of_what_is_preprocessed(space):
 def test_observations_of_a_dict_are_transposed_key_by_key():
     """Only the entries that are images have their channels moved, for single observations and for batches."""
     space = SPACES[-1]
-    one = {"image": np.zeros((36, 40, 3), np.uint8), "speed": np.zeros(2, np.float32)}
+    one: dict[str, np.ndarray] = {"image": np.zeros((36, 40, 3), np.uint8), "speed": np.zeros(2, np.float32)}
     many = {key: np.stack([array] * 5) for key, array in one.items()}
     assert policy_space(space)["image"].shape == as_policies_see(one, space)["image"].shape == (3, 36, 40)
     assert as_policies_see(many, space)["image"].shape == (5, 3, 36, 40)

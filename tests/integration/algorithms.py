@@ -1,16 +1,18 @@
 """Every algorithm that the callback serves, as small models on the coded environment."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import sb3_contrib
 import stable_baselines3
 import torch
-from coded_env import make_coded_env
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from jepa_extractor import JEPACallback, jepa_policy_kwargs
 from jepa_extractor.sb3.adapter import trained_extractors
+from tests.integration.coded_env import make_coded_env
 
 UNCLIPPED = 1e9
 ENVS = 2
@@ -55,7 +57,7 @@ def make_model(
     """Return a model of algorithm ``name``; ``wrap`` changes its vector environment."""
     policy, default_space, defaults, _ = ALGORITHMS[name]
     action_space = default_space if action_space is None else action_space
-    env = DummyVecEnv([lambda number=number: make_coded_env(number, action_space) for number in range(ENVS)])
+    env = DummyVecEnv([partial(make_coded_env, number, action_space) for number in range(ENVS)])
     env = env if wrap is None else wrap(env)
     policy_kwargs = {"normalize_images": normalize_images, "net_arch": [16]}
     policy_kwargs |= jepa_policy_kwargs(action_space, latent_dim=8, **extractor_arguments)
@@ -82,7 +84,8 @@ class RecordOnly(JEPACallback):
 
 def learn_by_hand(model, steps, batch_size, monkeypatch):
     """Train with every backward pass replaced by that of the loss and the auxiliary; return how many were added."""
-    recorder, extractors = RecordOnly(batch_size=batch_size), {}
+    recorder = RecordOnly(batch_size=batch_size)
+    extractors: dict = {}
     for extractor, optimizer in trained_extractors(model):
         extractors.setdefault(optimizer, []).append(extractor)
     zeroed = []  # algorithms zero the gradients of an optimizer just before the backward pass that is for it

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import stable_baselines3
 import torch
-from algorithms import (
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize, VecTransposeImage
+
+from jepa_extractor import Alternating, JEPACallback, Joint, LabelTask, RandomTask, RewardTask, jepa_policy_kwargs
+from jepa_extractor.sb3.adapter import policy_actions, trained_extractors
+from tests.integration.algorithms import (
     ALL,
     ALL_SHARING,
     BOX,
@@ -16,13 +22,7 @@ from algorithms import (
     make_model,
     parameters,
 )
-from coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode
-from gymnasium import spaces
-from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize, VecTransposeImage
-
-from jepa_extractor import Alternating, JEPACallback, Joint, LabelTask, RandomTask, RewardTask, jepa_policy_kwargs
-from jepa_extractor.sb3.adapter import policy_actions, trained_extractors
+from tests.integration.coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode
 
 STEPS = 96
 

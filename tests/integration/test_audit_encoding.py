@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize, VecTransposeImage
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize, VecTransposeImage
 from torch import nn
 
 from jepa_extractor import Episode, JEPAExtractor, jepa_policy_kwargs
@@ -115,7 +115,7 @@ def test_vectors_through_wrappers(space, wrappers):
 def test_images_through_wrappers(space, stack):
     """Images are stacked by channel, transposed and scaled as in training."""
     env = Drawn(SPACES[space])
-    vec_env = DummyVecEnv([lambda: env])
+    vec_env: VecEnv = DummyVecEnv([lambda: env])
     vec_env = VecFrameStack(vec_env, stack) if stack > 1 else vec_env
     vec_env = VecTransposeImage(vec_env) if space == "image" else vec_env
     seen = watched(vec_env, 7)

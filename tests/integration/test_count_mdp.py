@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import counting_env
+from counting_env.kernels import ADD, REMOVE
 from jepa_extractor.bisimulation import distinguishing_actions, largest_bisimulation
 
 
@@ -27,15 +28,16 @@ def test_nine_classes_for_the_default():
 def test_observations_of_the_environment_fall_into_the_classes_of_their_counts():
     """A complete MDP over 300 scenes, played in the environment: every scene is in the class of its count."""
     env = gym.make("CountingEnv-v0", terminate_on_target=False)
-    counts, arrivals = [], []
+    starts, arrivals = [], []
     for scene in range(300):
-        counts.append(env.reset(seed=scene)[1]["count"])
-        arrivals.append([])
-        for action in (counting_env.dynamics.REMOVE, counting_env.dynamics.ADD):
+        starts.append(env.reset(seed=scene)[1]["count"])
+        arrived = []
+        for action in (REMOVE, ADD):
             env.reset(seed=scene)
-            arrivals[-1].append(env.step(action)[4]["count"])
+            arrived.append(env.step(action)[4]["count"])
+        arrivals.append(arrived)
     rng = np.random.default_rng(0)
-    counts = np.array(counts)
+    counts = np.array(starts)
     members = [np.flatnonzero(counts == count) for count in range(9)]
     successors = np.array([[rng.choice(members[count]) for count in arrived] for arrived in arrivals])
     classes = largest_bisimulation(successors, counts == 4)

@@ -1,6 +1,7 @@
 """Everything that trains or decides, on every device at hand: a GPU too where there is one."""
 
 import copy
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -33,7 +34,7 @@ from jepa_extractor.audit import AuditSet, audit
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 SMALL = {"image_size": 36, "max_count": 4}
 OFF_POLICY = {"learning_starts": 20, "buffer_size": 200, "batch_size": 16}
-MODELS = {
+MODELS: dict[str, Any] = {
     "PPO": (PPO, "CountingEnv-v0", {"n_steps": 16, "batch_size": 16}),
     "DQN": (DQN, "CountingEnv-v0", OFF_POLICY),
     "SAC": (SAC, "CountingEnvContinuous-v0", OFF_POLICY),

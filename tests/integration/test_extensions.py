@@ -4,7 +4,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from algorithms import OFF_POLICY, UNCLIPPED, largest_difference, learn_by_hand, parameters
 from gymnasium import spaces
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN
@@ -23,6 +22,7 @@ from jepa_extractor import (
     squared_error,
 )
 from jepa_extractor.ema import MovingAverage
+from tests.integration.algorithms import OFF_POLICY, UNCLIPPED, largest_difference, learn_by_hand, parameters
 
 DISCRETE, BOX = spaces.Discrete(3), spaces.Box(-1, 1, (2,), np.float32)
 OFF = {**OFF_POLICY, "batch_size": 8}
@@ -131,7 +131,7 @@ class OwnDQN(DQN):
 
 IMAGE = spaces.Box(0, 255, (36, 40, 3), np.uint8)
 VECTOR = spaces.Box(-9, 9, (7,), np.float32)
-CASES = {
+CASES: dict[str, tuple] = {
     "own encoder": (PPO, VECTOR, {"encoder": TinyEncoder, "encoder_kwargs": {"hidden": 3}}),
     "own transition": (PPO, VECTOR, {"transition": GatedTransition, "transition_kwargs": {"scale": 0.1}}),
     "own extractor": (DQN, VECTOR, {"encoder": OldExtractor}),

@@ -4,6 +4,7 @@ import copy
 import gc
 import pickle
 import weakref
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -197,8 +198,8 @@ def test_logs(make_ppo):
     callback = JEPACallback(probe="count", batch_size=16)
     model.learn(3 * 256, callback=[callback, Watch()])
     names = ("dynamics_loss", "reward_loss", "grad_norm", "grad_norm_clipped", "latent_std", "effective_rank")
-    names += ("probe_accuracy", "policy_grad_norm", "policy_grad_norm_clipped", "gradient_angle")
-    for name in names:
+    more = ("probe_accuracy", "policy_grad_norm", "policy_grad_norm_clipped", "gradient_angle")
+    for name in (*names, *more):
         assert np.isfinite(seen[f"jepa/{name}"])
     assert seen["jepa/updates"] == 2 * 16  # those of two rollouts were known at the third's end
     assert 1 <= seen["jepa/effective_rank"] <= 16
@@ -254,7 +255,7 @@ def test_a_label_may_be_rare():
 def test_a_label_that_is_not_a_number(make_ppo, value):
     """A label must be a number: the error names the key and what info holds."""
     model = make_ppo()
-    model.set_env(DummyVecEnv([lambda env=env: Kind(env, value) for env in model.get_env().unwrapped.envs]))
+    model.set_env(DummyVecEnv([partial(Kind, env, value) for env in model.get_env().unwrapped.envs]))
     with pytest.raises(ValueError, match=r"label 'kind' is .* in info: name a key whose value is a number"):
         model.learn(64, callback=JEPACallback(probe="kind"))
 

@@ -6,10 +6,10 @@ import random
 import numpy as np
 import pytest
 import torch
-from algorithms import largest_difference, make_model, parameters
 from stable_baselines3.common.callbacks import BaseCallback
 
 from jepa_extractor import Alternating, JEPACallback, Joint, load_pretrained
+from tests.integration.algorithms import largest_difference, make_model, parameters
 
 ARGUMENTS = {
     "PPO": {"n_steps": 50, "batch_size": 50, "n_epochs": 1},

@@ -3,12 +3,12 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode, make_coded_env
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import counting_env
 from jepa_extractor import Episode, TransitionRing, policy_space, random_episodes
+from tests.integration.coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode, make_coded_env
 
 gym.register_envs(counting_env)
 
@@ -103,7 +103,7 @@ def test_a_ring_of_episodes_holds_their_transitions():
             row += 1
     stretches = ring.sample(500, horizon=3)
     for observations, mask in zip(stretches.observations.numpy(), stretches.mask.numpy(), strict=True):
-        for step in np.flatnonzero(mask):
+        for step in np.flatnonzero(mask).tolist():
             before, after = decode(observations[step]), decode(observations[step + 1])
             assert after == (*before[:2], before[2] + 1)
 

@@ -2,18 +2,19 @@
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import torch
-from algorithms import OFF_POLICY, largest_difference, make_model, parameters, with_marks
-from coded_env import coded_reward, decode
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage
-from test_resume import train_in_two_parts
 
 from jepa_extractor import ActionRewardTask, EndTask, JEPACallback, QTask, RewardTask, Shared, SIGRegTask
 from jepa_extractor.sb3.adapter import trained_extractors
+from tests.integration.algorithms import OFF_POLICY, largest_difference, make_model, parameters, with_marks
+from tests.integration.coded_env import coded_reward, decode
+from tests.integration.test_resume import train_in_two_parts
 
 STEPS = 96
 TASKS = (RewardTask(latents="predicted"), EndTask(latents="predicted"), ActionRewardTask(latents="predicted"))
@@ -29,8 +30,10 @@ class Watch:
     """Notes what the algorithm draws, and the latents that each extractor first makes of it with gradient."""
 
     def __init__(self, model):
-        self.model, self.drawn, self.latents = model, None, {}  # latents by extractor, until they have been used
-        self.seen = []  # extractors that have encoded what was drawn
+        self.model = model
+        self.drawn: Any = None
+        self.latents: dict = {}  # by extractor, until they have been used
+        self.seen: list = []  # extractors that have encoded what was drawn
         sample = model.replay_buffer.sample
 
         def watched(*arguments, **options):
@@ -210,7 +213,7 @@ def test_nothing_stays_behind(name, tmp_path):
     for buffer in (pickle.loads(pickle.dumps(model.replay_buffer)), copy.deepcopy(model.replay_buffer)):
         assert len(buffer.sample(3).rewards) == 3
     copied = pickle.loads(pickle.dumps(extractor))
-    images = torch.rand(2, *extractor.observation_space.shape)
+    images = torch.rand(2, *model.observation_space.shape)
     assert torch.equal(copied(images), extractor(images))
     model.learn(STEPS)  # without a callback
     assert callback.updates == updates

@@ -1,14 +1,16 @@
 """What the callback records, held against an environment that encodes the truth in its pixels."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode, make_coded_env
 from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from jepa_extractor import JEPACallback, jepa_policy_kwargs
+from tests.integration.coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode, make_coded_env
 
 ENVS = 3
 
@@ -17,7 +19,7 @@ ENVS = 3
 @pytest.mark.parametrize("horizon", [1, 3])
 def test_every_transition_is_right(action_space, horizon):
     """Next observations, rewards, ends and labels are right, with time-outs and over more than one step."""
-    env = DummyVecEnv([lambda number=number: make_coded_env(number, action_space) for number in range(ENVS)])
+    env = DummyVecEnv([partial(make_coded_env, number, action_space) for number in range(ENVS)])
     model = PPO(
         "CnnPolicy",
         env,

@@ -3,12 +3,12 @@
 import gymnasium as gym
 import pytest
 import torch
-from known_audits import merged_latents
 
 import counting_env
 from jepa_extractor import JEPAExtractor, policy_space, random_episodes
 from jepa_extractor.audit import AuditSet, audit
 from jepa_extractor.audit.report import audit_latents
+from tests.page.known_audits import merged_latents
 
 ACTIONS = ("remove", "add")
 

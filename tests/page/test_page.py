@@ -7,11 +7,11 @@ import json
 import re
 import sys
 import types
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from known_audits import HISTORY, faithful_latents, merged_latents
 
 from jepa_extractor.audit import AuditSet
 from jepa_extractor.audit.page import notebook_html, write_page
@@ -22,6 +22,7 @@ from jepa_extractor.audit.page.matrix import matrix_of
 from jepa_extractor.audit.page.rollouts import rollouts_of
 from jepa_extractor.audit.report import audit_latents
 from jepa_extractor.rollouts import Episode
+from tests.page.known_audits import HISTORY, faithful_latents, merged_latents
 
 
 def written(tmp_path, reports, **options):
@@ -268,7 +269,7 @@ def test_umap_is_a_second_map_where_it_is_installed(merged, monkeypatch, tmp_pat
         def fit_transform(self, latents):
             return latents[:, :2] + self.seed
 
-    module = types.ModuleType("umap")
+    module: Any = types.ModuleType("umap")
     module.UMAP = UMAP
     module.__spec__ = types.SimpleNamespace()
     monkeypatch.setitem(sys.modules, "umap", module)

@@ -5,9 +5,9 @@ import shutil
 import time
 
 import pytest
-from known_audits import HISTORY
 
 from jepa_extractor.audit.page import write_page
+from tests.page.known_audits import HISTORY
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 DEEP = """

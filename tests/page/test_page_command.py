@@ -23,7 +23,7 @@ def models(envs, tmp_path_factory):
 
 def test_the_command_writes_and_opens_the_page(models, monkeypatch, tmp_path):
     """Models stand side by side; the one that has a transition has rollouts; --open shows the file."""
-    opened = []
+    opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
     command = [*models, "--env", "CountingEnv-v0", "--trust", "--episodes", "150", "--out", str(tmp_path), "--open"]
     monkeypatch.setattr(sys, "argv", ["audit", *command])

@@ -1,12 +1,7 @@
-"""Small tensors: more threads than one only wait for each other. The studies live beside the examples, no package."""
-
-import sys
-from pathlib import Path
+"""Small tensors: more threads than one only wait for each other."""
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 
 @pytest.fixture(autouse=True)

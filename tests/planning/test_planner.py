@@ -13,11 +13,11 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from torch import nn
-from worlds import Given, Linear, best_returns, world
 
 from jepa_extractor import JEPAExtractor, LatentPlanner, RewardTask, jepa_policy_kwargs, policy_space
 from jepa_extractor.planning.graph import search
 from jepa_extractor.planning.model import LatentModel
+from tests.planning.worlds import Given, Linear, best_returns, world
 
 CHAIN = [[max(state - 1, 0), min(state + 1, 5)] for state in range(6)]
 
@@ -228,7 +228,7 @@ def pushed(auxiliary=None, low=-2.0, high=6.0):
 def test_continuous_actions_approach_the_goal():
     """A point goes to 0.5 as fast as the bounds allow, and stays: the best force is known in closed form."""
     planner = LatentPlanner(pushed(), horizon=3)
-    places = np.array([[-1.0], [0.3], [0.5], [0.65], [2.0]], np.float32)
+    places: np.ndarray = np.array([[-1.0], [0.3], [0.5], [0.65], [2.0]], np.float32)
     actions, state = planner.predict(places)
     assert actions.dtype == np.float32
     np.testing.assert_allclose(actions, [[6.0], [2.0], [0.0], [-1.5], [-2.0]], atol=0.6)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from worlds import world
 
 from jepa_extractor import JEPAExtractor, LabelTask, LatentPlanner, QTask, RewardTask, policy_space, retarget
+from tests.planning.worlds import world
 
 CHAIN = [[max(state - 1, 0), min(state + 1, 8)] for state in range(9)]
 STATES = np.eye(9, dtype=np.float32)

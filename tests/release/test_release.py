@@ -12,17 +12,10 @@ import pytest
 
 import counting_env
 import jepa_extractor
+from scripts.release import prepare
 
 ROOT = Path(__file__).parents[2]
 FILES = ("pyproject.toml", "CITATION.cff", "CHANGELOG.md")
-
-
-@pytest.fixture
-def prepare(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    from release import prepare
-
-    return prepare
 
 
 @pytest.fixture
@@ -52,7 +45,7 @@ def test_all_files_name_one_version():
     assert set(versions(ROOT)) == {counting_env.__version__} == {jepa_extractor.__version__}
 
 
-def test_the_script_prepares_the_next_version(prepare, project):
+def test_the_script_prepares_the_next_version(project):
     """Version and date are written; the entries move under them, and "Unreleased" is empty again."""
     before = (project / "CHANGELOG.md").read_text()
     prepare(project, "7.0.1", "2030-01-02")
@@ -70,14 +63,14 @@ def test_the_script_prepares_the_next_version(prepare, project):
         ("7.0.1", "2.1.2030", "2.1.2030"),
     ],
 )
-def test_what_is_amiss_changes_nothing(prepare, project, version, date, message):
+def test_what_is_amiss_changes_nothing(project, version, date, message):
     before = [(project / name).read_text() for name in FILES]
     with pytest.raises(ValueError, match=message):
         prepare(project, version, date)
     assert [(project / name).read_text() for name in FILES] == before
 
 
-def test_a_version_without_news_is_refused(prepare, project):
+def test_a_version_without_news_is_refused(project):
     prepare(project, "7.0.1", "2030-01-02")
     with pytest.raises(ValueError, match='lists nothing under "Unreleased"'):
         prepare(project, "7.0.2", "2030-01-02")

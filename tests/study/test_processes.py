@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from studies import mishap, notes, slow_walk, square, walks
 from study import run_study
 from threadpoolctl import threadpool_info, threadpool_limits
+
+from tests.study.studies import mishap, notes, slow_walk, square, walks
 
 SCRIPT = str(Path(__file__).with_name("studies.py"))
 SEEDS = range(12)

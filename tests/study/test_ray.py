@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from studies import mishap, notes, walks
 from study import run_study
+
+from tests.study.studies import mishap, notes, walks
 
 ray = pytest.importorskip("ray")
 # Ray leaves sockets and log files of the nodes it starts to the garbage collector.

@@ -1,6 +1,0 @@
-"""The study runner is an example; examples are no package."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
