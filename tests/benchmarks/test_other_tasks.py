@@ -108,13 +108,13 @@ def test_a_comparison():
 @pytest.mark.usefixtures("few_resamples")
 def test_tables_and_figure(tmp_path):
     """Each run is in its row; a distractor has a column of its own; tasks of one algorithm are counted together."""
-    arms = {"layer": outcomes([1, 2, 3], 10.0, shifted=0.5), "spr": outcomes([4, 5, 6], 20.0, shifted=1.5)}
-    plain = {"plain": outcomes([4, 5, 6], 10.0), "spr": outcomes([1, 2, 3], 20.0)}
+    arms = {"layer": outcomes([2, 2, 2], 10.0, shifted=0.5), "spr": outcomes([5, 5, 5], 20.0, shifted=1.5)}
+    plain = {"plain": outcomes([5, 5, 5], 10.0), "spr": outcomes([2, 2, 2], 20.0)}
     results = {"breakout_noise": arms, "asterix": plain, "empty": plain}
     text = tables(json.loads(json.dumps(summary.summarise(results))))
     assert "Breakout with noise, DQN:" in text
-    assert "| LayerNorm, no auxiliary | 3 | 2.00 [1.00, 3.00] | 4.00 | 0.50 | 10 |  |  |  |  |" in text
-    assert "| recipe spr | 3 | 5.00 [4.00, 6.00] | 10.00 | 1.50 | 20 | LayerNorm, no auxiliary | 2.50 |" in text
+    assert "| LayerNorm, no auxiliary | 3 | 2.00 [2.00, 2.00] | 4.00 | 0.50 | 10 |  |  |  |  |" in text
+    assert "| recipe spr | 3 | 5.00 [5.00, 5.00] | 10.00 | 1.50 | 20 | LayerNorm, no auxiliary | 2.50 |" in text
     assert "1.00 [1.00, 1.00] | better |" in text
     assert "| DQN, recipe spr | 2 | 1 | 0 | 1 | 1 | 0.50 [0.50, 0.50] |" in text
     assert "| PPO, recipe spr | 1 | 0 | 0 | 1 | 0 | 0.00 [0.00, 0.00] |" in text
