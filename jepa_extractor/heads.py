@@ -80,7 +80,7 @@ class MinMax(nn.Module):
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
         """Map latents (..., D) to latents in [0, 1]; one whose components are all equal becomes 0."""
-        least, largest = latents.aminmax(dim=-1, keepdim=True)
+        least, largest = latents.amin(-1, keepdim=True), latents.amax(-1, keepdim=True)  # aminmax: torch 2.13 on
         return (latents - least) / (largest - least).clamp(min=1e-6)
 
 
