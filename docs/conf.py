@@ -21,13 +21,17 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
-    "myst_parser",
+    "myst_nb",
 ]
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "benchmarks/**.md", "examples/**.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 templates_path = ["templates"]
 
 myst_heading_anchors = 4
+nb_execution_in_temp = True  # what a tutorial saves is not for the repository
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300  # seconds for a cell
+nb_merge_streams = True
 autosummary_generate = False  # the reference names each object itself
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -41,6 +45,8 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = "counting-jepa"
 html_favicon = "images/favicon.png"
+html_static_path = ["static"]
+html_css_files = ["outputs.css"]
 html_use_index = False  # the reference and the search do better
 html_additional_pages = {"index": "redirect.html"}
 html_copy_source = False

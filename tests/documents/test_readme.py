@@ -10,6 +10,7 @@ import jepa_extractor
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))  # test_tutorials.py runs their code
 DOCUMENTS = [ROOT / "README.md", *PAGES]
 OTHERS = [ROOT / "benchmarks" / "RESULTS.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 
@@ -52,7 +53,7 @@ def test_the_first_block_trains_in_twelve_lines():
     assert "model.learn(" in first
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, *OTHERS], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *TUTORIALS, *OTHERS], ids=lambda path: path.name)
 def test_pictures_and_links_exist(document):
     """Every picture and file that a document points to is there."""
     targets = re.findall(r"\]\(([^)#]+)", document.read_text())
@@ -60,7 +61,7 @@ def test_pictures_and_links_exist(document):
         assert target.startswith("http") or (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda path: path.name)
 def test_a_page_can_be_read_at_once(page):
     """At most 1,500 words, without code, tables and what they are written from."""
     text = re.sub(r"^```.*?^```|^\|.*?$|<!--.*?-->", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)

@@ -4,8 +4,6 @@ import functools
 import http.server
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -47,17 +45,6 @@ class Page(HTMLParser):
         values = dict(attributes)
         self.ids.add(values.get("id"))
         self.targets += [values[key] for key in ("href", "src") if values.get(key)]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The site, built anew, with warnings as errors."""
-    pytest.importorskip("sphinx")
-    out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-W", "--quiet", "-c", "docs", ".", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return out
 
 
 @pytest.mark.slow
