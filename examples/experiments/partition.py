@@ -196,9 +196,9 @@ def cells(results: Results) -> list[Cell]:
 
 
 def table(results: Results) -> str:
-    """Return three tables: what was found, the answers to the thresholds, and each reward of joint training."""
+    """Return four tables: what was found, the counterexamples, joint against reward only, and each reward."""
     found = cells(results)
-    return "\n".join([_arms(found), _joint_against_reward_only(found), _rewards(found)])
+    return "\n".join([_arms(found), _counterexamples(found), _joint_against_reward_only(found), _rewards(found)])
 
 
 def _arms(found: list[Cell]) -> str:
@@ -214,6 +214,22 @@ def _arms(found: list[Cell]) -> str:
                 kept = np.mean([cell.kept for cell in of_arm if cell.measures["required"]])
                 title = arm.replace("_", " ")
                 lines.append(f"| {encoder} | {title} | {len(of_arm)} | {kept:.3f} | {len(fitting)} | {merged} |")
+    return "\n".join(lines) + "\n"
+
+
+def _counterexamples(found: list[Cell]) -> str:
+    lines = [
+        "| joint training in which both R² are at least 0.99 and a required pair is merged | seed | R² of dynamics, "
+        "of the reward | error of the worst pair | required pairs merged |"
+    ]
+    lines.append("| --- | ---: | ---: | ---: | ---: |")
+    for cell in found:
+        measures = cell.measures
+        if cell.arm == "joint" and cell.fits and measures["worst_error"] > MOST_ERROR:
+            r2 = f"{cell.dynamics_r2:.4f}, {measures['reward_r2']:.4f}"
+            merged = f"{measures['required'] - measures['kept']} of {measures['required']}"
+            title = f"{cell.encoder}, {ROWS[cell.reward].title}"
+            lines.append(f"| {title} | {cell.seed} | {r2} | {measures['worst_error']:.3f} | {merged} |")
     return "\n".join(lines) + "\n"
 
 

@@ -81,6 +81,8 @@ def test_the_table_finds_a_counterexample_and_pairs_seeds(tmp_path):
     table = partition.table(results)
     assert "| pooled | joint | 2 | 0.750 | 2 | 1 |" in table
     assert "| pooled | reward only | 2 | 0.250 | 0 | 0 |" in table
+    assert "| pooled, 4 objects | 1 | 1.0000, 1.0000 | 0.500 | 224 of 448 |" in table
+    assert table.count("| pooled, 4 objects |") == 1
     assert "+0.500 [+0.500, +0.500]" in table
     partition.draw(results, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
