@@ -31,7 +31,6 @@ myst_heading_anchors = 4
 nb_execution_in_temp = True  # what a tutorial saves is not for the repository
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300  # seconds for a cell
-nb_merge_streams = True
 autosummary_generate = False  # the reference names each object itself
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
