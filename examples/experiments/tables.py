@@ -17,6 +17,10 @@ picture; without the mean, it kept all of FrozenLake 8x8 and of Taxi.
 
 Thresholds. On FrozenLake 4x4 and CliffWalking at least 95% of the required pairs are kept with each seed, within 600
 processor seconds. On FrozenLake 8x8 and Taxi: as far as it gets.
+
+Added after the other runs. NatureCNN's strides leave out the last four rows and columns of an image of 64 pixels, and
+there CliffWalking draws the player in the last column. So with 64 pixels 0.927 of the required pairs were kept, and
+``cliff68`` has images of 68 pixels, of which the network sees all.
 """
 
 import time
@@ -50,11 +54,12 @@ from jepa_extractor.spaces import as_policies_see
 Results = Mapping[str, Mapping[int, Mapping[str, Any]]]  # by configuration and seed
 
 SEEDS = range(800, 805)
-WORLDS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
-    "lake4": ("FrozenLake 4x4", "FrozenLake-v1", {"is_slippery": False}),
-    "lake8": ("FrozenLake 8x8", "FrozenLake-v1", {"map_name": "8x8", "is_slippery": False}),
-    "cliff": ("CliffWalking", "CliffWalking-v1", {}),
-    "taxi": ("Taxi", "Taxi-v4", {}),
+WORLDS: Mapping[str, tuple[str, str, Mapping[str, Any], int]] = {  # title, id, options, and size of the images
+    "lake4": ("FrozenLake 4x4", "FrozenLake-v1", {"is_slippery": False}, 64),
+    "lake8": ("FrozenLake 8x8", "FrozenLake-v1", {"map_name": "8x8", "is_slippery": False}, 64),
+    "cliff": ("CliffWalking", "CliffWalking-v1", {}, 64),
+    "cliff68": ("CliffWalking, 68 pixels", "CliffWalking-v1", {}, 68),
+    "taxi": ("Taxi", "Taxi-v4", {}, 64),
 }
 TRANSITIONS, UPDATES = 12_000, 1_500
 ARMS = {"joint": "#0072b2", "dynamics_only": "#009e73", "untrained": "#888888"}  # and their colours in the figure
@@ -83,10 +88,10 @@ class Differences(nn.Module):
 def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, float]:
     """Train one encoder and count the pairs of states that it keeps."""
     began = time.process_time()
-    _, name, options = WORLDS[configuration["world"]]
-    see = partial(TableImages, random_starts=True)
+    _, name, options, size = WORLDS[configuration["world"]]
+    see = partial(TableImages, image_size=size, random_starts=True)
     envs = gym.make_vec(name, 8, "sync", wrappers=(see,), render_mode="rgb_array", **options)
-    world = TableImages(gym.make(name, render_mode="rgb_array", **options))
+    world = TableImages(gym.make(name, render_mode="rgb_array", **options), image_size=size)
     successors, values = world.class_mdp
     leaving = values.ndim == 2
     images = as_policies_see(world.images, world.observation_space)
@@ -152,7 +157,7 @@ def draw(results: Results, path: Path) -> None:
             shares = [run["kept"] / run["required"] for run in results.get(f"{world}-{arm}", {}).values()]
             label = arm.replace("_", " ") if place == 0 else None
             axes.scatter(np.full(len(shares), place + 0.2 * (offset - 1)), shares, color=color, alpha=0.6, label=label)
-    axes.set_xticks(range(len(WORLDS)), [title for title, _, _ in WORLDS.values()])
+    axes.set_xticks(range(len(WORLDS)), [title.replace(", ", "\n") for title, *_ in WORLDS.values()])
     axes.axhline(0.95, color="grey", linestyle=":")
     axes.set(ylabel="share of the required pairs that are kept", ylim=(-0.03, 1.03))
     axes.legend()

@@ -6,10 +6,11 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
+from stable_baselines3.common.torch_layers import NatureCNN
 
 import counting_env
 from jepa_extractor import jepa_policy_kwargs
-from jepa_extractor.encoders import GatedEncoder, Ladder, PlacesEncoder, PooledEncoder
+from jepa_extractor.encoders import GatedEncoder, Ladder, PlacesEncoder, PooledEncoder, make_encoder
 
 gym.register_envs(counting_env)
 
@@ -95,3 +96,17 @@ def test_the_gate_hides_noise():
     hidden, flat = seen[0][:4], seen[0][4:]
     assert (hidden > 0).float().mean() < 0.01
     assert (flat[..., 1:] == 0.5).all()
+
+
+@pytest.mark.parametrize(("size", "seen"), [(36, 36), (43, 36), (44, 44), (64, 60), (68, 68), (84, 84)])
+def test_what_nature_sees_of_an_image(size, seen):
+    """The strides leave out the rows and columns behind the last step of 8, in Stable-Baselines3's network as in ours."""
+    space = spaces.Box(0, 255, (3, size, size), np.uint8)
+    for convolutions in (make_encoder("nature", space, 8, {}).convolutions, NatureCNN(space).cnn):
+        images = torch.zeros(1, 3, size, size, requires_grad=True)
+        for part in convolutions:
+            if isinstance(part, torch.nn.Conv2d):
+                torch.nn.init.ones_(part.weight)
+        convolutions(images + 1).sum().backward()
+        reached = images.grad.abs().sum(dim=(0, 1)) > 0
+        assert reached.any(dim=0).nonzero().max() == reached.any(dim=1).nonzero().max() == seen - 1
