@@ -193,8 +193,8 @@ class NatureEncoder(nn.Module):
     """The network of Mnih et al. (Nature 2015), as Stable-Baselines3's ``NatureCNN``, and a linear layer.
 
     8x8/4 convolution to 32 channels, 4x4/2 to 64, 3x3 to 64, a linear layer to 512, ReLU after each. Features keep
-    their places. It sees the whole of images of 36, 44, 52 pixels and so on, 84 among them; in between, the strides leave
-    out up to seven rows at the bottom and columns at the right: the last four of 64.
+    their places. It sees the whole of images of 36, 44, 52 pixels and so on, 84 among them; in between, the strides
+    leave out up to seven rows at the bottom and columns at the right: the last four of 64.
 
     Args:
         observation_space: an image space, channels first, at least 36x36 pixels.

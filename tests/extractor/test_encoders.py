@@ -100,7 +100,7 @@ def test_the_gate_hides_noise():
 
 @pytest.mark.parametrize(("size", "seen"), [(36, 36), (43, 36), (44, 44), (64, 60), (68, 68), (84, 84)])
 def test_what_nature_sees_of_an_image(size, seen):
-    """The strides leave out the rows and columns behind the last step of 8, in Stable-Baselines3's network as in ours."""
+    """The strides leave out what lies behind the last step of 8, in Stable-Baselines3's network as in ours."""
     space = spaces.Box(0, 255, (3, size, size), np.uint8)
     for convolutions in (make_encoder("nature", space, 8, {}).convolutions, NatureCNN(space).cnn):
         images = torch.zeros(1, 3, size, size, requires_grad=True)
