@@ -56,8 +56,7 @@ for _ in range(0, args.steps, length * args.num_envs):
             ring.add(Step(actions.numpy(), rewards, terminated, ended, arrived, restarted))
             rows.append([*map(torch.as_tensor, (images, actions, policy.log_prob(actions), values, rewards, ~ended))])
             images = restarted
-        advantages: list[torch.Tensor] = []
-        advantage, following = torch.zeros(()), judge(images)[1]
+        advantages, advantage, following = list[torch.Tensor](), torch.zeros(()), judge(images)[1]
         for values, rewards, goes_on in (row[3:] for row in reversed(rows)):  # a time limit counts as an end, too
             advantage = (rewards + goes_on * GAMMA * (following + LAMBDA * advantage) - values).float()
             advantages, following = [advantage, *advantages], values
@@ -69,15 +68,13 @@ for _ in range(0, args.steps, length * args.num_envs):
         ratio, gain = (policy.log_prob(taken[chosen]) - old[chosen]).exp(), gains[chosen]
         actor_loss = -torch.min(ratio * gain, ratio.clamp(1 - CLIP, 1 + CLIP) * gain).mean()
         critic_loss = nn.functional.mse_loss(values, returns[chosen])
-        jepa = encoder.losses(ring.sample(64))[0]
         optimizer.zero_grad()
-        (actor_loss + 0.5 * critic_loss + encoder.total(jepa)).backward()
+        (actor_loss + 0.5 * critic_loss + encoder.total(encoder.losses(ring.sample(64))[0])).backward()
         nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 0.5)
         optimizer.step()
 tests = gym.make_vec("CountingEnv-v0", EPISODES, **kind)
 images, solved = tests.reset(seed=1_000_000)[0], np.zeros(EPISODES, np.bool_)
 for _ in range(4):  # no episode is longer; a second one begins only after a success
-    policy, values = judge(images.transpose(0, 3, 1, 2))
-    images, rewards, terminated, truncated, info = tests.step(policy.probs.argmax(1).numpy())
+    images, rewards, terminated = tests.step(judge(images.transpose(0, 3, 1, 2))[0].probs.argmax(1).numpy())[:3]
     solved |= terminated
 print(f"success rate {solved.mean():.3f} over {EPISODES} unseen episodes")

@@ -23,6 +23,14 @@ def outcomes(scores, seconds, **more):
     }
 
 
+@pytest.fixture(autouse=True)
+def registry():
+    """Forgets MinAtar's environments, which warn when they are registered twice."""
+    yield
+    for name in [name for name in gym.registry if name.startswith("MinAtar/")]:
+        del gym.registry[name]
+
+
 @pytest.fixture
 def breakout():
     """A function that makes MinAtar's Breakout."""
