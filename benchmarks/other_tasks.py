@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from results import add_out, at_least, environment_facts, positive, write_json
+from results import add_choices, add_out, at_least, environment_facts, positive, write_json
 from returns.cases import ALGORITHMS, ARMS, TASKS
 from returns.run import run
 from returns.tables import tables
@@ -29,10 +29,7 @@ SEEDS = range(900, 905)
 def parse_arguments() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, choices in (("tasks", TASKS), ("arms", ARMS)):
-        parser.add_argument(
-            f"--{name}", nargs="+", choices=list(choices), default=list(choices), help="default: all of them"
-        )
+    add_choices(parser, tasks=TASKS, arms=ARMS)
     parser.add_argument("--seeds", nargs="+", type=at_least(0), default=list(SEEDS), help="default: 900 to 904")
     parser.add_argument("--steps", type=at_least(1), help="environment steps (default: the task's own)")
     parser.add_argument(

@@ -6,7 +6,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,12 @@ def add_out(parser: argparse.ArgumentParser) -> None:
     """Add ``--out``: the JSON file, named after the script unless told otherwise."""
     default = Path("runs/benchmarks") / Path(sys.argv[0]).with_suffix(".json").name
     parser.add_argument("--out", default=default, help=f"JSON file to write (default: {default})")
+
+
+def add_choices(parser: argparse.ArgumentParser, **choices: Iterable[str]) -> None:
+    """Add ``--NAME`` for each keyword: some of its choices, by default all."""
+    for name, of in choices.items():
+        parser.add_argument(f"--{name}", nargs="+", choices=list(of), default=list(of), help="default: all of them")
 
 
 def at_least(least: int) -> Callable[[str], int]:

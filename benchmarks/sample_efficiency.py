@@ -17,7 +17,7 @@ from learning.cases import ALGORITHMS, COMPETITORS, TASKS
 from learning.figure import draw_curves
 from learning.run import run
 from learning.summary import TITLES, tables
-from results import add_out, at_least, environment_facts, write_json
+from results import add_choices, add_out, at_least, environment_facts, write_json
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))  # examples are no package
 from study import add_study_arguments, finished_runs, run_study
@@ -26,10 +26,7 @@ from study import add_study_arguments, finished_runs, run_study
 def parse_arguments() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, choices in (("tasks", TASKS), ("algorithms", ALGORITHMS), ("competitors", COMPETITORS)):
-        parser.add_argument(
-            f"--{name}", nargs="+", choices=list(choices), default=list(choices), help="default: all of them"
-        )
+    add_choices(parser, tasks=TASKS, algorithms=ALGORITHMS, competitors=COMPETITORS)
     parser.add_argument(
         "--seeds", nargs="+", type=at_least(0), default=list(range(5)), help="seeds (default: 0 1 2 3 4)"
     )

@@ -89,7 +89,7 @@ class Arm:
 
     Attributes:
         title: its name in tables.
-        extractor: options of ``JEPAExtractor``, beside the task's network; or those by algorithm, where they differ.
+        extractor: options of ``JEPAExtractor``, beside the task's network.
         callback: arguments of ``JEPACallback``; ``None``: no auxiliary.
         updates: how many times the algorithm's own updates.
     """

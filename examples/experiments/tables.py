@@ -111,13 +111,13 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, flo
     images = as_policies_see(world.images, world.observation_space)
     assert isinstance(images, np.ndarray)
     torch.manual_seed(seed)
-    tasks = {"dynamics_only": ()}
+    task = "action_reward" if leaving else "reward"
     extractor = JEPAExtractor(
         policy_space(world.observation_space),
         world.action_space,
         encoder=Differences,
         encoder_kwargs={"images": images},
-        auxiliary=tasks.get(configuration["arm"], ("action_reward" if leaving else "reward",)),
+        auxiliary=() if configuration["arm"] == "dynamics_only" else (task,),
     )
     if configuration["arm"] != "untrained":
         episodes = [*random_episodes(envs, TRANSITIONS, seed), *world.all_transitions()]
