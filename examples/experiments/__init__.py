@@ -13,6 +13,12 @@ NAMES = ("partition", "tables", "coverage", "randomness", "distractors")
 
 
 def values(name: str, facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return the experiment's ``table`` and the ``command`` that made it, by the key that names them in a page."""
+    """Return what a page may show of an experiment, by the key that names it.
+
+    Returns:
+        its ``table``; how many ``runs`` it had; and the processor ``hours`` that they took.
+    """
     table = import_module(f"experiments.{name}").table(facts["results"])
-    return {"table": f"\n\n{table}\n", "command": f"`{facts['command']}`"}
+    runs = [run for by_seed in facts["results"].values() for run in by_seed.values()]
+    hours = sum(run["seconds"] for run in runs) / 3600
+    return {"table": f"\n\n{table}\n", "runs": str(len(runs)), "hours": f"{hours:.1f}"}
