@@ -116,7 +116,6 @@ ARMS = {
     "mrq": Arm("recipe mrq", {"recipe": "mrq", **PUBLISHED}, LONG),
     "tdmpc2": Arm("recipe tdmpc2", {"recipe": "tdmpc2", **PUBLISHED}, LONG),
     "shared": Arm("LayerNorm, reward, the algorithm's batch", BESIDE, {"schedule": Shared()}),
-    "shared_4": Arm("the same, 4 times the updates", BESIDE, {"schedule": Shared()}, updates=4),
 }
 BASELINES = ("plain", "layer", "layer_2", "layer_4")
 
@@ -175,7 +174,7 @@ def _control(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     return RepeatAction(gym.wrappers.FlattenObservation(env))
 
 
-OFF_POLICY = ("plain", "layer", "layer_4", "spr", "mrq", "tdmpc2", "shared", "shared_4")
+OFF_POLICY = ("plain", "layer", "layer_4", "spr", "mrq", "tdmpc2", "shared")
 FEW = ("layer", "layer_4", "spr", "mrq", "shared")  # where a distractor is
 ON_POLICY = ("plain", "layer", "layer_2", "layer_4", "paper", "spr", "mrq", "tdmpc2")
 GAMES = {
@@ -191,7 +190,7 @@ CONTROL = ("shimmy", 'pip install "shimmy[dm-control]"')
 SMALL = {"encoder": MinAtarNetwork, "latent_dim": 128}
 TASKS = {
     **{
-        name: Task(f"{game}, DQN", f"MinAtar/{game}-v1", *MINATAR, "DQN", 50_000, OFF_POLICY, SMALL)
+        name: Task(f"{game}, DQN", f"MinAtar/{game}-v1", *MINATAR, "DQN", 20_000, OFF_POLICY, SMALL)
         for name, game in GAMES.items()
     },
     **{
@@ -200,7 +199,7 @@ TASKS = {
             "MinAtar/Breakout-v1",
             *MINATAR,
             "DQN",
-            50_000,
+            20_000,
             FEW,
             SMALL,
             partial(ExtraChannels, kind=kind),

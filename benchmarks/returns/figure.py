@@ -9,7 +9,7 @@ from returns.cases import ARMS, BASELINES, TASKS
 from returns.summary import Results, scores, seconds
 
 COLUMNS = 4
-COLORS = ("#999999", "#555555", "#bbbbbb", "#000000", "#e69f00", "#0072b2", "#d55e00", "#cc79a7", "#009e73", "#56b4e9")
+COLORS = ("#999999", "#555555", "#bbbbbb", "#000000", "#e69f00", "#0072b2", "#d55e00", "#cc79a7", "#009e73")
 
 
 def draw(results: Results, path: Path) -> None:

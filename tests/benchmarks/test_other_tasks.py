@@ -148,7 +148,7 @@ def test_what_is_compared():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "arm"),
-    [("breakout", "shared_4"), ("breakout", "mrq"), ("breakout_drift", "spr"), ("breakout_ppo", "tdmpc2")],
+    [("breakout", "shared"), ("breakout", "mrq"), ("breakout_drift", "spr"), ("breakout_ppo", "tdmpc2")],
 )
 def test_a_run(task, arm, tmp_path, monkeypatch):
     """A short run is the same if made again, and has four evaluations."""
