@@ -23,8 +23,12 @@ def blocks(document):
 CODE = {f"README, block {number}": block for number, block in enumerate(blocks(DOCUMENTS[0]))}
 CODE |= {document.name: "\n".join(blocks(document)) for document in DOCUMENTS[1:]}
 
+LONG = {"audit.md", "plug-in.md"}
 
-@pytest.mark.parametrize("name", CODE)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in CODE]
+)
 def test_code_runs(name, tmp_path, monkeypatch):
     """The documents' Python code is executed by the tests; trainings are cut short."""
     monkeypatch.chdir(tmp_path)

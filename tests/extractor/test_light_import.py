@@ -23,6 +23,7 @@ def test_import_loads_nothing_but_what_stable_baselines3_does():
     assert {name for name in new if not name.startswith("jepa_extractor")} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [

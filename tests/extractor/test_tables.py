@@ -26,22 +26,33 @@ WORLDS = {
     "own lake": {**LAKE, "desc": ["FSHF", "FGHF"], "reward_schedule": (10, -5, -1)},
     "cliff": {"id": "CliffWalking-v1"},
 }
-TAXI = {"taxi": {"id": "Taxi-v4"}}
+TAXI = {"id": "Taxi-v4"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def taxi():
-    """Keeps Taxi's images for all tests, and pygame on SDL's dummy driver."""
+def no_display():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SDL_VIDEODRIVER", "dummy")
-        yield make("Taxi-v4")
+        yield
+
+
+@pytest.fixture(scope="module")
+def taxi():
+    """Taxi, whose images are kept for every test that asks for it."""
+    return make(**TAXI)
 
 
 def make(id, image_size=32, random_starts=False, **options):
     return TableImages(gym.make(id, render_mode="rgb_array", **options), image_size, random_starts)
 
 
-@pytest.mark.parametrize("options", [*WORLDS.values(), *TAXI.values()], ids=[*WORLDS, *TAXI])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(pytest.param(options, id=name) for name, options in WORLDS.items()),
+        pytest.param(TAXI, id="taxi", marks=pytest.mark.slow),
+    ],
+)
 def test_mdp_is_that_of_play(options):
     """Every action in every state leads where the table says, with its reward and end, and shows that state's image."""
     env = make(**options)
@@ -69,7 +80,7 @@ def test_mdp_is_that_of_play(options):
         ("large lake", 64, 11, (64,), 55, 55),
         ("own lake", 5, 2, (5,), 5, 5),
         ("cliff", 38, 1, (38, 4), 38, 38),
-        ("taxi", 404, 4, (404, 6), 401, 404),
+        pytest.param("taxi", 404, 4, (404, 6), 401, 404, marks=pytest.mark.slow),
     ],
 )
 def test_sizes(world, states, ends, shape, classes, pictures):
@@ -77,7 +88,7 @@ def test_sizes(world, states, ends, shape, classes, pictures):
 
     4 x 4 has 4 holes, 8 x 8 has 10. In Taxi 300 states wait for the taxi, 100 hold the passenger, and 4 end it.
     """
-    env = make(**{**WORLDS, **TAXI}[world])
+    env = make(**{**WORLDS, "taxi": TAXI}[world])
     successors, values = env.class_mdp
     assert (len(env.states), env.ends.sum(), values.shape) == (states, ends, shape)
     assert len(env.images) == len(successors) == states
@@ -102,20 +113,20 @@ def test_image_is_the_area_mean_of_the_rendered_frame():
         np.testing.assert_allclose(env.images[info["state"]], blocks, atol=0.5)
 
 
-def test_image_of_a_state_does_not_depend_on_the_way_there():
+@pytest.mark.slow
+def test_image_of_a_state_does_not_depend_on_the_way_there(taxi):
     """Taxi's own frame shows where its taxi came from; the image does not."""
-    env = make("Taxi-v4")
     played = gym.make("Taxi-v4", render_mode="rgb_array")
     played.reset(seed=0)
     played.step(3)
-    np.testing.assert_array_equal(TableImages(played, image_size=32).images, env.images)
-    observation, info = env.reset(seed=3)
+    np.testing.assert_array_equal(TableImages(played, image_size=32).images, taxi.images)
+    observation, info = taxi.reset(seed=3)
     before = {info["state"]: observation}
     for _ in range(200):
-        observation, _, terminated, truncated, info = env.step(env.action_space.sample())
+        observation, _, terminated, truncated, info = taxi.step(taxi.action_space.sample())
         np.testing.assert_array_equal(observation, before.setdefault(info["state"], observation))
         if terminated or truncated:
-            env.reset()
+            taxi.reset()
 
 
 def test_equal_environments_are_rendered_once(monkeypatch):
@@ -148,12 +159,12 @@ def test_starts():
     assert env.reset(options={"state": 9})[1]["state"] == 9
 
 
-def test_info_fits_the_start():
+@pytest.mark.slow
+def test_info_fits_the_start(taxi):
     """Taxi's mask of actions is that of the state in which the episode starts."""
-    env = make("Taxi-v4")
     for start in (5, 100, 300):
-        mask = env.reset(options={"state": start})[1]["action_mask"]
-        np.testing.assert_array_equal(mask, env.unwrapped.action_mask(env.states[start]))
+        mask = taxi.reset(options={"state": start})[1]["action_mask"]
+        np.testing.assert_array_equal(mask, taxi.unwrapped.action_mask(taxi.states[start]))
 
 
 @pytest.mark.parametrize("mode", AutoresetMode)

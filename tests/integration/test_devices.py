@@ -31,6 +31,7 @@ from jepa_extractor import (
 )
 from jepa_extractor.audit import AuditSet, audit
 
+pytestmark = pytest.mark.slow
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 SMALL = {"image_size": 36, "max_count": 4}
 OFF_POLICY = {"learning_starts": 20, "buffer_size": 200, "batch_size": 16}

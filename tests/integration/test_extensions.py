@@ -174,6 +174,7 @@ def test_trains_saves_and_loads(case, tmp_path):
     assert largest_difference(after, parameters(loaded)) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_joint_equals_patched_backward(case, monkeypatch):
     """With both clips off, joint training equals a patched backward, difference 0.0."""

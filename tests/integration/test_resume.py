@@ -64,8 +64,9 @@ def test_resumed_equals_uninterrupted(name, schedule, half, tmp_path):
     assert largest_difference(parameters(whole), parameters(resumed)) == 0.0
 
 
-@pytest.mark.parametrize("name", ["DQN", pytest.param("PPO", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("recipe", ["mrq", *(pytest.param(one, marks=pytest.mark.slow) for one in ("spr", "tdmpc2"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["DQN", "PPO"])
+@pytest.mark.parametrize("recipe", ["mrq", "spr", "tdmpc2"])
 def test_resumed_recipes_equal_uninterrupted_ones(name, recipe, tmp_path):
     """Copies of networks and the draws of augmentations come back too."""
     callbacks = [JEPACallback(batch_size=8) for _ in range(3)]

@@ -40,7 +40,8 @@ def running(command):
         process.communicate()
 
 
-@pytest.mark.parametrize("arguments", [[], pytest.param(["--no-jepa"], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [[], ["--no-jepa"]])
 def test_a_short_training_leaves_everything(tmp_path, arguments):
     """The output folder holds model.zip, latent.png, result.json and TensorBoard logs; a table is printed."""
     run = subprocess.run(

@@ -201,6 +201,7 @@ def test_vectors_are_shown_as_numbers(tmp_path):
     assert held["numbers"][0] == first
 
 
+@pytest.mark.slow
 def test_large_sets_are_drawn_in_part_and_stay_small(tmp_path):
     """More than 5,000 images, of noise, which cannot be compressed: 15 MB at most, and the page says what it shows."""
     rng = np.random.default_rng(0)

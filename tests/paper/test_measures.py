@@ -51,6 +51,7 @@ def test_walks_follow_the_counts():
     assert np.array_equal(np.clip(counts[:, :-1] + step[:, 1:], 0, 8), counts[:, 1:])
 
 
+@pytest.mark.slow
 def test_r2_by_hand():
     """What latents determine is read off them, noise is not, and half of the variance is half."""
     rng = np.random.default_rng(0)

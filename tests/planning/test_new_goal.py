@@ -22,6 +22,7 @@ def short(name):
     return {**asdict(CASES[name]), **SHORT}
 
 
+@pytest.mark.slow
 def test_a_run_is_a_function_of_case_and_seed(tmp_path):
     """The same seed gives the same success at each of nine goals, from nine pictures and from those drawn."""
     first, second = (run(short("joint"), 3, tmp_path) for _ in range(2))
@@ -30,6 +31,7 @@ def test_a_run_is_a_function_of_case_and_seed(tmp_path):
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
 
 
+@pytest.mark.slow
 def test_a_frozen_network_is_the_trained_one():
     """PPO trained the network in the extractor, which the fit of the transition leaves as it is."""
     untrained, trained = (train({**short("frozen_ppo"), "transition_updates": n}, 3) for n in (2, 3))
@@ -39,6 +41,7 @@ def test_a_frozen_network_is_the_trained_one():
     assert any((transitions[0][name] != transitions[1][name]).any() for name in transitions[0])
 
 
+@pytest.mark.slow
 def test_ppo_from_scratch_reports_steps_or_that_they_did_not_suffice(tmp_path):
     """A goal is reached after a whole number of rollouts, or not at all."""
     steps = run(short("scratch"), 3, tmp_path)["steps"]

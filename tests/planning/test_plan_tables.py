@@ -22,6 +22,7 @@ def successes(*arguments):
     return [float(number) for number in re.findall(r": ([\d.]+) ", done.stdout)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["lake", "cliff"])
 def test_it_runs_on_both_worlds(world):
     """Hardly trained, and with one step to look ahead, it still says how many starts reach each goal."""
@@ -31,6 +32,7 @@ def test_it_runs_on_both_worlds(world):
     assert all(0 <= share <= 1 for share in shares)
 
 
+@pytest.mark.slow
 def test_a_hole_is_no_second_goal():
     """State 19 of the lake is a hole: the error names the option, its value and the mend."""
     done = run("--second", 19)

@@ -32,6 +32,7 @@ def test_it_is_short():
     assert len((ROOT / "examples" / "td_mpc.py").read_text().splitlines()) <= 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", ["CountingEnv-v0", "CountingEnvContinuous-v0"])
 def test_it_runs_and_saves_a_planner_that_imagines(env, tmp_path):
     """Two rounds, the second with the first one's planner, leave a planner whose foresight reads counts."""
