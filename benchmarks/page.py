@@ -1,9 +1,9 @@
-"""Write the tables of RESULTS.md, the README and docs/recipes.md from the JSON files in ``results``.
+"""Write the tables of RESULTS.md, the README and two pages of docs from the JSON files in ``results``.
 
     python benchmarks/page.py
 
-A table stands between ``<!-- results/NAME.json -->``, or ``<!-- results/NAME.json, in brief -->``, and
-``<!-- end -->``; whatever else is there stays as it is.
+A table stands between ``<!-- results/NAME.json -->`` and ``<!-- end -->``; whatever else is there stays as it is. A
+brief one is named ``<!-- results/NAME.json, in brief -->``, one that advises ``<!-- results/NAME.json, as advice -->``.
 """
 
 import json
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import advice
 import audit
 import bisimulation
 import encoder
@@ -21,8 +22,9 @@ from learning.summary import brief_table
 from learning.summary import tables as learning_tables
 
 HERE = Path(__file__).parent
-PAGES = (HERE / "RESULTS.md", HERE.parent / "README.md", HERE.parent / "docs" / "recipes.md")
-BLOCK = re.compile(r"(<!-- results/(\w+)\.json(, in brief)? -->\n).*?(<!-- end -->)", re.DOTALL)
+DOCS = HERE.parent / "docs"
+PAGES = (HERE / "RESULTS.md", HERE.parent / "README.md", DOCS / "recipes.md", DOCS / "when-to-use.md")
+BLOCK = re.compile(r"(<!-- results/(\w+)\.json(, in brief|, as advice)? -->\n).*?(<!-- end -->)", re.DOTALL)
 TABLES: Mapping[str, Callable[[Any], str]] = {
     "environment": lambda facts: environment.tables(facts["steps_per_second"], facts["share_in_environment"]),
     "encoder": lambda facts: encoder.tables(facts["results"]),
@@ -36,18 +38,21 @@ BRIEF: Mapping[str, Callable[[Any], str]] = {
     "sample_efficiency": lambda facts: brief_table(facts["results"], facts["titles"]),
 }
 
+ADVICE: Mapping[str, Callable[[Any], str]] = {"sample_efficiency": advice.steps_table}
+KINDS = {None: TABLES, ", in brief": BRIEF, ", as advice": ADVICE}
+
 
 def filled(text: str) -> str:
     """Return a page with every table as its JSON file has it, and the command that made it."""
 
     def fill(match: re.Match[str]) -> str:
-        opening, name, brief, closing = match.groups()
+        opening, name, kind, closing = match.groups()
         facts = json.loads((HERE / "results" / f"{name}.json").read_text())
         machine, versions = facts["machine"], facts["versions"]
         made = (
             f"{machine['processor']}, {machine['cores']} cores; Python {versions['python']}, torch {versions['torch']}"
         )
-        table = (BRIEF if brief else TABLES)[name](facts)
+        table = KINDS[kind][name](facts)
         return f"{opening}`{facts['command']}` ({made})\n\n{table}\n{closing}"
 
     return BLOCK.sub(fill, text)

@@ -3,8 +3,8 @@
 All intervals are rliable's: of 95%, by stratified bootstrap (Agarwal et al., arXiv 2108.13264).
 """
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -35,25 +35,34 @@ def seconds(runs: Runs) -> float:
 
 
 def estimate(measure: Callable[..., float], *of: Scores) -> Interval:
-    """Return ``measure`` of one matrix (runs, tasks), or of two, and the ends of its interval."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "random_state is deprecated", FutureWarning)  # rliable's, of its bootstrap
+    """Return ``measure`` of one matrix (runs, tasks), or of two, and the ends of its interval: always the same."""
+    with _seeded():
         points, intervals = get_interval_estimates(
             {"it": list(of) if len(of) > 1 else of[0]},
             lambda *resampled: np.array([measure(*resampled)]),
             reps=RESAMPLES,
-            random_state=np.random.RandomState(0),
         )
     return float(points["it"][0]), float(intervals["it"][0, 0]), float(intervals["it"][1, 0])
 
 
-def equal_cost(arms: Mapping[str, Runs], name: str) -> str:
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Seed NumPy's global generator for a while: rliable draws from it, also where it is given a ``random_state``."""
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(0)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+
+
+def equal_cost(arms: Mapping[str, Runs], name: str, baselines: Sequence[str] = BASELINES) -> str:
     """Return the baseline with the highest interquartile mean among those that cost no more than the arm ``name``.
 
     ``"plain"`` is always among them: no arm can cost less.
     """
     limit = EQUAL * seconds(arms[name])
-    affordable = [one for one in BASELINES if one in arms and (one == "plain" or seconds(arms[one]) <= limit)]
+    affordable = [one for one in baselines if one in arms and (one == "plain" or seconds(arms[one]) <= limit)]
     return max(affordable or [name], key=lambda one: float(aggregate_iqm(scores(arms[one]))))
 
 

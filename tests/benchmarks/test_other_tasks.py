@@ -4,6 +4,7 @@ import json
 from functools import partial
 from itertools import pairwise
 
+import advice
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from returns.cases import ARMS, BASELINES, TASKS
 from returns.figure import draw
 from returns.summary import equal_cost
 from returns.tables import interval, tables
+from rliable.metrics import probability_of_improvement
 
 minatar = pytest.importorskip("minatar.gym")
 
@@ -114,6 +116,16 @@ def test_a_comparison():
 
 
 @pytest.mark.usefixtures("few_resamples")
+def test_intervals_are_always_the_same():
+    """They come from a seed, and leave NumPy's global generator as it was."""
+    scores = np.random.default_rng(0).normal(size=(2, 5, 1))
+    before = np.random.get_state()[1:3]  # noqa: NPY002
+    first = [summary.estimate(probability_of_improvement, *scores) for _ in range(2)]
+    assert first[0] == first[1]
+    np.testing.assert_equal(np.random.get_state()[1:3], before)  # noqa: NPY002
+
+
+@pytest.mark.usefixtures("few_resamples")
 def test_tables_and_figure(tmp_path):
     """Each run is in its row; a distractor has a column of its own; tasks of one algorithm are counted together."""
     arms = {"layer": outcomes([2, 2, 2], 10.0, shifted=0.5), "spr": outcomes([5, 5, 5], 20.0, shifted=1.5)}
@@ -128,6 +140,31 @@ def test_tables_and_figure(tmp_path):
     assert "| PPO, recipe spr | 1 | 0 | 0 | 1 | 0 | 0.00 [0.00, 0.00] |" in text
     draw(results, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+@pytest.mark.usefixtures("few_resamples")
+def test_advice_is_the_best_auxiliary_against_the_best_baseline_of_equal_cost():
+    """Fewer steps are better; a baseline that costs more than the auxiliary does not count."""
+
+    def until(steps, seconds):
+        return {str(seed): {"steps": step, "budget": 900, "curve": [[0, seconds]]} for seed, step in enumerate(steps)}
+
+    arms = {
+        "plain": until([400, 400], 1.0),
+        "more_updates": until([100, 100], 9.0),
+        "joint": until([200, None], 2.0),
+        "replay": until([200, 200], 4.0),
+        "nature": until([50, 50], 1.0),
+    }
+    table = advice.steps_table({"results": {"hard": {"DQN": arms}, "minigrid": {"DQN": {"plain": arms["plain"]}}}})
+    row = "| CountingEnvHard-v0, DQN | alternating, replay ratio 4 | pooled, no auxiliary | 2.00 | 1.00 [1.00, 1.00] |"
+    assert table.splitlines()[2:] == [f"{row} 4.0 | better |"]
+    results = {
+        "asterix": {"layer": outcomes([2, 2], 10.0), "spr": outcomes([5, 5], 20.0), "mrq": outcomes([1, 1], 20.0)}
+    }
+    table = advice.returns_table({"summary": summary.summarise(results), "results": results})
+    row = "| Asterix, DQN | recipe spr | LayerNorm, no auxiliary | 2.50 | 1.00 [1.00, 1.00] | 2.0 | better |"
+    assert table.splitlines()[2:] == [row]
 
 
 def test_numbers_are_written_with_the_digits_that_matter():
