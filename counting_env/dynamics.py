@@ -23,7 +23,7 @@ def count_mdp(max_count: int = 8, target: int = 4) -> tuple[NDArray[np.int64], N
         sparse reward for arriving at each count, ``1{c = target}``.
 
     Raises:
-        ValueError: if ``max_count`` or ``target`` is out of range.
+        ValueError: ``max_count`` or ``target`` is out of range.
     """
     check_integer("max_count", max_count, 1)
     check_integer("target", target, 0)

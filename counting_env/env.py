@@ -143,11 +143,19 @@ class CountingEnv(HasClasses, gym.Env[Observation, Action]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode; ``options`` may set ``count``, ``shape`` and ``color``.
+        """Begin an episode.
+
+        Args:
+            seed: of all random numbers from now on, at least 0; ``None``: they go on, at first from a random seed.
+            options: may set ``count``, from ``least_count`` to ``max_count``; ``shape``, one of
+                ``counting_env.SHAPES``; and ``color``, three integers in 0..255 of which one is at least 30.
+
+        Returns:
+            The image, uint8 (image_size, image_size, 3), and the info.
 
         Raises:
             ValueError: an option is out of range; nothing has been reset then.
-            gymnasium.error.Error: ``render_mode="human"`` without pygame or a display.
+            gymnasium.error.Error: ``seed`` is negative, or ``render_mode="human"`` without pygame or a display.
         """
         start = self.options.parse_start(options)
         super().reset(seed=seed)
@@ -162,6 +170,13 @@ class CountingEnv(HasClasses, gym.Env[Observation, Action]):
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Remove or add one object.
+
+        Args:
+            action: 0 (remove) or 1 (add); with ``continuous=True`` an array of one number in [-1, 1].
+
+        Returns:
+            The image, uint8 (image_size, image_size, 3); the reward; whether the episode has ended at the target; False
+            (``gym.make`` adds the time limit); and the info.
 
         Raises:
             gymnasium.error.Error: ``render_mode="human"`` without pygame or a display.
@@ -189,7 +204,15 @@ class CountingEnv(HasClasses, gym.Env[Observation, Action]):
         return ["remove", "add"]
 
     def render(self) -> Observation | None:
-        """Return the last observation enlarged (``"rgb_array"``) or show it in a window (``"human"``)."""
+        """Return the last observation enlarged (``"rgb_array"``) or show it in a window (``"human"``).
+
+        Returns:
+            With ``"rgb_array"`` uint8 (S, S, 3), where S is the largest multiple of ``image_size`` up to 512.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first ``reset``.
+            gymnasium.error.Error: ``render_mode="human"`` without pygame or a display.
+        """
         if self.render_mode is None:
             gym.logger.warn('render() does nothing without a render mode: gym.make("CountingEnv-v0", render_mode=...)')
             return None

@@ -31,10 +31,9 @@ class GymnasiumVecEnv(VecEnv):
     ``PPO("MlpPolicy", GymnasiumVecEnv(gym.make_vec("CartPole-v1", num_envs=8)))``. Image observations keep their
     layout; Stable-Baselines3 itself moves the channels to the front. ``VecMonitor`` and its like go on top as usual.
 
-    ## The end of an episode
-    Stable-Baselines3 expects that a step which ends an episode already returns the first observation of the
-    next one, and the last observation in ``info["terminal_observation"]``. How it gets that depends on the
-    vector environment's ``metadata["autoreset_mode"]``:
+    **The end of an episode.** Stable-Baselines3 expects that a step which ends an episode already returns the first
+    observation of the next one, and the last observation in ``info["terminal_observation"]``. How it gets that depends
+    on the vector environment's ``metadata["autoreset_mode"]``:
 
     - ``SAME_STEP`` does just that.
     - ``DISABLED``: the adapter resets what has ended, by ``reset(options={"reset_mask": dones})``.
@@ -84,7 +83,11 @@ class GymnasiumVecEnv(VecEnv):
         super().__init__(vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space)
 
     def reset(self) -> VecEnvObs:
-        """Begin an episode everywhere, with the seeds and options set before; return the observations."""
+        """Begin an episode everywhere, with the seeds and options set before; return the observations, (n, ...).
+
+        Raises:
+            ValueError: the options set before are not the same for all sub-environments.
+        """
         if not all(data_equivalence(options, self._options[0]) for options in self._options):
             raise ValueError("a Gymnasium vector environment takes the same reset options everywhere: give one dict")
         observations, infos = self.vector_env.reset(
@@ -98,11 +101,15 @@ class GymnasiumVecEnv(VecEnv):
         return self._own(observations)  # type: ignore[no-any-return]
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Keep ``actions`` for :meth:`step_wait`."""
+        """Keep ``actions`` (n, ...) for :meth:`step_wait`."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step, and return observations, rewards (float32), dones and one info for each sub-environment."""
+        """Step, and return observations (n, ...), rewards float32 (n,), dones bool (n,) and a list of n infos.
+
+        Raises:
+            RuntimeError: :meth:`step_async` has not been called before.
+        """
         if self._actions is None:
             raise RuntimeError("step_wait() without actions: call step_async(actions) first")
         actions, self._actions = self._actions, None
@@ -154,12 +161,16 @@ class GymnasiumVecEnv(VecEnv):
         self.vector_env.close()
 
     def get_images(self) -> Sequence[NDArray[Any] | None]:
-        """Return what each sub-environment renders."""
+        """Return the image that each sub-environment renders, or ``None`` for each."""
         images: Any = self.vector_env.render()
         return [None] * self.num_envs if images is None else list(images)
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """Return an attribute of each sub-environment; without such, the vector environment's own, repeated.
+
+        Args:
+            attr_name: name of the attribute.
+            indices: number or numbers of sub-environments, each in 0..n-1; ``None``: all.
 
         Raises:
             AttributeError: there is no such attribute.
@@ -199,7 +210,9 @@ class GymnasiumVecEnv(VecEnv):
         length ``num_envs`` each gets an entry, anything else is repeated.
 
         Raises:
+            AttributeError: there is no such method.
             ValueError: ``indices`` are given for an environment that can only call all.
+            RuntimeError: in a worker of an ``AsyncVectorEnv``, the method is missing or raised an error.
         """
         env, chosen = self.vector_env.unwrapped, self._get_indices(indices)
         if isinstance(env, SyncVectorEnv):

@@ -42,14 +42,12 @@ class CountingVectorEnv(HasClasses, VectorEnv[Observations, Array, Array]):
     ``gym.make_vec("CountingEnv-v0", num_envs=64, vectorization_mode="vector_entry_point")`` makes one,
     with the options below as further keywords.
 
-    ## Shapes
-    Observations are uint8 of shape (``num_envs``, ``image_size``, ``image_size``, 3), actions integers of shape
-    (``num_envs``,) or, with ``continuous=True``, float32 of shape (``num_envs``, 1). Rewards are float64,
-    terminations and truncations bool, all of shape (``num_envs``,). Each entry of ``info`` has ``num_envs`` in
-    front of the shape that the single environment gives it; the mask ``info["_" + key]`` is true where it holds.
+    **Shapes.** Observations are uint8 of shape (``num_envs``, ``image_size``, ``image_size``, 3), actions integers of
+    shape (``num_envs``,) or, with ``continuous=True``, float32 of shape (``num_envs``, 1). Rewards are float64,
+    terminations and truncations bool, all of shape (``num_envs``,). Each entry of ``info`` has ``num_envs`` in front
+    of the shape that the single environment gives it; the mask ``info["_" + key]`` is true where it holds.
 
-    ## When an episode ends
-    `Gymnasium's modes <https://gymnasium.farama.org/api/vector/autoreset/>`_, all three:
+    **When an episode ends.** `Gymnasium's modes <https://gymnasium.farama.org/api/vector/autoreset/>`_, all three:
 
     - ``NEXT_STEP``: the next step ignores its action and begins a new episode, with reward 0.
     - ``SAME_STEP``: the same step begins a new episode; the last observation and info of the old one are in
@@ -71,6 +69,7 @@ class CountingVectorEnv(HasClasses, VectorEnv[Observations, Array, Array]):
 
     Raises:
         ValueError: an argument is out of range; the message names it, its value and what would be right.
+        TypeError: there is no option of that name.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # Gymnasium's own type is an instance attribute
@@ -123,6 +122,10 @@ class CountingVectorEnv(HasClasses, VectorEnv[Observations, Array, Array]):
     ) -> tuple[Observations, dict[str, Any]]:
         """Begin episodes everywhere, or where ``options["reset_mask"]``, bool of shape (``num_envs``,), is true.
 
+        Args:
+            seed: an integer of at least 0, or one for each sub-environment, ``None`` where its random numbers go on.
+            options: ``reset_mask``, and ``count``, ``shape`` and ``color`` as for ``CountingEnv.reset``.
+
         Raises:
             TypeError: ``reset_mask`` is not a bool array.
             ValueError: ``reset_mask``, ``seed`` or a start option does not fit; nothing has been reset then.
@@ -162,7 +165,14 @@ class CountingVectorEnv(HasClasses, VectorEnv[Observations, Array, Array]):
         return self._observe(), rewards, terminations, truncations, {**endings, **self._infos.all()}
 
     def render(self) -> tuple[Observations, ...] | None:
-        """Return the last observations, each enlarged without blur."""
+        """Return the last observations, each enlarged without blur, or ``None`` without ``render_mode``.
+
+        Returns:
+            A tuple of ``num_envs`` images, as of ``CountingEnv.render``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: a sub-environment has not been reset yet.
+        """
         if self.render_mode is None:
             gym.logger.warn('render() does nothing without render_mode="rgb_array"')
             return None

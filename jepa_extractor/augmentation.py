@@ -20,10 +20,14 @@ AugmentName = Literal["shift", "intensity"]
 class RandomShift:
     """Shift each image by up to ``pad`` pixels in both axes; what comes in repeats the border (DrQ, arXiv 2004.13649).
 
-    The same as padding by ``pad`` with the border's pixels and cropping at random.
+    The same as padding by ``pad`` with the border's pixels and cropping at random. Called with images (N, C, H, W) and
+    a ``torch.Generator`` on the CPU, it returns images of that shape and dtype.
 
     Args:
         pad: pixels, at least 1; 4 in SPR and MR.Q, 3 in TD-MPC2.
+
+    Raises:
+        ValueError: ``pad`` is not an integer of at least 1.
     """
 
     def __init__(self, pad: int = 4) -> None:
@@ -48,8 +52,14 @@ class RandomShift:
 class RandomIntensity:
     """Multiply each image by ``1 + scale * n``, where n is normal and cut off at -2 and 2 (SPR, arXiv 2007.05929).
 
+    Called with float images (N, C, H, W) and a ``torch.Generator`` on the CPU, it returns images of that shape, which
+    may exceed 1.
+
     Args:
         scale: standard deviation of the factor before the cut, positive.
+
+    Raises:
+        ValueError: ``scale`` is not a positive number.
     """
 
     def __init__(self, scale: float = 0.05) -> None:

@@ -43,8 +43,9 @@ class Step:
 class Batch:
     """B stretches of k steps.
 
-    A ring gives observations and actions as they are stored. ``JEPA.losses`` and the tasks take them preprocessed:
-    observations as the encoder sees them, actions as features (one-hot where discrete), both float32.
+    A ``TransitionRing`` gives observations and actions as they are stored, and ``JEPAExtractor.losses`` takes them so.
+    The tasks take them preprocessed: observations as the encoder sees them, actions as features (one-hot where
+    discrete), both float32.
 
     Attributes:
         observations: (B, k + 1, ...), before the first step and after each; a dict of these for a ``Dict`` space.
@@ -54,7 +55,7 @@ class Batch:
         mask: bool (B, k), whether the step belongs to the stretch, as the first always does; ``None``: all do.
         labels: numbers by name for each observation, float32 (B, k + 1), NaN where unknown.
         next_actions: the policy's action after each step, (B, k, ...), where a task needs it.
-        discount: the algorithm's discount factor.
+        discount: the algorithm's discount factor, in [0, 1].
         normalize_images: whether preprocessing turns uint8 images into floats in [0, 1].
         first_latents: ``E(o)`` of the first observations, float32 (B, D), where it has been computed already;
             ``observations`` are then those after each step alone, (B, k, ...).
@@ -82,11 +83,15 @@ class Batch:
         return each(lambda frames: frames[:, 1:], self.observations)
 
     def replace(self, **changes: Any) -> "Batch":
-        """Return a batch with other values for the named attributes."""
+        """Return a batch with other values for the named attributes.
+
+        Raises:
+            TypeError: a batch has no attribute of that name.
+        """
         return dataclasses.replace(self, **changes)
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on ``device``."""
+        """Return the batch on ``device``; ``first_latents`` and ``targets`` stay where the algorithm computed them."""
 
         def move(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.to(device, non_blocking=True)
@@ -121,12 +126,12 @@ class Latents(NamedTuple):
 
     @property
     def before(self) -> torch.Tensor:
-        """``E(o)`` before each step, (B, k, D)."""
+        """``E(o)`` before each step, (B, k, D); (B, 0, D) where only the first observation was encoded."""
         return self.encoded[:, :-1]
 
     @property
     def after(self) -> torch.Tensor:
-        """``E(o')`` after each step, (B, k, D)."""
+        """``E(o')`` after each step, (B, k, D); (B, 0, D) where only the first observation was encoded."""
         return self.encoded[:, 1:]
 
     @property

@@ -18,6 +18,9 @@ class DynamicsLoss:
 
     Args:
         discount: factor for each step of the horizon after the first, in (0, 1]; TD-MPC2 has 0.5.
+
+    Raises:
+        ValueError: ``discount`` is not in (0, 1].
     """
 
     def __init__(self, discount: float = 1.0) -> None:
@@ -25,7 +28,7 @@ class DynamicsLoss:
         self.discount = discount
 
     def make_projection(self, latent_dim: int) -> nn.Module:  # noqa: ARG002
-        """Return a module (..., D) -> (..., P) for both sides; a target network has a copy of its own."""
+        """Return a module (..., D) -> (..., P) for both sides; a target network has a copy of its own. Here P is D."""
         return nn.Identity()
 
     def make_predictor(self, latent_dim: int) -> nn.Module:  # noqa: ARG002
@@ -33,11 +36,20 @@ class DynamicsLoss:
         return nn.Identity()
 
     def errors(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the errors (B, k, ...) of ``predicted`` against ``target``, both float32 (B, k, P)."""
+        """Return the errors of ``predicted`` against ``target``, both float32 (B, k, P).
+
+        Here they are of the same shape. A subclass may return any (B, k, ...).
+        """
         return (predicted - target).square()
 
     def loss(self, predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """Return the mean error over the steps that ``mask`` (B, k) keeps, a scalar."""
+        """Return the mean error over the steps that count, a scalar.
+
+        Args:
+            predicted: float32 (B, k, P).
+            target: float32 (B, k, P).
+            mask: bool (B, k), whether the step counts; ``None``: all do.
+        """
         return mean_over_steps(self.errors(predicted, target), mask, self.discount)
 
 
@@ -47,8 +59,11 @@ class CosineLoss(DynamicsLoss):
     arXiv 2007.05929. With ``target="online"`` gradient flows into both sides, as it does not in SPR.
 
     Args:
-        width: width P of the projection.
-        discount: see ``DynamicsLoss``.
+        width: width P of the projection, at least 1.
+        discount: factor for each step of the horizon after the first, in (0, 1].
+
+    Raises:
+        ValueError: ``width`` is not an integer of at least 1, or ``discount`` is not in (0, 1].
     """
 
     def __init__(self, width: int = 512, discount: float = 1.0) -> None:
@@ -65,7 +80,7 @@ class CosineLoss(DynamicsLoss):
         return nn.Linear(self.width, self.width)
 
     def errors(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the squared distance (B, k) of both, scaled to length 1."""
+        """Return the squared distance (B, k) of ``predicted`` and ``target``, float32 (B, k, P), scaled to length 1."""
         one, other = (nn.functional.normalize(side, dim=-1, eps=1e-3) for side in (predicted, target))
         return (one - other).square().sum(-1)
 

@@ -16,8 +16,17 @@ def make_head(in_features: int, out_features: int, hidden: int = 256, layers: in
 
     The one hidden layer is that of the reference implementation of arXiv 2509.12249, at half its width.
 
+    Args:
+        in_features: width of the input, at least 1.
+        out_features: width of the output, at least 1.
+        hidden: width of each hidden layer, at least 1.
+        layers: number of hidden layers, at least 1.
+
+    Returns:
+        A module that maps float32 (..., in_features) to float32 (..., out_features).
+
     Raises:
-        ValueError: ``hidden`` or ``layers`` is no integer of at least 1.
+        ValueError: ``hidden`` or ``layers`` is not an integer of at least 1.
     """
     require_integer("hidden", hidden, least=1)
     require_integer("layers", layers, least=1)

@@ -26,7 +26,7 @@ def mean_over_steps(errors: torch.Tensor, mask: torch.Tensor | None = None, disc
 
 
 def squared_error(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Return the mean squared difference, a scalar; gradient flows into both arguments.
+    """Return the mean squared difference, a scalar, 0 if none counts; gradient flows into both arguments.
 
     Args:
         predicted: float, shape (B, ...).

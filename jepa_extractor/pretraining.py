@@ -52,21 +52,21 @@ def pretrain(
     Args:
         extractor: what to train; parameters that do not require a gradient are left alone.
         transitions: what to train on; batches come from its generator.
-        updates: steps of the optimizer.
-        batch_size: stretches of ``extractor.horizon`` steps in a batch.
-        learning_rate: the highest of the cycle. By default the encoder's attribute ``learning_rate``: 4e-3 for those of
-            this package that normalise their features. Without the attribute it is 5e-4, since a higher one can leave
-            a network like NatureCNN with latents that are all alike.
-        rewarded_fraction: the part of a batch that is drawn among transitions whose reward is not 0; see
-            ``JEPACallback``.
-        max_grad_norm: largest norm of the gradient; ``None`` for no clip.
+        updates: steps of the optimizer, at least 1.
+        batch_size: stretches of ``extractor.horizon`` steps in a batch, at least 1.
+        learning_rate: the highest of the cycle, positive. By default the encoder's attribute ``learning_rate``: 4e-3
+            for those of this package that normalise their features. Without the attribute it is 5e-4, since a higher
+            one can leave a network like NatureCNN with latents that are all alike.
+        rewarded_fraction: the part of a batch, in [0, 1], that is drawn among transitions whose reward is not 0, if
+            there are any.
+        max_grad_norm: largest Euclidean norm of the gradient, positive; ``None`` for no clip.
         transition_updates: updates of ``fit_transition`` at the end, at the extractor's horizon but at least 2; 0 for
             none.
-        discount: discount factor of the task ``"q"``.
+        discount: discount factor of the task ``"q"``, in [0, 1].
         measure: what tells how good the extractor is; see ``LabelAccuracy``. It must not draw random numbers
             from torch's global generator.
         stop_at: training stops at the first check whose measure is at least this.
-        check_every: updates between two checks.
+        check_every: updates between two checks, at least 1.
         checkpoint: file that keeps the state of the last check; see ``load_pretrained``.
         on_check: called with each record.
         progress_bar: whether to show one.
@@ -79,7 +79,9 @@ def pretrain(
         UserWarning: at a check, all latents are equal: the encoder is dead, and no gradient will revive it.
 
     Raises:
-        ValueError: an argument is out of range, or ``checkpoint`` is broken or holds another training.
+        ValueError: an argument is out of range; ``transitions`` is empty, or lacks the label of a task; a task or the
+            target needs a policy; every parameter is frozen; or ``checkpoint`` is broken or holds another training.
+        OSError: ``checkpoint`` cannot be written.
         FloatingPointError: a loss or a parameter is not finite; the checkpoint holds the last good state.
         KeyboardInterrupt: the message says where the last checkpoint is.
     """
@@ -128,11 +130,16 @@ def pretrain(
 class LabelAccuracy:
     """A measure for ``pretrain``: how well the label can be read off the latents.
 
-    Nearest-centroid accuracy on every second observation, with centroids from the others.
+    Nearest-centroid accuracy on every second observation, with centroids from the others. Called with an extractor, it
+    returns the accuracy, a float in [0, 1].
 
     Args:
-        observations: held-out observations (N, ...), as the policy sees them, not yet scaled.
-        labels: label of each (N,).
+        observations: held-out observations (N, ...), N at least 2, as the policy sees them, not yet scaled; a dict of
+            such arrays for a ``Dict`` space.
+        labels: the class of each, numbers or strings (N,), none of them NaN.
+
+    Raises:
+        ValueError: when it is called, with fewer than two observations.
     """
 
     def __init__(self, observations: NDArray[np.generic], labels: NDArray[np.generic]) -> None:

@@ -50,6 +50,9 @@ class VICRegTask(Regularizer):
     Args:
         weight: weight of the penalty, at least 0.
         covariance: weight of the second term against the first, at least 0; VICReg has 1 against 25.
+
+    Raises:
+        ValueError: ``covariance`` is not a finite number of at least 0.
     """
 
     name = "vicreg"
@@ -60,7 +63,7 @@ class VICRegTask(Regularizer):
         self.covariance = covariance
 
     def penalty(self, head: nn.Module, latents: torch.Tensor) -> torch.Tensor:
-        """Return the penalty on latents (B, D), a scalar."""
+        """Return the penalty on latents, float32 (B, D) with B at least 2, a scalar."""
         del head
         centred = latents - latents.mean(0)
         second = _off_diagonal_squares(centred) / latents.shape[1]
@@ -82,7 +85,7 @@ class R2R2Task(Regularizer):
         super().__init__(weight)
 
     def penalty(self, head: nn.Module, latents: torch.Tensor) -> torch.Tensor:
-        """Return the penalty on latents (B, D), a scalar."""
+        """Return the penalty on latents, float32 (B, D) with B at least 2, a scalar."""
         del head
         width = latents.shape[1]
         spread = latents.var(0).clamp(min=1e-12).sqrt()  # the root of 0 has no gradient
@@ -93,15 +96,19 @@ class SIGRegTask(Regularizer):
     """Keep the latents' distribution close to a standard normal one (SIGReg, arXiv 2511.08544).
 
     Latents are projected on random directions of length 1, new ones at each update. The penalty is the mean, over
-    directions and points t, of ``|phi(t) - exp(-t^2/2)|^2`` with the characteristic function phi of the projections. So
-    it is in arXiv 2602.19373, for reinforcement learning. LeJEPA weighs the points by ``exp(-t^2/2)``, integrates over
-    them, and multiplies by the batch size.
+    directions and points t, of ``|phi(t) - exp(-t^2/2)|^2``, where phi is the characteristic function of the
+    projections. This is the form of arXiv 2602.19373, which is for reinforcement learning; the defaults are its values.
+    LeJEPA (arXiv 2511.08544) weighs the points by ``exp(-t^2/2)``, integrates over them, and multiplies by the batch
+    size.
 
     Args:
-        weight: weight of the penalty, at least 0; 0.2 and 1 in arXiv 2602.19373.
-        slices: number of directions; 16 there.
-        knots: number of points t; 8 there.
-        limit: they lie evenly from ``-limit`` to ``limit``; 5 there.
+        weight: weight of the penalty, at least 0; arXiv 2602.19373 has 0.2 and 1.
+        slices: number of directions, at least 1.
+        knots: number of points t, at least 2.
+        limit: the points lie evenly from ``-limit`` to ``limit``; positive.
+
+    Raises:
+        ValueError: ``slices``, ``knots`` or ``limit`` is out of range.
     """
 
     name = "sigreg"
@@ -123,7 +130,7 @@ class SIGRegTask(Regularizer):
         return Draws()
 
     def penalty(self, head: nn.Module, latents: torch.Tensor) -> torch.Tensor:
-        """Return the penalty on latents (B, D), a scalar."""
+        """Return the penalty on latents, float32 (B, D), a scalar."""
         assert isinstance(head, Draws)
         directions = torch.randn(latents.shape[1], self.slices, generator=head.generator()).to(latents.device)
         projected = latents @ nn.functional.normalize(directions, dim=0)  # (B, slices)

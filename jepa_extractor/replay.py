@@ -30,16 +30,21 @@ class TransitionRing:
     the next frame, and each is stored once. The end of an episode costs one frame more: its last observation. In
     memory that is ``capacity`` observations (12 KiB each for 64x64 RGB in uint8: 240 MiB for 20,000).
 
+    Observations and actions are stored in the dtypes of their spaces, rewards and labels in float32; NumPy casts what
+    is given.
+
     Args:
         observation_space: space of one observation, as stored; a ``Dict`` is stored key by key.
         action_space: space of one action.
-        num_envs: number of environments.
-        capacity: frames kept, over all environments.
-        seed: seed of the generator that draws batches.
+        num_envs: number n of environments, at least 1.
+        capacity: frames kept, over all environments; at least three for each.
+        seed: seed of the generator that draws batches, at least 0.
+
+    Attributes:
+        generator: what draws batches, a ``numpy.random.Generator``.
 
     Raises:
-        ValueError: a space cannot be stored as arrays, or ``capacity`` is too small for a transition of each
-            environment.
+        ValueError: a space cannot be stored as arrays, or an argument is out of range.
     """
 
     def __init__(
@@ -67,8 +72,14 @@ class TransitionRing:
 
         Give single transitions as episodes of one step.
 
+        Args:
+            episodes: all with observations and actions of the shape and dtype of the first.
+            seed: at least 0.
+
         Raises:
-            ValueError: they hold no step, or the arrays of one do not fit together.
+            ValueError: they hold no step, the arrays of one do not fit together, shapes differ, or ``seed`` is out of
+                range.
+            TypeError: the dtype of the first cannot hold the observations of another.
         """
         require_integer("seed", seed, least=0)
         episodes = [episode for episode in episodes if len(episode.actions)]
@@ -121,15 +132,30 @@ class TransitionRing:
         return name in self._labels and bool(np.isfinite(self._labels[name]).any())
 
     def digest(self) -> int:
-        """Return a checksum of all that can be drawn."""
+        """Return a checksum, in 0..2**32 - 1, of all that can be drawn."""
         return reduce(lambda checksum, leaf: zlib.crc32(leaf[1].data, checksum), _leaves(self._state()), 0)
 
     def begin(self, observations: Arrays, labels: Labels | None = None) -> None:
-        """Begin a new stretch in every environment, at ``observations`` (n, ...) with ``labels`` (n,) by name."""
+        """Begin a new stretch in every environment; call it before the first ``add``.
+
+        Args:
+            observations: those at which the next actions will be taken, ``(n, *observation shape)``; a dict of such
+                arrays for a ``Dict`` space.
+            labels: numbers (n,) by name that belong to them, NaN where unknown.
+
+        Raises:
+            ValueError: an array cannot be broadcast to its shape, or holds no numbers.
+            KeyError: a dict lacks a key of the space.
+        """
         self._append(self._envs, observations, labels or {})
 
     def add(self, step: Step) -> None:
-        """Store one step of every environment, taken at the newest frames."""
+        """Store one step of every environment, taken at the newest frames.
+
+        Raises:
+            ValueError: an array of ``step`` cannot be broadcast to its shape for n environments, or holds no numbers.
+            KeyError: a dict of observations lacks a key of the space.
+        """
         at = (self._envs, self._newest.copy())
         self._actions[at] = step.actions
         self._rewards[at] = step.rewards
@@ -142,7 +168,7 @@ class TransitionRing:
             self._append(over, each(lambda array: array[over], step.restarted), labels)
 
     def newest_observations(self) -> Arrays:
-        """Return the frames (n, ...) at which the next actions will be taken."""
+        """Return the frames ``(n, *observation shape)`` at which the next actions will be taken."""
         return each(lambda frames: frames[self._envs, self._newest], self._frames)
 
     def state(self) -> dict[str, Any]:
@@ -153,7 +179,7 @@ class TransitionRing:
         """Take over what another ring's ``state`` returned.
 
         Raises:
-            ValueError: that ring had another shape or dtype.
+            ValueError: an array of that ring has another shape or dtype, or it lacks a label of this one.
         """
         for name in state["labels"]:
             self._label(name)
@@ -163,7 +189,14 @@ class TransitionRing:
     def sample(self, batch_size: int, horizon: int = 1, rewarded_fraction: float = 0.0) -> Batch:
         """Draw ``batch_size`` stretches of ``horizon`` steps, uniform over first steps, with replacement.
 
-        A part of the batch, ``rewarded_fraction``, is drawn only among steps whose reward is not 0, if there are any.
+        Args:
+            batch_size: number B of stretches, at least 1.
+            horizon: steps k of a stretch, at least 1. ``mask`` is false behind the end of an episode or of the data.
+            rewarded_fraction: the part of the batch, in [0, 1], whose first steps are drawn only among those with a
+                reward that is not 0, if there are any.
+
+        Returns:
+            Tensors on the CPU, in the dtypes in which the ring stores them; see ``Batch`` for their shapes.
 
         Raises:
             ValueError: the ring is empty.
@@ -186,7 +219,7 @@ class TransitionRing:
         return self._stretch(env, slot, horizon)
 
     def newest(self, count: int) -> Batch:
-        """Return up to ``count`` of the newest transitions, one step each, oldest first."""
+        """Return up to ``count`` (at least 1) of the newest transitions, as stretches of one step, oldest first."""
         age = np.arange(self._slots - 1, 0, -1)
         slots = (self._newest[:, None] - age) % self._slots  # (n, slots - 1), oldest first in each environment
         order = slots.T.reshape(-1)

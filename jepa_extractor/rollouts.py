@@ -18,8 +18,8 @@ class Episode(NamedTuple):
     Attributes:
         observations: before the first step and after each, ``(T + 1, *observation shape)``; a dict of such arrays for a
             ``Dict`` space.
-        actions: ``(T, *action shape)``.
-        rewards: float32 (T,).
+        actions: ``(T, *action shape)``, in the dtype of the action space.
+        rewards: of each step, float32 (T,).
         terminated: whether the last step ended the episode, time limits not counted.
         labels: numbers by name for each observation, (T + 1,), NaN where unknown.
     """
@@ -42,8 +42,8 @@ def random_episodes(
     Args:
         envs: the environments, in any autoreset mode; they are reset first.
         transitions: least number of steps over all episodes, at least 1.
-        seed: seed of environments and actions.
-        labels: keys of ``info`` whose values are numbers that label the observations.
+        seed: seed of environments and actions, at least 0.
+        labels: keys of ``info`` whose values are numbers that label the observations, float64 in an ``Episode``.
 
     Raises:
         ValueError: an argument is out of range, a label is not a number, or no ``info`` of a whole episode has it.

@@ -9,7 +9,16 @@ from jepa_extractor.observations import Arrays, each
 
 
 def policy_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
-    """Return the space of observations as Stable-Baselines3's policies see them: images with channels first."""
+    """Return the space of observations as Stable-Baselines3's policies see them: images with channels first.
+
+    Args:
+        space: of an environment. An image is a uint8 ``Box`` from 0 to 255 with three axes. Unless its first axis is
+            the shortest, its last axis becomes the first.
+
+    Returns:
+        For an image the space with its axes in that order; for a ``Dict`` a ``Dict`` whose entries are treated so, one
+        by one; any other space as it is.
+    """
     if isinstance(space, spaces.Dict):
         return spaces.Dict({key: policy_space(subspace) for key, subspace in space.items()})
     if not has_channels_last(space):

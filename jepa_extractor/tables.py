@@ -35,13 +35,13 @@ class TableImages(gym.Wrapper[Any, int, Any, int], RecordConstructorArgs):
 
     Args:
         env: the environment, with ``render_mode="rgb_array"``. Reset it afterwards: its state is not kept.
-        image_size: height and width of the images in pixels; what was rendered is averaged over areas.
+        image_size: height and width of the images in pixels, at least 1; what was rendered is averaged over areas.
         random_starts: whether an episode starts in a state drawn uniformly among all but the ends. Otherwise it starts
             as the environment does. ``reset(options={"state": number})`` starts in that state.
 
     Attributes:
-        states: number of each state in the table ``P``, ascending, (n,).
-        ends: whether arriving in the state ends the episode, (n,).
+        states: number of each state in the table ``P``, ascending, int64 (n,).
+        ends: whether arriving in the state ends the episode, bool (n,).
 
     Raises:
         ValueError: the environment has no such table or no such ``render_mode``, or the table does not say what
@@ -78,9 +78,9 @@ class TableImages(gym.Wrapper[Any, int, Any, int], RecordConstructorArgs):
     def class_mdp(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The MDP over ``info["state"]``, as ``largest_bisimulation(*env.class_mdp)`` takes it: successors and values.
 
-        Successors are (n, k) for k actions; an end leads to itself. Where the reward is a function of the state arrived
-        in, values are that, (n,): the task is ``"reward"``. Elsewhere they are the reward of each action, (n, k), 0 in
-        an end: the task is ``"action_reward"``.
+        Successors are int64 (n, k) for k actions; an end leads to itself. Values are float64. Where the reward is a
+        function of the state arrived in, they are that, (n,): the task is ``"reward"``. Elsewhere they are the reward
+        of each action, (n, k), 0 in an end: the task is ``"action_reward"``.
 
         Raises:
             ValueError: the table is stochastic: take ``class_transitions``.
@@ -98,7 +98,8 @@ class TableImages(gym.Wrapper[Any, int, Any, int], RecordConstructorArgs):
     def class_transitions(self) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
         """The same MDP where actions have random outcomes, as ``probabilistic_bisimulation`` takes it.
 
-        A matrix (n, n) for each action, and values as in ``class_mdp``; the reward of an action is the expected one.
+        A float64 matrix (n, n) for each action, and values as in ``class_mdp``; the reward of an action is the expected
+        one.
         """
         return list(self._transitions), self._values
 
@@ -123,10 +124,14 @@ class TableImages(gym.Wrapper[Any, int, Any, int], RecordConstructorArgs):
         return episodes
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
-        """Begin an episode, in the state ``options["state"]`` if it is given.
+        """Begin an episode, in the state ``options["state"]``, in 0..n-1, if it is given.
+
+        Returns:
+            The image, uint8 (image_size, image_size, 3), and the info with ``"state"``.
 
         Raises:
-            ValueError: that is no state, or one that ends the episode; nothing has been reset then.
+            ValueError: that is no state, or one that ends the episode, or there are other options; nothing has been
+                reset then.
         """
         start = self._parse_start(options)
         observation, info = self.env.reset(seed=seed)
@@ -140,7 +145,7 @@ class TableImages(gym.Wrapper[Any, int, Any, int], RecordConstructorArgs):
         return self._see(observation, info)
 
     def step(self, action: int) -> tuple[Image, float, bool, bool, dict[str, Any]]:
-        """Take a step of the environment."""
+        """Take a step of the environment; its observation is the image of the state arrived in."""
         arrived, reward, terminated, truncated, info = self.env.step(action)
         observation, info = self._see(arrived, info)
         return observation, float(reward), terminated, truncated, info

@@ -38,9 +38,12 @@ class NumberOptions(TypedDict, total=False):
 class AuxiliaryTask(ABC):
     """The interface of an auxiliary task.
 
+    ``JEPAExtractor`` checks names and weights, and raises ``ValueError``.
+
     Attributes:
-        name: names the head, and the loss in the logs: ``jepa/<name>_loss``.
-        weight: weight of the loss, at least 0.
+        name: names the head, and the loss in the logs: ``jepa/<name>_loss``. A string without dots that no other
+            task of the extractor has; neither ``"dynamics"`` nor an attribute of ``torch.nn.ModuleDict``.
+        weight: weight of the loss, finite and at least 0.
         label: key of ``info`` whose value the loss reads from ``Batch.labels``; ``None``: it reads none.
         reads_after: whether the loss reads more of ``Latents.encoded`` than the first. Where no loss does, later
             observations need no gradient, which saves most of the time.
@@ -55,13 +58,24 @@ class AuxiliaryTask(ABC):
     def make_head(
         self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
     ) -> nn.Module:
-        """Return the task's head, for latents of width ``latent_dim``."""
+        """Return the task's head, which is trained, saved and loaded with the extractor.
+
+        Args:
+            latent_dim: width D of a latent.
+            observation_space: space of observations, before they are preprocessed.
+            action_space: space of actions, before they are preprocessed.
+        """
 
     @abstractmethod
     def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
         """Return the task's loss, a scalar, with gradient into ``head`` and the latents.
 
         It changes nothing; ``update_target`` is for what must be updated during training.
+
+        Args:
+            head: what ``make_head`` returned.
+            latents: of the batch: B stretches of k steps, of width D.
+            batch: preprocessed: float32 observations (B, k + 1, ...) and action features (B, k, A).
         """
 
     def update_target(self, head: nn.Module) -> None:  # noqa: B027  # most tasks have none
@@ -150,7 +164,22 @@ class RewardTask(NumberTask):
 
     Args:
         weight: weight of the loss, at least 0.
-        options: see ``NumberTask``.
+        **options: the four that follow.
+        latents: what the head reads: ``"encoded"`` latents (the default), ``"predicted"`` ones, unrolled from the first
+            as the dynamics are, or ``"both"``: the loss is then the mean of the two. ``LatentPlanner`` reads
+            heads off predicted latents.
+        head: ``"number"`` for the squared error (the default), ``"binary"`` for the cross-entropy of a probability,
+            ``"two-hot"`` for that of a distribution over bins. Or a callable ``(in_features) -> nn.Module`` that maps
+            (..., in_features) to the number (..., 1), with a method ``errors`` that maps (..., in_features) and the
+            true numbers (...) to errors (...).
+        head_kwargs: further arguments of the head: ``hidden`` and ``layers`` as for ``make_head``; of ``"two-hot"``
+            also ``bins``, ``limit`` (largest number, as ``log(1 + number)``) and ``interpolate`` (``"symlog"`` or
+            ``"raw"``).
+        discount: factor for each step of the horizon after the first, in (0, 1], by default 1; TD-MPC2 has 0.5.
+
+    Raises:
+        ValueError: ``latents``, ``head`` or ``discount`` is none of these.
+        TypeError: an option is unknown.
     """
 
     name = "reward"
@@ -159,26 +188,28 @@ class RewardTask(NumberTask):
         super().__init__(weight, **options)
 
     def numbers(self, batch: Batch) -> torch.Tensor:
-        """Return the rewards, (B, k)."""
+        """Return the rewards, float32 (B, k)."""
         return batch.rewards
 
 
 class ActionRewardTask(RewardTask):
     """Predict the reward from the latent and the action that earned it, for rewards of leaving, not arriving.
 
+    The head reads the latent and the action's features, in_features = D + A.
+
     Args:
         weight: weight of the loss, at least 0.
-        options: see ``NumberTask``.
+        **options: those of ``RewardTask``, with the same errors.
     """
 
     name = "action_reward"
 
     def in_features(self, latent_dim: int, action_space: spaces.Space[Any]) -> int:
-        """Return D + A."""
+        """Return D + A: the widths of a latent and of an action's features."""
         return latent_dim + preprocessed_size(action_space)
 
     def inputs(self, before: torch.Tensor, after: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return latent and action features, (B, k, D + A)."""
+        """Return the latents ``before`` each step, (B, k, D), beside its action features: float32 (B, k, D + A)."""
         del after
         return torch.cat([before, batch.actions], dim=-1)
 
@@ -188,7 +219,7 @@ class EndTask(NumberTask):
 
     Args:
         weight: weight of the loss, at least 0.
-        options: see ``NumberTask``; ``head`` is ``"binary"`` unless given.
+        **options: those of ``RewardTask``, with the same errors; ``head`` is by default ``"binary"``.
     """
 
     name = "end"
@@ -198,7 +229,7 @@ class EndTask(NumberTask):
         super().__init__(weight, **options)
 
     def numbers(self, batch: Batch) -> torch.Tensor:
-        """Return 1 where the step ended the episode, otherwise 0, (B, k)."""
+        """Return 1 where the step ended the episode, otherwise 0, float32 (B, k)."""
         return batch.terminated.float()
 
 
@@ -220,7 +251,11 @@ class QTask(AuxiliaryTask):
     def make_head(
         self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
     ) -> nn.Module:
-        """Return a Q head over all discrete actions, or over latent and action."""
+        """Return a Q head that holds its target too.
+
+        For ``Discrete(n)`` it maps latents (..., D) to the values of all actions (..., n); for other spaces latents and
+        action features (..., D + A) to a value (..., 1).
+        """
         del observation_space
         if isinstance(action_space, spaces.Discrete):
             return QHead(latent_dim, int(action_space.n))
@@ -231,7 +266,13 @@ class QTask(AuxiliaryTask):
         return not isinstance(action_space, spaces.Discrete)
 
     def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
-        """Return the temporal-difference error."""
+        """Return the mean squared temporal-difference error over the steps that count, a scalar.
+
+        Args:
+            head: what ``make_head`` returned.
+            latents: encoded before and after each step, float32 (B, k + 1, D).
+            batch: with ``next_actions`` (B, k, A) where actions are not discrete.
+        """
         assert isinstance(head, QHead)
         if batch.next_actions is None:
             predicted = (head(latents.before) * batch.actions).sum(-1)
@@ -252,8 +293,8 @@ class RandomTask(AuxiliaryTask):
     """Predict a fixed random linear map of the observation: the paper's random ``p(o)``.
 
     Args:
-        size: number of outputs of the map.
-        seed: seed of the map.
+        size: number of outputs of the map, at least 1.
+        seed: seed of the map, an integer.
         weight: weight of the loss, at least 0.
     """
 
@@ -272,7 +313,7 @@ class RandomTask(AuxiliaryTask):
         return RandomMapHead(latent_dim, preprocessed_size(observation_space), self.size, self.seed)
 
     def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
-        """Return ``E|P(E(o')) - p(o')|^2 / size``."""
+        """Return ``E|P(E(o')) - p(o')|^2 / size``, a scalar."""
         assert isinstance(head, RandomMapHead)
         target = head.target(each(lambda frames: frames[:, 1:], batch.observations))
         return squared_error(head(latents.after), target, batch.mask)
@@ -282,8 +323,11 @@ class LabelTask(AuxiliaryTask):
     """Predict a number that the environment's ``info`` holds for the observation; missing numbers are left out.
 
     Args:
-        label: key of ``info``.
+        label: key of ``info``, not empty. The task's name is ``label_`` and the key, with ``_`` for each dot.
         weight: weight of the loss, at least 0.
+
+    Raises:
+        ValueError: ``label`` is not such a string.
     """
 
     def __init__(self, label: str, weight: float = 10.0) -> None:
@@ -301,7 +345,7 @@ class LabelTask(AuxiliaryTask):
         return make_head(latent_dim, 1)
 
     def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
-        """Return ``E|P(E(o')) - label|^2``."""
+        """Return ``E|P(E(o')) - label|^2`` over the steps whose label is known, a scalar; 0 if none is."""
         assert self.label is not None
         predicted = head(latents.after).squeeze(-1)
         labels = (

@@ -26,13 +26,13 @@ def fit_transition(
     Args:
         extractor: what to train; a transition that is frozen is left alone.
         transitions: what to train on; batches come from its generator.
-        updates: steps of the optimizer.
-        horizon: steps for which the transition is unrolled: from 2, it learns to correct its own errors.
-        batch_size: stretches of ``horizon`` steps in a batch.
-        learning_rate: the highest of the cycle.
+        updates: steps of the optimizer, at least 1.
+        horizon: steps for which the transition is unrolled, at least 1; from 2, it learns to correct its own errors.
+        batch_size: stretches of ``horizon`` steps in a batch, at least 1.
+        learning_rate: the highest of the cycle, positive.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or ``transitions`` is empty.
     """
     for name, value in (("updates", updates), ("horizon", horizon), ("batch_size", batch_size)):
         require_integer(name, value, least=1)

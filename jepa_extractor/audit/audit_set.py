@@ -23,7 +23,7 @@ ARRAYS = ("actions", "rewards", "ends", "episodes", "steps")
 
 
 class Repeats(NamedTuple):
-    """How often an observation and an action were seen again, and how often the reward was then another."""
+    """How often an observation and an action were seen again, and how often the reward or the end then differed."""
 
     seen: int
     differed: int
@@ -41,12 +41,12 @@ class AuditSet:
             floats ``(N, *action shape)``, NaN at the last.
         rewards: of arriving at each observation, float32 (N,), NaN at the first of an episode.
         ends: whether arriving there ended the episode, time limits not counted, bool (N,).
-        episodes: the number of the episode, (N,), from 0.
-        steps: how many steps of the episode came before, (N,).
+        episodes: the number of the episode, int64 (N,), from 0.
+        steps: how many steps of the episode came before, int64 (N,).
         labels: numbers by name, (N,) each, NaN where unknown.
         action_names: a name for each action; none if actions are continuous.
         env: id of the environment, or "".
-        required: what must be kept apart; see ``apart``, ``why`` and ``coverage``.
+        required: decides what must be kept apart; ``apart``, ``why`` and ``coverage`` ask it.
     """
 
     observations: Arrays
@@ -71,12 +71,14 @@ class AuditSet:
 
         Args:
             episodes: such as those of ``random_episodes``, with discrete actions.
-            actions: the number of actions, or a name for each.
-            tolerance: rewards no further apart than this are the same, at least 0; see ``group_values``.
+            actions: the number k of actions, at least 1, or a name for each; episodes have actions in 0..k-1.
+            tolerance: rewards no further apart than this are the same, and so are rewards that a chain of such rewards
+                joins; finite, at least 0.
             env: id of the environment.
 
         Raises:
-            ValueError: there are no episodes, their actions are not integers of that range, or they tell nothing apart.
+            ValueError: there are no episodes, their actions are not integers of that range, they tell nothing apart, or
+                ``tolerance`` is out of range.
         """
         require_weight("tolerance", tolerance)
         arrays = _joined(episodes, actions)
@@ -104,14 +106,14 @@ class AuditSet:
         Args:
             episodes: such as those of ``random_episodes(..., labels=(label,))``.
             label: the label whose number is the class; with ``mdp``, the state.
-            mdp: successors (n, k) and values (n,) or (n, m) of the states: the classes are then those of its largest
-                bisimulation.
+            mdp: successors (n, k) and values (n,) or (n, m) of the states, as for ``largest_bisimulation``: the classes
+                are then those of its largest bisimulation.
             actions: the number of actions, or a name for each; by default as many as were seen.
             env: id of the environment.
 
         Raises:
-            ValueError: there are no episodes, they have no such label, all of them are of one class, or the label
-                names no state of ``mdp``.
+            ValueError: there are no episodes, they have no such label, all of them are of one class, the label names no
+                state of ``mdp``, or another argument is wrong.
         """
         require_key("label", label)
         arrays = _joined(episodes, actions)
@@ -127,15 +129,19 @@ class AuditSet:
         return len(self.rewards)
 
     def apart(self, left: Indices, right: Indices) -> NDArray[np.bool_]:
-        """Return whether observations ``left`` (M,) and ``right`` (M,) must be kept apart, pair by pair: (M,).
+        """Return whether observations ``left`` and ``right`` must be kept apart, pair by pair, bool (M,).
 
         Two that are the same in every number need not be: no encoder can.
+
+        Args:
+            left: integers (M,), each in 0..N-1.
+            right: integers (M,), each in 0..N-1.
         """
         differ: NDArray[np.bool_] = self._contents[left] != self._contents[right]
         return self.required.apart(left, right) & differ
 
     def why(self, left: int, right: int) -> str:
-        """Return what tells observations ``left`` and ``right`` apart, in words."""
+        """Return what tells observations ``left`` and ``right``, both in 0..N-1, apart, in words."""
         return self.required.why(left, right)
 
     def sample_pairs(self, n: int, seed: int) -> tuple[Indices, Indices]:
@@ -143,10 +149,10 @@ class AuditSet:
 
         Args:
             n: how many of each, at least 1.
-            seed: the same seed draws the same pairs.
+            seed: at least 0; the same seed draws the same pairs.
 
         Returns:
-            (m, 2) of each kind, the smaller index first; m is below n where 100 n random pairs held fewer.
+            int64 (m, 2) of each kind, the smaller index first; m is below n where 100 n random pairs held fewer.
 
         Raises:
             ValueError: an argument is out of range.
@@ -159,7 +165,7 @@ class AuditSet:
         return pairs[apart][:n], pairs[~apart][:n]
 
     def coverage(self) -> str:
-        """Return what can be told apart, what cannot, and whether rewards are random."""
+        """Return in words what can be told apart, what cannot, and whether rewards are random."""
         text = self.required.coverage()
         repeats = self.repeats
         if isinstance(self.required, DifferentFutures) and repeats.differed:
@@ -173,7 +179,10 @@ class AuditSet:
 
     @cached_property
     def repeats(self) -> Repeats:
-        """How often the same observation and action were seen again, and then with another reward."""
+        """How often the same observation and action were seen again, and then with another reward or end.
+
+        A named tuple of two numbers, ``seen`` and ``differed``.
+        """
         acted = np.flatnonzero(self.actions >= 0) if self.actions.ndim == 1 else np.empty(0, np.int64)
         if not len(acted):
             return Repeats(0, 0)

@@ -15,16 +15,17 @@ class AuditCallback(BaseCallback):
 
     Args:
         audit_set: the observations, the same at each audit, and what must be kept apart.
-        every: environment steps between two audits; the first is at the start.
-        seed: see ``audit``.
+        every: environment steps between two audits, at least 1; the first follows the first step of a training.
+        seed: of random pairs, ties and resamples, at least 0.
         verbose: as in Stable-Baselines3.
 
     Attributes:
         report: the last report, ``None`` before the first.
-        history: environment steps and numbers of each report.
+        history: for each report the environment steps until then, and its ``numbers()``.
 
     Raises:
-        ValueError: an argument has the wrong type or is out of range.
+        ValueError: an argument has the wrong type or is out of range; or, when the training starts, the model does not
+            take such observations.
     """
 
     def __init__(self, audit_set: AuditSet, every: int = 10_000, seed: int = 0, verbose: int = 0) -> None:

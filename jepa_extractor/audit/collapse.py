@@ -21,19 +21,20 @@ class CollapseReport:
 
     Attributes:
         classes: name of each class, (c,), in ascending order; every pair below names classes by it.
-        margins: margin of each pair, (c, c), infinite on the diagonal.
+        margins: margin of each pair, float64 (c, c), at least 0; infinite on the diagonal, and where the means differ
+            but neither class has any spread along the line between them.
         collapsed_pairs: the pairs that did not stay apart.
         smallest_margin: the least of ``margins``.
         closest_pair: the pair with the smallest margin.
         nearest_centroid_accuracy: accuracy on one half of the latents, with centroids from the other half, in [0, 1].
         adjusted_rand_index: agreement of k-means, given the number of classes, with the classes; 1 is perfect, 0 is
             chance.
-        rank_correlation: Spearman's rank correlation of the distances between class means with the given distances;
-            ``None`` if none were given, NaN if all latents are equal.
-        classes_kept: number of groups that remain when collapsed pairs count as one.
+        rank_correlation: Spearman's rank correlation of the distances between class means with the given distances, in
+            [-1, 1]; ``None`` if none were given, NaN if the distances of either kind are all equal.
+        classes_kept: number of groups that remain when collapsed pairs count as one, in 1..c.
         classes_required: c.
-        latents: what was audited, (N, D).
-        members: index into ``classes`` of each latent, (N,).
+        latents: what was audited, float64 (N, D).
+        members: index into ``classes`` of each latent, int64 (N,).
     """
 
     classes: NDArray[np.generic]
@@ -50,7 +51,11 @@ class CollapseReport:
     members: NDArray[np.int64]
 
     def numbers(self) -> dict[str, float]:
-        """Return the measures that are single numbers, by name."""
+        """Return the measures that are single numbers, by the names of their attributes.
+
+        The keys are ``classes_kept``, ``classes_required``, ``smallest_margin``, ``nearest_centroid_accuracy``,
+        ``adjusted_rand_index`` and, unless it is ``None``, ``rank_correlation``.
+        """
         numbers = {
             "classes_kept": self.classes_kept,
             "classes_required": self.classes_required,
@@ -61,7 +66,7 @@ class CollapseReport:
         return numbers if self.rank_correlation is None else {**numbers, "rank_correlation": self.rank_correlation}
 
     def to_json(self) -> str:
-        """Return everything as JSON, with ``null`` for what is infinite or NaN."""
+        """Return everything but latents and members as JSON, with ``null`` for what is infinite or NaN."""
         content = {
             **{name: finite(number) for name, number in self.numbers().items()},
             "closest_pair": self.closest_pair,
@@ -95,12 +100,13 @@ def collapse_audit(latents: ArrayLike, classes: ArrayLike, distances: ArrayLike 
 
     Args:
         latents: floats (N, D), D at least 1.
-        classes: class of each latent, (N,), at least two classes and two latents of each.
-        distances: how far apart the classes are, (c, c), in ascending order of the classes, such as their
+        classes: class of each latent, numbers or strings (N,), at least two classes and two latents of each.
+        distances: how far apart the classes are, finite (c, c), in ascending order of the classes, such as their
             bisimulation metric; only the order of these numbers matters.
 
     Raises:
-        ValueError: a latent is not finite (the rows are named), the shapes do not match, or a class has too few.
+        ValueError: a latent or a distance is not finite (the rows of latents are named), a class is NaN, the shapes do
+            not match, or a class has too few latents.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -37,18 +37,23 @@ def audit_encoder(
             with. ``VecNormalize`` is not among them: see ``vec_normalize``.
         classes_from: key of ``info``, whose number is the class that the observation belongs to; with ``mdp``, the
             state.
-        mdp: successors (n, k) and values (n,) of the states that ``info`` names: then the classes are those of its
-            largest bisimulation, every one is required, and the latents' distances are compared with the bisimulation
-            metric.
-        observations: number of observations to collect; there may be a few more.
-        seed: seed of environments and actions.
+        mdp: successors (n, k) and values (n,) or (n, m) of the states that ``info`` names, as for
+            ``largest_bisimulation``: then the classes are those of its largest bisimulation, every one is required, and
+            the latents' distances are compared with the bisimulation metric.
+        observations: number of steps to collect, at least 1; there may be a few more, and the first observation of each
+            episode is added.
+        seed: seed of environments and actions, at least 0.
         vec_normalize: normalises observations before they are encoded, and is not changed; by default that of the
             model's own environment, if it has one. A policy, an extractor, or a model that was loaded without
             environment has none, even if it was trained under one.
 
+    Returns:
+        The audit; classes are named by the numbers in ``info``, with ``mdp`` by the first state of each.
+
     Raises:
         ValueError: an argument has the wrong type or is out of range, ``info`` has no such number, it names no state
             of ``mdp``, a class was seen fewer than two times, or the policy does not take such observations.
+        gymnasium.error.Error: there is no environment of that id.
     """
     check_audit(classes_from, mdp, observations, seed)
     with opened(envs) as vector_env:

@@ -31,18 +31,7 @@ def encode(
 ) -> NDArray[np.float32]:
     """Return the latents of all observations of a set, float32 (N, D), without gradient, in chunks.
 
-    Args:
-        encoder: a model or a policy of Stable-Baselines3, whose first features extractor is taken; a
-            ``BaseFeaturesExtractor`` such as a ``JEPAExtractor``; or any other ``nn.Module`` or callable. The first two
-            are given what a policy would give them. The last is given a float32 tensor (B, *observation shape), or a
-            dict of them, on the module's device: images (uint8 with three axes) with their channels first and scaled
-            to [0, 1], everything else as it is. It returns a tensor or an array (B, D). Training modes are kept.
-        audit_set: the observations.
-        vec_normalize: normalises observations before they are encoded, and is not changed; by default that of the
-            model's own environment, if it has one. A policy, an extractor, or a model that was loaded without
-            environment has none, even if it was trained under one.
-        frame_stack: how many frames ``VecFrameStack`` stacks, those of one episode, with zeros before its first. By
-            default as many as the shape of the encoder's observations says; of an encoder without space, 1.
+    The arguments are those of ``audit``.
 
     Raises:
         ValueError: the encoder does not take such observations, or does not return one finite row for each.

@@ -28,7 +28,7 @@ def to_tensorboard(report: "Report", writer: "SummaryWriter | str | Path", step:
 
     Args:
         report: the report.
-        writer: of PyTorch, which is left open; or a folder.
+        writer: a ``SummaryWriter`` of PyTorch, which is left open, or the path of a folder.
         step: environment steps at which the model was audited.
 
     Raises:
@@ -58,7 +58,7 @@ def to_tensorboard(report: "Report", writer: "SummaryWriter | str | Path", step:
 def to_parquet(report: "Report", path: str | Path) -> None:
     """Write each observation of a report as a row of a Parquet file, whole or not at all.
 
-    Columns: ``observation``, its number; ``latent``, a list of D floats; each label; ``episode``, ``step``, ``reward``
+    Columns: ``observation``, its number; ``latent``, a list of D float32; each label; ``episode``, ``step``, ``reward``
     (of arriving), ``hits`` (share of its neighbours that must be apart) and, where known, ``class``; ``text``, all this
     in words; and ``image``, a PNG file as the struct {bytes, path} that Hugging Face Datasets and Embedding Atlas show
     as a picture, where observations can be drawn. It needs ``pyarrow``, of the extra ``report``.

@@ -32,8 +32,11 @@ MOST_CLASSES = 100  # of a pairwise audit, which compares each with each
 class Pair(NamedTuple):
     """Two observations that must be kept apart, and whose latents are neighbours.
 
-    ``distance`` is the distance of the latents over the root mean square distance of random pairs; ``why`` says what
-    tells the observations apart.
+    Attributes:
+        left: number of one of them in the ``AuditSet``, in 0..N-1.
+        right: number of the other, above ``left``.
+        distance: of their latents, over the root mean square distance of random pairs; at least 0.
+        why: what tells the observations apart, in words.
     """
 
     left: int
@@ -50,14 +53,18 @@ class Report:
         name: of the encoder.
         audit_set: the N observations, and what must be kept apart.
         latents: float32 (N, D).
-        collapse_index: 0 if nothing has collapsed, 1 if everything has; NaN if too few pairs must be kept apart.
-        interval: its 95% bootstrap interval over episodes, NaN for a single episode.
+        collapse_index: at least 0; 0 if nothing has collapsed, about 1 if everything has; NaN if too few pairs must be
+            kept apart.
+        interval: the ends of its 95% bootstrap interval over episodes, NaN for a single episode.
         random_share: the share of random pairs of observations that must be kept apart, in [0, 1].
-        hits: of each observation's neighbours the share that must be kept apart from it, (N,); NaN where it has no
-            neighbours. Of more than 20,000 observations so many are drawn, and the others are NaN.
-        worst_pairs: pairs of neighbours that must be kept apart, the closest first, one of each reason before a second.
-        classes: of sets with classes, the audit of those that were seen at least twice; else ``None``.
-        pairwise: the same pair by pair, of up to 100 classes.
+        hits: for each observation the share of its neighbours that must be kept apart from it, float64 (N,), in [0, 1];
+            NaN where it has no neighbours. If there are more than 20,000 observations, 20,000 of them are drawn, and
+            the others are NaN.
+        worst_pairs: up to 20 pairs of neighbours that must be kept apart, the closest first, one of each reason before
+            a second; no observation is in two.
+        classes: for a set with classes, the audit of those that were seen at least twice; ``None`` if these are fewer
+            than two, and for other sets.
+        pairwise: the same pair by pair; ``None`` also for more than 100 classes.
     """
 
     name: str
@@ -94,7 +101,12 @@ class Report:
         )
 
     def numbers(self) -> dict[str, float]:
-        """Return the measures that are single numbers, by name."""
+        """Return the measures that are single numbers, by name.
+
+        The keys are ``collapse_index``, ``collapse_index_low`` and ``collapse_index_high`` (its interval),
+        ``observations_hit`` and ``random_share``; with ``classes`` also those of ``CollapseReport.numbers``, and with
+        ``pairwise`` those of ``PairwiseReport.numbers``.
+        """
         return {
             "collapse_index": self.collapse_index,
             "collapse_index_low": self.interval[0],
@@ -106,7 +118,7 @@ class Report:
         }
 
     def to_json(self) -> str:
-        """Return everything but latents and hits as JSON, with ``null`` for what is infinite or NaN."""
+        """Return all but observations, latents and hits as JSON, with ``null`` for what is infinite or NaN."""
         content = {
             "name": self.name,
             "verdict": self.verdict,
@@ -144,18 +156,27 @@ def audit(
 ) -> Report:
     """Audit any encoder on a set of observations.
 
-    The collapse index compares each observation with its neighbours in the latent space (see ``neighbours``): the share
-    of them that must be kept apart from it, averaged over the observations that have neighbours, over that share among
-    random pairs.
+    The collapse index compares each observation with its neighbours in the latent space. It is the share of neighbours
+    that must be kept apart from the observation, averaged over the observations that have neighbours, divided by that
+    share among random pairs. The neighbours of a latent are among its 20 nearest. They are no farther from it than
+    twice the distance from either of the two to its own nearest, nor than twice the distance that nine of ten latents
+    have to theirs.
 
     Args:
-        encoder: a model or a policy of Stable-Baselines3, a ``JEPAExtractor``, any ``nn.Module`` or callable; see
-            ``jepa_extractor.audit.encoding.encode``.
+        encoder: a model or a policy of Stable-Baselines3, whose first features extractor is audited; a
+            ``BaseFeaturesExtractor`` such as a ``JEPAExtractor``; or any other ``nn.Module`` or callable. The first two
+            kinds are given what a policy would give them. The last is given a float32 tensor ``(B, *observation
+            shape)``, or a dict of them, on the module's device: images (uint8 with three axes) with their channels
+            first and scaled to [0, 1], everything else as it is. It returns a tensor or an array (B, D). Training modes
+            are kept.
         audit_set: the observations, and what must be kept apart.
         name: of the encoder, for the report.
         seed: of random pairs, ties and resamples, at least 0.
-        vec_normalize: see ``encode``.
-        frame_stack: see ``encode``.
+        vec_normalize: normalises observations before they are encoded, and is not changed; by default that of the
+            model's own environment, if it has one. A policy, an extractor, or a model that was loaded without
+            environment has none, even if it was trained under one.
+        frame_stack: how many frames ``VecFrameStack`` stacks, at least 1, those of one episode, with zeros before its
+            first. By default as many as the shape of the encoder's observations says; 1 for an encoder without space.
 
     Raises:
         ValueError: an argument has the wrong type or is out of range, or the encoder does not take such observations,
@@ -200,7 +221,11 @@ def audit_latents(latents: NDArray[np.float32], audit_set: AuditSet, name: str =
 
 
 def compare(reports: Sequence[Report]) -> "Table":
-    """Return a table of the numbers of several reports, side by side, to be printed with ``rich.print``."""
+    """Return a table of the numbers of several reports, side by side, to be printed with ``rich.print``.
+
+    Args:
+        reports: a column each; a measure that a report lacks is left blank.
+    """
     from rich.markup import escape
     from rich.table import Table
 

@@ -26,10 +26,12 @@ def largest_bisimulation(successors: ArrayLike, values: ArrayLike, tolerance: fl
             leads from state i. Whatever ends an episode leads to a state too, such as one that is never left.
         values: what must be told apart at once, such as the reward of arriving: floats, integers or booleans, (n,),
             or (n, m) for m values each.
-        tolerance: values no further apart than this are the same; see ``group_values``.
+        tolerance: finite, at least 0. Values no further apart than this are the same, and so are values that a chain of
+            such values joins: for a tolerance of 1, the values 0, 1 and 2 are all the same. Rows of m values are the
+            same if all m are.
 
     Returns:
-        The class of each state, (n,), numbered 0, 1, ... by first appearance.
+        The class of each state, int64 (n,), numbered 0, 1, ... by first appearance.
 
     Raises:
         ValueError: an argument has the wrong shape or type, is out of range, empty or NaN, or the MDP is not
@@ -51,7 +53,7 @@ def quotient_mdp(
         tolerance: as for ``largest_bisimulation``. The value of a class is that of its first state.
 
     Returns:
-        Its successors, (c, k), and values, (c,) or (c, m).
+        Its successors, int64 (c, k), and values, (c,) or (c, m) of the dtype of ``values``.
 
     Raises:
         ValueError: ``classes`` is not a bisimulation; or an argument is wrong, as for ``largest_bisimulation``.
@@ -90,12 +92,12 @@ def distinguishing_actions(
     Args:
         successors: (n, k), as for ``largest_bisimulation``.
         values: (n,) or (n, m), as for ``largest_bisimulation``.
-        i: a state.
-        j: a state.
+        i: a state, in 0..n-1.
+        j: a state, in 0..n-1.
         tolerance: as for ``largest_bisimulation``.
 
     Returns:
-        The actions; none, if the values of i and j differ at once. ``None`` if i and j are bisimilar.
+        The actions, each in 0..k-1; none, if the values of i and j differ at once. ``None`` if i and j are bisimilar.
 
     Raises:
         ValueError: i or j is not a state; or an argument is wrong, as for ``largest_bisimulation``.

@@ -38,7 +38,7 @@ class EmpiricalBisimulation:
             i, or -1 where this was not observed.
         values: what must be told apart at once, such as the reward of arriving: (n,), or (n, m) for m values each.
             NaN where the value is unknown; a row that holds a NaN is unknown as a whole.
-        tolerance: values no further apart than this are the same; see ``group_values``.
+        tolerance: values no further apart than this are the same, as for ``largest_bisimulation``; finite, at least 0.
 
     Raises:
         ValueError: an argument has the wrong shape or is out of range; or there are too many observations for data
@@ -72,11 +72,15 @@ class EmpiricalBisimulation:
         return self._coverage
 
     def distinguishable(self, i: int, j: int) -> bool:
-        """Return whether observations i and j are distinguishable; see ``witness`` for why."""
+        """Return whether observations i and j, in 0..n-1, are distinguishable; see ``witness`` for why.
+
+        Raises:
+            ValueError: i or j is not an observation.
+        """
         return self.witness(i, j) is not None
 
     def distinguishable_pairs(self, pairs: ArrayLike) -> NDArray[np.bool_]:
-        """Return which of many pairs are distinguishable, (m,): ``distinguishable`` of each row.
+        """Return which of many pairs are distinguishable, bool (m,): ``distinguishable`` of each row.
 
         Args:
             pairs: integers (m, 2), each in 0..n-1.
@@ -110,8 +114,12 @@ class EmpiricalBisimulation:
     def sample_pairs(self, n: int, seed: int) -> NDArray[np.int64]:
         """Draw n distinguishable pairs, uniformly and with replacement; the same seed draws the same.
 
+        Args:
+            n: at least 0.
+            seed: at least 0.
+
         Returns:
-            (n, 2), the smaller index first.
+            int64 (n, 2), the smaller index first.
 
         Raises:
             ValueError: no pair is distinguishable, or an argument is out of range.
@@ -123,7 +131,7 @@ class EmpiricalBisimulation:
         return self._pairs.sample(n, np.random.default_rng(seed))
 
     def classes(self) -> NDArray[np.int64]:
-        """Return the partition in which "unknown" is an answer of its own, (n,), numbered by first appearance.
+        """Return the partition in which "unknown" is an answer of its own, int64 (n,), numbered by first appearance.
 
         Where an action was not observed, it is taken to lead to one state more, which has a value of its own and is
         never left; unknown values are taken to be one value more. That makes the MDP complete, and these are the

@@ -14,21 +14,28 @@ if TYPE_CHECKING:
 
 
 class EmpiricalData(NamedTuple):
-    """All observations of some episodes, n in all, one episode after the other."""
+    """All observations of some episodes, n in all, one episode after the other.
 
-    observations: Arrays  # (n, *observation shape), or a dict of such arrays
-    successors: NDArray[np.int64]  # (n, k), -1 where not observed
-    values: NDArray[np.float64]  # (n,) or (n, m), NaN where unknown
-    labels: dict[str, NDArray[np.floating[Any]]]  # (n,) by name, NaN where unknown
+    Attributes:
+        observations: ``(n, *observation shape)``, or a dict of such arrays.
+        successors: the observation to which each of k actions led, int64 (n, k); -1 where not observed.
+        values: what must be told apart at once, float64 (n,) or (n, m); NaN where unknown.
+        labels: numbers by name, (n,) each, NaN where unknown.
+    """
+
+    observations: Arrays
+    successors: NDArray[np.int64]
+    values: NDArray[np.float64]
+    labels: dict[str, NDArray[np.floating[Any]]]
 
 
 def episode_successors(actions: Iterable[ArrayLike], num_actions: int) -> NDArray[np.int64]:
-    """Return the successors of episodes, (n, k), with -1 where not observed.
+    """Return the successors of episodes, int64 (n, k), with -1 where not observed.
 
     Args:
         actions: the actions of each episode, integers (T,) in 0..k-1; T may be 0. An episode of T steps has T + 1
             observations; they are numbered in order, one episode after the other.
-        num_actions: k.
+        num_actions: k, at least 1.
 
     Raises:
         ValueError: there is no episode, or an action is not an integer in 0..k-1.
@@ -59,7 +66,7 @@ def episode_successors(actions: Iterable[ArrayLike], num_actions: int) -> NDArra
 
 
 def arrival_rewards(episode: "Episode") -> NDArray[np.float32]:
-    """Return the reward of arriving at each observation of an episode, (T + 1,); NaN at the first: nothing arrived."""
+    """Return the reward of arriving at each observation of an episode, float32 (T + 1,), NaN at the first."""
     return np.concatenate([np.full(1, np.nan, np.float32), episode.rewards])
 
 
@@ -75,11 +82,12 @@ def empirical_data(
 
     Args:
         episodes: such as those of ``random_episodes``, of a Gymnasium vector environment with discrete actions.
-        num_actions: k, the number of actions; they are 0..k-1.
+        num_actions: k, the number of actions, at least 1; they are 0..k-1.
         values: gives the value of each observation of an episode, (T + 1,) or (T + 1, m), NaN where unknown.
 
     Raises:
-        ValueError: an action is not an integer in 0..k-1, ``values`` gives the wrong number, or none is known.
+        ValueError: there is no episode, an action is not an integer in 0..k-1, ``values`` gives the wrong number, or
+            none is known.
     """
     if not isinstance(episodes, Iterable):
         raise ValueError(f"episodes={episodes!r} is not a sequence: give episodes, such as those of random_episodes")

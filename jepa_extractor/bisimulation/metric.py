@@ -36,13 +36,13 @@ def bisimulation_metric(
 
     Args:
         transitions: one matrix (n, n) for each action, SciPy sparse or dense, each row a probability distribution.
-        values: (n,), or (n, m) for m values each.
+        values: finite numbers (n,), or (n, m) for m values each.
         discount: between 0 and 1: how much what comes later counts. Values that are 1 apart n steps from now, and at
             no other time, make states ``(1 - discount) * discount ** n`` apart.
         tolerance: largest error of the result, greater than 0.
 
     Returns:
-        (n, n), symmetric, with zeros exactly where states are bisimilar.
+        float64 (n, n), symmetric, with zeros exactly where states are bisimilar.
 
     Raises:
         ValueError: an argument is out of range, the shapes do not match, or a row is not a probability distribution.

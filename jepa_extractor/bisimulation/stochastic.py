@@ -28,14 +28,14 @@ def probabilistic_bisimulation(
     Args:
         transitions: one matrix (n, n) for each action, SciPy sparse or dense: row i holds the probabilities of going
             from state i to each state.
-        values: (n,), or (n, m) for m values each.
-        tolerance: values no further apart than this are the same; see ``group_values``.
-        probability_tolerance: total probabilities of going to a class carry rounding errors. Those of the states of
-            one class are sorted, with 0 in front, and cut wherever the gap between neighbours is larger than this;
-            those between two cuts are the same. Rows must sum to 1 within it.
+        values: floats, integers or booleans (n,), or (n, m) for m values each.
+        tolerance: values no further apart than this are the same, as for ``largest_bisimulation``; finite, at least 0.
+        probability_tolerance: finite, at least 0. Total probabilities of going to a class carry rounding errors. Those
+            of the states of one class are sorted, with 0 in front, and cut wherever the gap between neighbours is
+            larger than this; those between two cuts are the same. Rows must sum to 1 within it.
 
     Returns:
-        The class of each state, (n,), numbered by first appearance.
+        The class of each state, int64 (n,), numbered by first appearance.
 
     Raises:
         ValueError: an argument is out of range, the shapes do not match, or a row is not a probability distribution.

@@ -36,15 +36,19 @@ class LatentPlanner:
     plans anew at each step. A plan is worth its predicted rewards, discounted; after an end that the task ``"end"``
     predicts, if there is one, nothing counts; a Q head, if there is one, says what comes after the horizon.
 
-    Discrete actions (``Discrete``, ``MultiDiscrete``, ``MultiBinary``) are searched breadth first, in a graph in which
-    latents that meet are one node: see ``jepa_extractor.planning.graph.search``. Continuous ones (a bounded ``Box``)
-    are sampled as in TD-MPC2: see ``jepa_extractor.planning.mppi.MPPI``.
+    Discrete actions (``Discrete``, ``MultiDiscrete``, ``MultiBinary``) are searched breadth first, in a graph whose
+    nodes are latents: latents that are close count as one node. Continuous ones (a bounded ``Box``) are sampled by
+    model predictive path integral control, as in TD-MPC2 (arXiv 2310.16828).
 
-    Cost of ``predict`` for each observation: one pass of the encoder; then, for discrete actions, one pass of the
-    transition and the heads for each action of each node, with at most ``1 + (horizon - 1) * width`` nodes, as many as
-    there are classes of a bisimulation within the horizon where the transition is good; for continuous ones,
-    ``iterations * samples * horizon`` passes. On CountingEnv with ``horizon=8`` and one processor, ``predict`` takes
-    seven to ten times a pass of the default encoder for one observation (3.7 ms), and three times for 64 (16 ms).
+    ``predict`` costs one pass of the encoder for each observation, and in addition:
+
+    - For discrete actions, one pass of the transition and the heads for each action of each node. There are at most
+      ``1 + (horizon - 1) * width`` nodes. Where the transition is accurate, there are as many as classes of a
+      bisimulation within ``horizon`` steps.
+    - For continuous actions, ``iterations * samples * horizon`` passes of the transition and the heads.
+
+    On CountingEnv with ``horizon=8`` and one processor, one observation takes 3.7 ms, seven to ten times as long as its
+    pass through the default encoder; 64 observations take 16 ms, three times as long as theirs.
 
     Args:
         extractor: trained, with a transition that predicts and the task ``"reward"`` or ``"action_reward"``; a
@@ -55,17 +59,22 @@ class LatentPlanner:
         discount: discount factor, in [0, 1]; that with which a Q head was trained.
         width: discrete actions: new nodes kept at each depth, the best by predicted return; at least the number of
             actions. While no depth has more, no sequence is left out.
-        tolerance: discrete actions: two latents meet where they are no farther apart than this part of the step that
-            led there, by which the longest of the steps of all actions is meant; 0 lets only equal latents meet.
-        samples: continuous actions: sequences drawn in each iteration.
-        elites: the best of them, which decide where the next ones are drawn; at most ``samples``.
-        iterations: how often sequences are drawn.
-        seed: of the random numbers.
+        tolerance: discrete actions, at least 0. A latent that is predicted from a node z counts as a node that exists
+            already if their distance is at most ``tolerance`` times the longest step that any action makes from z (or
+            times a tenth of the longest step in the graph, if that is more). With 0, only equal latents count as one.
+        samples: continuous actions: sequences drawn in each iteration, at least ``elites``.
+        elites: continuous actions: the best of the sequences, which decide where the next ones are drawn; at least 1.
+        iterations: continuous actions: how often sequences are drawn, at least 1.
+        seed: of the random numbers, at least 0.
         normalize_images: whether uint8 images become floats in [0, 1]: as in the training.
 
+    Attributes:
+        observation_space: that of the extractor.
+        action_space: that of the extractor.
+
     Raises:
-        ValueError: an argument is out of range, the extractor predicts no reward, or the action space is too large to
-            be searched, or a ``Box`` without bounds.
+        ValueError: an argument is out of range; the extractor predicts no reward; there are more discrete actions than
+            ``width``; or the action space is a ``Box`` without bounds.
 
     Warns:
         UserWarning: the extractor's transition was never trained.
@@ -151,7 +160,8 @@ class LatentPlanner:
                 the best. Discrete actions are the best in either case; the first of equal ones.
 
         Returns:
-            The action, or actions ``(n, *action shape)``, and the state for the next call.
+            The action, or actions ``(n, *action shape)``, in the dtype of the action space, and the state for the next
+            call: a tuple of one array for continuous actions, and what was given for discrete ones.
 
         Raises:
             ValueError: the observations are not of the extractor's observation space.
@@ -164,11 +174,13 @@ class LatentPlanner:
     def imagine(self, observation: Arrays) -> list[tuple[NDArray[Any] | None, str]]:
         """Return what the planner foresees: ``horizon`` steps as it would act, were all its predictions true.
 
+        There are fewer steps if an end is predicted with a probability above 0.5.
+
         Args:
             observation: one, as for ``predict``.
 
         Returns:
-            For each step its action and a text, the name of the latent arrived at, if names were given, and the
+            For each step its action and a text: the name of the latent arrived at, if names were given, and the
             predicted reward. The first entry has ``None`` in place of an action, and the name of what is seen now.
 
         Raises:

@@ -28,8 +28,9 @@ def retarget(
 
     Args:
         extractor: trained, by ``pretrain`` or with a model.
-        observations: (N, ...), as ``random_episodes`` or ``reset`` gives them: images with channels first or last.
-        rewards: for arriving at each observation, (N,).
+        observations: ``(N, *observation shape)``, N at least 2, as ``random_episodes`` or ``reset`` gives them: images
+            with channels first or last; a dict of arrays for a ``Dict`` space.
+        rewards: numbers for arriving at each observation, (N,), kept as float32.
         normalize_images: whether uint8 images become floats in [0, 1]: as in the training.
 
     Raises:

@@ -46,29 +46,37 @@ class JEPACallback(BaseCallback):
     - With ``Joint``, measured at every eighth update: ``policy_grad_norm`` and ``policy_grad_norm_clipped`` over all
       parameters of the optimizer, and ``gradient_angle`` between both gradients on the encoder, in degrees.
     - ``latent_std`` and ``effective_rank`` of the last batch; ``updates``, the number of auxiliary gradients so far.
-    - With ``probe``, every 64 updates: ``probe_accuracy``, the accuracy with which ``info[probe]`` can be read off the
-      latents of the newest observations; see ``monitor.record_probe``.
+    - With ``probe``, every 64 updates: ``probe_accuracy``, how well ``info[probe]`` can be read off the latents of the
+      newest 512 observations: nearest-centroid accuracy on the newer half, with centroids from the older, in [0, 1].
 
     A copy or a pickle of a callback keeps its settings alone; ``save`` and ``load`` keep the state of a training.
 
     Args:
         schedule: ``Joint()``, ``Alternating()``, or ``Shared()``, which reuses the batches of DQN, SAC and their kin;
             TRPO takes only ``Alternating()``. ``None``: ``Joint()``.
-        batch_size: stretches in an auxiliary batch. A larger one trains the encoder faster and takes more time.
-        rewarded_fraction: see ``AuxiliaryStep``.
-        max_grad_norm: largest norm of the auxiliary gradient, which is clipped by itself; ``None`` for no clip.
-        buffer_size: frames the ring keeps; see ``TransitionRing`` for its memory.
-        seed: seed of the generator that draws batches.
+        batch_size: stretches in an auxiliary batch, at least 1. A larger one trains the encoder faster and takes more
+            time.
+        rewarded_fraction: the part of a batch, in [0, 1], that is drawn among transitions whose reward is not 0, once
+            there are any (UNREAL's skewed sampling, arXiv 1611.05397); 0 draws all of it uniformly.
+        max_grad_norm: largest Euclidean norm of the auxiliary gradient, which is clipped by itself; positive, or
+            ``None`` for no clip.
+        buffer_size: frames the ring keeps, at least three for each environment; see ``TransitionRing`` for its memory.
+        seed: seed of the generator that draws batches, at least 0.
         probe: key of ``info`` whose value is a number; the logs say how well the latents predict it.
         checkpoint_dir: folder in which the last good model is kept as ``last_good.zip``.
         verbose: as in Stable-Baselines3.
 
     Raises:
-        ValueError: an argument is out of range, or does not suit the model.
+        ValueError: an argument is out of range, or does not suit the model; or no ``info`` of a whole episode holds
+            ``probe``.
         TypeError: an argument is unknown, or has moved: the message says where.
         RuntimeError: the callback is not called at every step, as it must be to see every transition.
         FloatingPointError: a loss is not finite. On a CPU, training stops before the step that would use it; on other
             devices, where such a check would delay each step, at the next record.
+
+    Warns:
+        UserWarning: at a record, all latents of a batch are equal: the encoder is dead, and no gradient will revive it;
+            or ``checkpoint_dir`` cannot be written.
     """
 
     def __init__(
@@ -119,7 +127,11 @@ class JEPACallback(BaseCallback):
 
     @property
     def ring(self) -> TransitionRing:
-        """The transitions recorded so far."""
+        """The transitions recorded so far.
+
+        Raises:
+            RuntimeError: no training has begun yet.
+        """
         return self._recorded.ring
 
     @property
@@ -129,7 +141,12 @@ class JEPACallback(BaseCallback):
         return self._recorder
 
     def save(self, path: str | Path) -> None:
-        """Save transitions, counters, generator and own optimizers at ``path``, beside ``model.save``."""
+        """Save transitions, counters, generator and own optimizers at ``path``, beside ``model.save``.
+
+        Raises:
+            RuntimeError: no training has begun yet.
+            OSError: ``path`` cannot be written.
+        """
         state = {
             "schedule": repr(self.schedule),
             "updates": self.updates,
@@ -145,7 +162,8 @@ class JEPACallback(BaseCallback):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file was not written by ``save``, or by a callback with another schedule.
+            ValueError: the file was not written by ``save``, or by a callback with another schedule; or, when the
+                training starts, the model does not suit what was saved.
         """
         state = load_state(Path(path), KIND)
         if state["schedule"] != repr(self.schedule):
@@ -214,11 +232,16 @@ class JEPACallback(BaseCallback):
         return self._training == self.model.start_time
 
     def measures_next(self, owner: Optimizer) -> bool:
-        """See ``StepListener``."""
+        """Return whether the norm of the algorithm's gradient is to be measured at the next step of ``owner``."""
         return self.schedule.measures_next(self._owned[owner])
 
     def before_step(self, owner: Optimizer, policy_norm: torch.Tensor | None) -> None:
-        """Count a step of ``owner`` and let the schedule act; see ``StepListener``."""
+        """Count a step of ``owner``, an optimizer that is about to make it, and let the schedule act.
+
+        Args:
+            owner: holds the parameters of an extractor.
+            policy_norm: norm of the algorithm's gradient before it was clipped, a scalar, where it was measured.
+        """
         owned = self._owned[owner]
         owned.steps += 1
         if self.ring:
@@ -228,14 +251,18 @@ class JEPACallback(BaseCallback):
             self.schedule.before_optimizer_step(owned, add_gradient)
 
     def gradient(self, extractor: JEPAExtractor, transitions: Transitions) -> Gradient:
-        """Return the gradient of the weighted losses on one batch; see ``Trainer``."""
+        """Return the clipped gradient of the weighted losses on one batch that is drawn from ``transitions``.
+
+        Raises:
+            FloatingPointError: on a CPU, a loss is not finite.
+        """
         gradient = self.step.gradient(extractor, transitions)
         if self.model.device.type == "cpu":
             self._last_good.require_finite(gradient, self.model, self.updates)
         return gradient
 
     def add(self, gradient: Gradient) -> None:
-        """Add a gradient to the ``.grad`` of its parameters, and count it; see ``Trainer``."""
+        """Add a gradient to the ``.grad`` of its parameters, and count it."""
         gradient.add()
         self._monitor.add(gradient)
         self.updates += 1

@@ -40,11 +40,13 @@ class JEPAExtractor(BaseFeaturesExtractor):
 
     Args:
         observation_space: as the policy sees it: images have their channels first (Stable-Baselines3 moves them).
-        action_space: the environment's action space; ``jepa_policy_kwargs`` passes it on.
-        latent_dim: width D of the latent, the number of features.
+        action_space: the environment's action space: ``Box``, ``MultiBinary``, or ``Discrete`` or ``MultiDiscrete``
+            that start at 0; ``jepa_policy_kwargs`` passes it on.
+        latent_dim: width D of the latent, the number of features, at least 1.
         encoder: ``"auto"`` picks by the observation space: ``"pooled"`` for images, ``"grid"`` for small grids,
             ``"combined"`` for a ``Dict``, ``"mlp"`` for the rest. Other names are ``"places"``, ``"gated"``,
             ``"nature"`` and ``"resnet"`` for images, and ``"identity"`` for observations that are latents already.
+            Images have at least 32x32 pixels, for ``"nature"`` 36x36; grids have at least 5x5 cells.
             Or a callable ``(observation_space, latent_dim) -> nn.Module`` that maps preprocessed observations (B, ...)
             to (B, width), such as a subclass of Stable-Baselines3's ``BaseFeaturesExtractor``; a linear layer follows
             if the width is not D.
@@ -63,15 +65,19 @@ class JEPAExtractor(BaseFeaturesExtractor):
         target: what the latent transition learns to predict: ``"online"`` latents with gradient (the paper),
             ``"detach"`` without, ``"ema"``: those of a moving average of the encoder, ``"copy"``: those of a copy made
             from time to time, or ``"algorithm"``: those of the algorithm's own target network, where it has one and the
-            schedule is ``Shared()``. Or a callable that builds a module with the members of
-            ``jepa_extractor.jepa.OnlineTarget``.
+            schedule is ``Shared()``. Or a callable ``(embedding) -> nn.Module``, where ``embedding`` is an
+            ``nn.Sequential`` of the encoder and the projection of ``dynamics``. The module maps ``embedding``, a
+            ``Batch`` and its ``Latents`` to what is to be predicted, (B, k, P), with P the width of the projection. It
+            has a method ``update(embedding)``, and an attribute ``reads_after``: whether gradient flows into latents
+            after the first.
         target_kwargs: further arguments of the target: ``{"rate": 0.01}`` of ``"ema"``, ``{"every": 250}`` of
             ``"copy"``, in updates.
         horizon: steps k for which the transition is unrolled in latent space, at least 1.
         augmentation: random changes of the images that the auxiliary losses see, any of ``"shift"`` and
-            ``"intensity"``, or callables such as ``RandomShift(pad=3)``; see ``jepa_extractor.augmentation``.
+            ``"intensity"``, or callables such as ``RandomShift(pad=3)``, applied in turn.
 
     Attributes:
+        action_space: as given.
         architecture: the arguments from ``latent_dim`` to ``normalization``, as given.
 
     Raises:
@@ -142,16 +148,20 @@ class JEPAExtractor(BaseFeaturesExtractor):
         return next(self.parameters(), torch.empty(0)).device
 
     def forward(self, observations: Tensors) -> torch.Tensor:
-        """Map preprocessed observations (B, ...) to latents (B, D)."""
+        """Map preprocessed observations, float32 (B, ...) or a dict of these, to latents, float32 (B, D)."""
         latents: torch.Tensor = self.jepa.encoder(observations)
         return latents
 
     def encode(self, observations: Arrays, normalize_images: bool = True) -> NDArray[np.float32]:
-        """Map observations (N, ...), as the policy sees them, to latents (N, D), without gradient, in chunks.
+        """Map observations, as the policy sees them, to latents, float32 (N, D), without gradient, in chunks.
 
         Args:
-            observations: not yet preprocessed; a dict of arrays for a ``Dict`` space.
+            observations: ``(N, *shape of the observation space)``, N at least 1, not yet preprocessed; a dict of
+                arrays for a ``Dict`` space.
             normalize_images: whether uint8 images become floats in [0, 1]: the policy's ``normalize_images``.
+
+        Raises:
+            ValueError: there is no observation.
         """
         return in_chunks(
             lambda seen: self(_preprocess(seen, self.observation_space, normalize_images)),
@@ -161,12 +171,19 @@ class JEPAExtractor(BaseFeaturesExtractor):
         )
 
     def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
-        """Return ``JEPA.losses`` of a batch as a ring gives it. Nothing is changed.
+        """Return every loss on a batch, and the latents that they were computed from. Nothing is changed.
 
         Images are moved to the device as they are stored and become float there, as the policy's own do.
 
         Args:
-            batch: B stretches of k steps.
+            batch: B stretches of k steps, as ``TransitionRing.sample`` gives them.
+
+        Returns:
+            The losses, float32 scalars with gradient: ``"dynamics"`` first, then each task's by its ``name``. And the
+            latents, whose ``encoded`` is (B, 1, D) where no loss sends a gradient into later ones.
+
+        Raises:
+            ValueError: with ``target="algorithm"``, the batch holds no ``targets``.
         """
         batch = batch.to(self.device)
         frames = each(lambda tensor: tensor.flatten(0, 1), batch.observations)
@@ -180,15 +197,22 @@ class JEPAExtractor(BaseFeaturesExtractor):
         )
 
     def total(self, losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the weighted sum of ``losses``, a scalar."""
+        """Return the weighted sum of ``losses``, scalars by name, as a scalar.
+
+        Raises:
+            KeyError: there is no loss of that name.
+        """
         return self.jepa.total(losses)
 
     def update_targets(self) -> None:
-        """Update the targets; see ``JEPA.update_targets``."""
+        """Update the copy of the encoder and the targets of the tasks, and go on to the next random numbers.
+
+        The training loop calls this before each update.
+        """
         self.jepa.update_targets()
 
     def action_features(self, actions: torch.Tensor) -> torch.Tensor:
-        """Map actions ``(B, k, *action shape)`` to features (B, k, A)."""
+        """Map actions ``(B, k, *action shape)`` to features, float32 (B, k, A): one-hot where discrete."""
         features = _preprocess(actions.flatten(0, 1), self.action_space, normalize_images=False)
         assert isinstance(features, torch.Tensor)
         return features.reshape(*actions.shape[:2], -1)
@@ -201,14 +225,15 @@ def jepa_policy_kwargs(
 
     Args:
         action_space: the environment's action space.
-        recipe: a set of options, ``"paper"``, ``"spr"``, ``"mrq"`` or ``"tdmpc2"``: see ``jepa_extractor.recipes``.
-        options: those of ``JEPAExtractor``; they win over the recipe's.
+        recipe: a set of options: ``"paper"`` (P-JEPA, arXiv 2509.12249: the defaults), ``"spr"`` (arXiv 2007.05929),
+            ``"mrq"`` (MR.Q, arXiv 2501.16142) or ``"tdmpc2"`` (arXiv 2310.16828).
+        **options: those of ``JEPAExtractor`` from ``latent_dim`` on; they win over the recipe's.
 
     Returns:
         A dict to which other policy arguments (``net_arch``, ``optimizer_class``, ...) may be added.
 
     Raises:
-        ValueError: the recipe or an option is unknown.
+        ValueError: the recipe or an option is unknown. ``JEPAExtractor`` checks the values when the policy is built.
     """
     require_choice("recipe", recipe, RECIPES)
     unknown = sorted(options.keys() - JEPAOptions.__annotations__.keys())

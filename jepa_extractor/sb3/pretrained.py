@@ -25,8 +25,8 @@ def load_pretrained(model: BaseAlgorithm, pretrained: JEPAExtractor | str | Path
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: the checkpoint is broken, the model has no extractor or one that was built otherwise, or ``freeze``
-            is asked of TRPO.
+        ValueError: an argument has the wrong type, the checkpoint is broken, the model has no extractor or one that
+            was built otherwise, or ``freeze`` is asked of TRPO.
     """
     require_type("model", model, BaseAlgorithm, "give a model of Stable-Baselines3")
     weights: Mapping[str, torch.Tensor]

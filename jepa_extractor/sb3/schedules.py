@@ -113,10 +113,14 @@ class Schedule(Protocol):
 class Joint:
     """Add the auxiliary gradient to the algorithm's own, in the same step of its optimizer.
 
-    With both clips off that is exactly ``(loss + auxiliary).backward()``. Not for TRPO.
+    With both clips off that is exactly ``(loss + auxiliary).backward()``. Not for TRPO. ``JEPACallback`` calls the
+    methods, for each optimizer that trains an extractor.
 
     Args:
         every: only at every ``every``-th step of the optimizer, at least 1.
+
+    Raises:
+        ValueError: ``every`` is not an integer of at least 1.
     """
 
     every: int = 1
@@ -125,36 +129,45 @@ class Joint:
         require_integer("every", self.every, least=1)
 
     def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:  # noqa: ARG002
-        """See ``Schedule``."""
+        """Check the model before its first training.
+
+        Raises:
+            ValueError: ``model`` is TRPO.
+        """
         adapter.require_joint(model)
 
     def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
-        """See ``Schedule``."""
+        """Do nothing when a training starts."""
 
     def stop(self, owned: Owned) -> None:
-        """See ``Schedule``."""
+        """Do nothing when a training ends."""
 
     def measures_next(self, owned: Owned) -> bool:
-        """See ``Schedule``."""
+        """Return whether to measure the algorithm's gradient at the next step: at each ``8 * every``-th."""
         return (owned.steps + 1) % (self.every * MEASURE_EVERY) == 0
 
     def before_optimizer_step(self, owned: Owned, add_gradient: Callable[[], None]) -> None:
-        """See ``Schedule``."""
+        """Add the auxiliary gradient to ``.grad`` at every ``every``-th step of the optimizer."""
         if owned.steps % self.every == 0:
             add_gradient()
 
     def before_rollout(self, model: BaseAlgorithm, owned: Owned, add_gradient: Callable[[], None]) -> None:
-        """See ``Schedule``."""
+        """Do nothing before the algorithm collects transitions."""
 
 
 @dataclass(frozen=True)
 class Alternating:
     """Make steps on the auxiliary losses alone, with an optimizer of their own, before each rollout.
 
+    ``JEPACallback`` calls the methods, for each optimizer that trains an extractor.
+
     Args:
         every: follow only every ``every``-th step of the algorithm's optimizer with steps of the auxiliary, at least 1.
         replay_ratio: auxiliary steps for each step that is followed, at least 1. More of them learn more from each
             environment step, and take longer.
+
+    Raises:
+        ValueError: ``every`` or ``replay_ratio`` is not an integer of at least 1.
     """
 
     every: int = 1
@@ -165,25 +178,25 @@ class Alternating:
         require_integer("replay_ratio", self.replay_ratio, least=1)
 
     def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:
-        """See ``Schedule``."""
+        """Make an optimizer for the auxiliary steps, of the kind and with the options that the policy uses."""
         parameters = [parameter for extractor in owned.extractors for parameter in extractor.parameters()]
         owned.optimizer = adapter.make_optimizer(model, parameters)
 
     def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
-        """See ``Schedule``."""
+        """Do nothing when a training starts."""
 
     def stop(self, owned: Owned) -> None:
-        """See ``Schedule``."""
+        """Do nothing when a training ends."""
 
     def measures_next(self, owned: Owned) -> bool:  # noqa: ARG002
-        """See ``Schedule``."""
+        """Return False: the algorithm's gradient is not measured."""
         return False
 
     def before_optimizer_step(self, owned: Owned, add_gradient: Callable[[], None]) -> None:
-        """See ``Schedule``."""
+        """Do nothing before a step of the algorithm's optimizer."""
 
     def before_rollout(self, model: BaseAlgorithm, owned: Owned, add_gradient: Callable[[], None]) -> None:
-        """See ``Schedule``.
+        """Make ``replay_ratio`` auxiliary steps for every ``every`` new steps of the algorithm's optimizer.
 
         After a rollout it would be too late: the stored log-probabilities would belong to another encoder.
         """
@@ -209,10 +222,19 @@ class Shared:
 
     The extractor must read nothing else: ``horizon=1``, a target other than ``"online"``, tasks that read predicted
     latents such as ``RewardTask(latents="predicted")``, and no augmentation.
+
+    ``JEPACallback`` calls the methods, for each optimizer that trains an extractor. During the training it raises
+    ``ValueError`` if the algorithm encodes another number of observations than its batch holds.
     """
 
     def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:
-        """See ``Schedule``."""
+        """Check the model before its first training.
+
+        Raises:
+            ValueError: the model has no replay buffer, or one whose transitions are not of one step with the last
+                observation of an episode; the extractor reads something else, or its encoder is frozen; or
+                ``target="algorithm"`` and the encoder has no target network of its own.
+        """
         replay_buffer(model)
         for extractor in owned.extractors:
             _require_shareable(extractor)
@@ -220,26 +242,26 @@ class Shared:
                 adapter.target_of(model, extractor)
 
     def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
-        """See ``Schedule``."""
+        """Begin to watch the batches that the algorithm draws, and their latents."""
         owned.own_batch = OwnBatch(
             model, owned.extractors, trainer.gradient, trainer.add, is_active=lambda: trainer.is_training
         )
 
     def stop(self, owned: Owned) -> None:
-        """See ``Schedule``."""
+        """Watch no longer."""
         if owned.own_batch is not None:
             owned.own_batch.remove()
             owned.own_batch = None
 
     def measures_next(self, owned: Owned) -> bool:  # noqa: ARG002
-        """See ``Schedule``."""
+        """Return False: the algorithm's gradient is not measured."""
         return False
 
     def before_optimizer_step(self, owned: Owned, add_gradient: Callable[[], None]) -> None:
-        """See ``Schedule``."""
+        """Do nothing before a step of the algorithm's optimizer: its backward pass has added the gradient."""
 
     def before_rollout(self, model: BaseAlgorithm, owned: Owned, add_gradient: Callable[[], None]) -> None:
-        """See ``Schedule``."""
+        """Do nothing before the algorithm collects transitions."""
 
 
 def _require_shareable(extractor: JEPAExtractor) -> None:

@@ -44,19 +44,19 @@ def write_page(
 
     It is one HTML file of at most 15 MB, written whole or not at all, that fetches nothing. Up to 5,000 observations
     are in its map, drawn at random if there are more; all other numbers are of all observations. Where ``umap`` is
-    installed, there is a second map.
+    installed, there is a second map. It needs ``bokeh`` and ``pillow``, of the extra ``report``.
 
     Args:
-        reports: each with a name of its own.
+        reports: at least one, each with a name of its own.
         path: of the file.
-        encoders: by the name of a report what was audited: where it holds a ``JEPAExtractor``, the page shows what its
-            latent transition predicts.
-        histories: by the name of a training the ``history`` of its ``AuditCallback``: the page then shows each measure
-            over the training.
+        encoders: audited encoders; each key is the name of the encoder's report. If an encoder is or holds a
+            ``JEPAExtractor``, the page shows what its latent transition predicts.
+        histories: the ``AuditCallback.history`` of trainings; each key is a name for the training. The page then shows
+            each measure over the training.
 
     Raises:
-        ValueError: there is no report, two have the same name or are of different sets, or an encoder
-            belongs to no report.
+        ValueError: there is no report, two have the same name or are of different sets, or an encoder belongs to no
+            report or has latents of another width.
         OSError: ``path`` cannot be written.
     """
     page = _page(_checked(reports, encoders or {}), encoders or {}, histories or {})
