@@ -61,6 +61,12 @@ def folders_as_text(app: Sphinx, doctree: nodes.document) -> None:
             link.replace_self(link.children)
 
 
+def without_aliases(app: Sphinx, what: str, name: str, member: object, skip: bool, options: object) -> bool | None:  # noqa: ARG001
+    """Leave out the fields of a named tuple that say no more than their number: its class describes them."""
+    return True if (getattr(member, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
 def setup(app: Sphinx) -> None:
     """Let Sphinx call what is above."""
+    app.connect("autodoc-skip-member", without_aliases)
     app.connect("doctree-read", folders_as_text)

@@ -25,11 +25,22 @@ def training_mode_kept(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put ``module`` and every part of it into evaluation mode for a while."""
+    if not any(part.training for part in module.modules()):  # to set the mode of each takes longer than to look at it
+        yield
+        return
+    with training_mode_kept(module):
+        module.eval()
+        yield
+
+
 @torch.no_grad()
 def output_shape(module: nn.Module, *inputs: Any) -> tuple[int, ...]:
     """Return the shape of what ``module`` maps ``inputs`` to, in evaluation mode."""
-    with training_mode_kept(module):
-        return tuple(module.eval()(*inputs).shape)
+    with evaluation_mode(module):
+        return tuple(module(*inputs).shape)
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from jepa_extractor.batch import Batch
 from jepa_extractor.checkpoint import load_state, save_state
 from jepa_extractor.checks import require_fraction, require_integer, require_positive, require_type
 from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy, warn_if_dead
+from jepa_extractor.observations import Arrays, length
 from jepa_extractor.replay import TransitionRing
 from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.sb3.pretrained import KIND, load_weights
@@ -139,12 +140,15 @@ class LabelAccuracy:
         labels: the class of each, numbers or strings (N,), none of them NaN.
 
     Raises:
-        ValueError: when it is called, with fewer than two observations.
+        ValueError: there are fewer than two observations, or not one label for each.
     """
 
-    def __init__(self, observations: NDArray[np.generic], labels: NDArray[np.generic]) -> None:
+    def __init__(self, observations: Arrays, labels: NDArray[np.generic]) -> None:
+        count = length(observations)
+        if count < 2 or len(labels) != count:
+            raise ValueError(f"{count} observations have {len(labels)} labels: give at least two, and a label for each")
         self._observations = observations
-        self._labels = labels
+        self._labels = np.asarray(labels)
 
     def __call__(self, extractor: JEPAExtractor) -> float:
         """Return the accuracy, in [0, 1]."""

@@ -6,7 +6,7 @@ This file alone decides which observation follows which, and where an episode en
 import copy
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from jepa_extractor.batch import Batch, Labels, Step
-from jepa_extractor.checks import require_integer, require_type
+from jepa_extractor.checks import require_fraction, require_integer, require_type
 from jepa_extractor.observations import Arrays, each
 from jepa_extractor.rollouts import Episode
 
@@ -144,7 +144,7 @@ class TransitionRing:
             labels: numbers (n,) by name that belong to them, NaN where unknown.
 
         Raises:
-            ValueError: an array cannot be broadcast to its shape, or holds no numbers.
+            ValueError: an array has another shape, or holds no numbers.
             KeyError: a dict lacks a key of the space.
         """
         self._append(self._envs, observations, labels or {})
@@ -153,9 +153,13 @@ class TransitionRing:
         """Store one step of every environment, taken at the newest frames.
 
         Raises:
-            ValueError: an array of ``step`` cannot be broadcast to its shape for n environments, or holds no numbers.
+            RuntimeError: ``begin`` has not been called.
+            ValueError: observations have another shape, another array cannot be broadcast to its shape for n
+                environments, or one holds no numbers.
             KeyError: a dict of observations lacks a key of the space.
         """
+        if not self._filled.all():
+            raise RuntimeError("the ring holds no observation yet: call begin(observations) before the first add")
         at = (self._envs, self._newest.copy())
         self._actions[at] = step.actions
         self._rewards[at] = step.rewards
@@ -199,8 +203,11 @@ class TransitionRing:
             Tensors on the CPU, in the dtypes in which the ring stores them; see ``Batch`` for their shapes.
 
         Raises:
-            ValueError: the ring is empty.
+            ValueError: the ring is empty, or an argument is out of range.
         """
+        require_integer("batch_size", batch_size, least=1)
+        require_integer("horizon", horizon, least=1)
+        require_fraction("rewarded_fraction", rewarded_fraction)
         if not self:
             raise ValueError("the ring holds no transition yet")
         env, slot = np.empty((2, batch_size), np.intp)
@@ -219,7 +226,12 @@ class TransitionRing:
         return self._stretch(env, slot, horizon)
 
     def newest(self, count: int) -> Batch:
-        """Return up to ``count`` (at least 1) of the newest transitions, as stretches of one step, oldest first."""
+        """Return up to ``count`` (at least 1) of the newest transitions, as stretches of one step, oldest first.
+
+        Raises:
+            ValueError: ``count`` is out of range.
+        """
+        require_integer("count", count, least=1)
         age = np.arange(self._slots - 1, 0, -1)
         slots = (self._newest[:, None] - age) % self._slots  # (n, slots - 1), oldest first in each environment
         order = slots.T.reshape(-1)
@@ -240,6 +252,7 @@ class TransitionRing:
         )
 
     def _append(self, envs: NDArray[np.intp], observations: Arrays, labels: Labels) -> None:
+        each(partial(_require_frames, len(envs)), self._frames, observations)
         slots = (self._newest[envs] + 1) % self._slots
         self._newest[envs] = slots
         self._filled[envs] = np.minimum(self._filled[envs] + 1, self._slots)
@@ -301,6 +314,12 @@ def _layout(name: str, space: spaces.Space[Any]) -> Layout:
             "gymnasium.wrappers.FlattenObservation"
         )
     return space.shape, np.dtype(space.dtype)
+
+
+def _require_frames(count: int, frames: NDArray[Any], seen: NDArray[Any]) -> None:
+    expected = (count, *frames.shape[2:])
+    if np.shape(seen) != expected:
+        raise ValueError(f"observations have the shape {np.shape(seen)}: this ring takes {expected}")
 
 
 def _require_lengths(number: int, episode: Episode) -> None:

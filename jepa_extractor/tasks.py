@@ -14,7 +14,7 @@ from torch import nn
 from typing_extensions import TypedDict, Unpack
 
 from jepa_extractor.batch import Batch, Latents
-from jepa_extractor.checks import require_choice, require_positive_fraction, require_weight
+from jepa_extractor.checks import require_choice, require_integer, require_positive_fraction, require_weight
 from jepa_extractor.heads import BinaryHead, NumberHead, QHead, RandomMapHead, TwoHotHead, make_head
 from jepa_extractor.losses import mean_over_steps, squared_error
 from jepa_extractor.observations import each
@@ -296,11 +296,15 @@ class RandomTask(AuxiliaryTask):
         size: number of outputs of the map, at least 1.
         seed: seed of the map, an integer.
         weight: weight of the loss, at least 0.
+
+    Raises:
+        ValueError: ``size`` is not an integer of at least 1.
     """
 
     name = "random"
 
     def __init__(self, size: int = 256, seed: int = 0, weight: float = 1.0) -> None:
+        require_integer("size", size, least=1)
         self.size = size
         self.seed = seed
         self.weight = weight

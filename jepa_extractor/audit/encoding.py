@@ -16,7 +16,7 @@ from torch import nn
 
 from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.checks import require_integer
-from jepa_extractor.modules import in_chunks, training_mode_kept
+from jepa_extractor.modules import evaluation_mode, in_chunks
 from jepa_extractor.observations import Arrays, each
 
 Encoder = BaseAlgorithm | BasePolicy | nn.Module | Callable[[Any], Any]
@@ -47,8 +47,7 @@ def encode(
     module = network if isinstance(network, nn.Module) else nn.Module()
     device = next(module.parameters(), torch.empty(0)).device
     seen = _seen_by(network, audit_set, vec_normalize, frame_stack)
-    with training_mode_kept(module):
-        module.eval()
+    with evaluation_mode(module):
         latents = in_chunks(_features(network), seen, len(audit_set), device)
     if (wrong := np.flatnonzero(~np.isfinite(latents).all(axis=1))).size:
         rows = ", ".join(map(str, wrong[:10])) + (", ..." if wrong.size > 10 else "")

@@ -3,8 +3,7 @@
 import itertools
 import math
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import nn
 
 from jepa_extractor.checkpoint import load_state, save_state
 from jepa_extractor.checks import require_fraction, require_integer, require_type, require_weight
-from jepa_extractor.modules import training_mode_kept
+from jepa_extractor.modules import evaluation_mode
 from jepa_extractor.observations import Arrays, length
 from jepa_extractor.planning.graph import search
 from jepa_extractor.planning.model import LatentModel
@@ -167,7 +166,7 @@ class LatentPlanner:
             ValueError: the observations are not of the extractor's observation space.
         """
         observations, is_batch = as_batch(observation, self.observation_space)
-        with torch.no_grad(), _evaluation_mode(self._extractor):
+        with torch.no_grad(), evaluation_mode(self._extractor):
             actions, state = self._choose(self._encoded(observations), state, episode_start, deterministic)
         return actions if is_batch else actions[0], state
 
@@ -190,7 +189,7 @@ class LatentPlanner:
         if is_batch:
             raise ValueError(f"observation is a batch of {length(observations)}: give one of them")
         state: State = None
-        with torch.no_grad(), _evaluation_mode(self._extractor):
+        with torch.no_grad(), evaluation_mode(self._extractor):
             latents = self._encoded(observations)
             foreseen: list[tuple[NDArray[Any] | None, str]] = [(None, self._name(latents))]
             for _ in range(self._graph[0]):
@@ -216,7 +215,7 @@ class LatentPlanner:
         batch, is_batch = as_batch(observations, self.observation_space)
         if not is_batch or len(names) != length(batch):
             raise ValueError(f"names has {len(names)} entries for {length(batch)} observations: give one for each")
-        with torch.no_grad(), _evaluation_mode(self._extractor):
+        with torch.no_grad(), evaluation_mode(self._extractor):
             self._named_latents = self._encoded(batch)
         self._names = [str(name) for name in names]
 
@@ -297,16 +296,6 @@ class LatentPlanner:
         features = preprocess_obs(actions.to(self._extractor.device), self.action_space, normalize_images=False)
         assert isinstance(features, torch.Tensor)
         return features.flatten(1)
-
-
-@contextmanager
-def _evaluation_mode(module: nn.Module) -> Iterator[None]:
-    if not module.training:  # to look at each part takes longer than a small network
-        yield
-        return
-    with training_mode_kept(module):
-        module.eval()
-        yield
 
 
 def as_batch(observations: Any, space: spaces.Space[Any]) -> tuple[Arrays, bool]:

@@ -25,7 +25,7 @@ from jepa_extractor.jepa import (
     NormalizationName,
     TargetName,
 )
-from jepa_extractor.modules import in_chunks
+from jepa_extractor.modules import evaluation_mode, in_chunks
 from jepa_extractor.observations import Arrays, each, length
 from jepa_extractor.recipes import RECIPES, RecipeName
 from jepa_extractor.spaces import is_image
@@ -153,7 +153,7 @@ class JEPAExtractor(BaseFeaturesExtractor):
         return latents
 
     def encode(self, observations: Arrays, normalize_images: bool = True) -> NDArray[np.float32]:
-        """Map observations, as the policy sees them, to latents, float32 (N, D), without gradient, in chunks.
+        """Map observations, as the policy sees them, to latents, float32 (N, D), without gradient, in evaluation mode.
 
         Args:
             observations: ``(N, *shape of the observation space)``, N at least 1, not yet preprocessed; a dict of
@@ -163,12 +163,15 @@ class JEPAExtractor(BaseFeaturesExtractor):
         Raises:
             ValueError: there is no observation.
         """
-        return in_chunks(
-            lambda seen: self(_preprocess(seen, self.observation_space, normalize_images)),
-            lambda rows: each(lambda array: array[rows], observations),
-            length(observations),
-            self.device,
-        )
+        if length(observations) == 0:
+            raise ValueError("observations are empty: give at least one")
+        with evaluation_mode(self):
+            return in_chunks(
+                lambda seen: self(_preprocess(seen, self.observation_space, normalize_images)),
+                lambda rows: each(lambda array: array[rows], observations),
+                length(observations),
+                self.device,
+            )
 
     def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
         """Return every loss on a batch, and the latents that they were computed from. Nothing is changed.

@@ -8,6 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import preprocess_obs
+from torch import nn
 
 from jepa_extractor import AuxiliaryTask, Batch, JEPAExtractor, RewardTask, jepa_policy_kwargs, make_head, squared_error
 from jepa_extractor.jepa import JEPAOptions
@@ -92,6 +93,21 @@ def test_encode_needs_no_gradient_and_equals_forward():
     assert latents.shape == (300, 4)
     expected = extractor(torch.from_numpy(images[290:]).float() / 255).detach().numpy()
     np.testing.assert_allclose(latents[290:], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_encode_is_in_evaluation_mode_and_leaves_the_mode_alone():
+    """Latents do not depend on dropout, nor on which observations are encoded together; no observation is an error."""
+
+    def network(space, latent_dim):
+        return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.LazyBatchNorm1d(), nn.LazyLinear(latent_dim))
+
+    extractor = JEPAExtractor(IMAGE, spaces.Discrete(2), encoder=network, latent_dim=4)
+    images = np.random.default_rng(0).integers(0, 256, (6, *IMAGE.shape), dtype=np.uint8)
+    first = extractor.encode(images)
+    np.testing.assert_allclose(first[:3], extractor.encode(images[:3]), atol=1e-5)
+    assert all(module.training for module in extractor.modules())
+    with pytest.raises(ValueError, match="observations are empty"):
+        extractor.encode(images[:0])
 
 
 class LastPixelTask(AuxiliaryTask):

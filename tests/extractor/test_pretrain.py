@@ -340,6 +340,14 @@ def test_what_cannot_be_pretrained_is_refused():
         pretrain(make_extractor(auxiliary=(LabelTask("count"),)), make_ring(), updates=5)
 
 
+def test_labels_that_do_not_fit_are_refused():
+    """A measure needs two observations, and a label for each."""
+    with pytest.raises(ValueError, match="4 observations have 3 labels"):
+        LabelAccuracy(np.zeros((4, 3)), np.zeros(3))
+    with pytest.raises(ValueError, match="1 observations have 1 labels: give at least two"):
+        LabelAccuracy(np.zeros((1, 3)), np.zeros(1))
+
+
 def test_numpy_numbers_are_saved_as_numbers(tmp_path):
     """A training whose settings and measure are NumPy's numbers is saved, and goes on from its checkpoint."""
     options = {"updates": np.int64(4), "learning_rate": np.float64(1e-3), "discount": np.float32(0.5)}

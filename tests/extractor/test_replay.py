@@ -138,11 +138,39 @@ def test_empty_ring():
     ring = make()
     with pytest.raises(ValueError, match="no transition"):
         ring.sample(1)
+    step = Step(np.array([0]), np.array([1.0]), np.array([False]), np.array([False]), frames(1), frames(1))
+    with pytest.raises(RuntimeError, match=r"call begin\(observations\) before the first add"):
+        ring.add(step)
     ring.begin(frames(0))
     ring.begin(frames(1))
     assert not ring
     with pytest.raises(ValueError, match="no transition"):
         ring.sample(1)
+
+
+def test_observations_of_another_shape():
+    """What belongs to one environment is not taken for all of them."""
+    ring = TransitionRing(PIXEL, ACTION, 2, 50, seed=0)
+    with pytest.raises(ValueError, match=r"have the shape \(1, 1, 1, 1\): this ring takes \(2, 1, 1, 1\)"):
+        ring.begin(frames(0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"batch_size": 1, "horizon": 0}, "horizon=0"),
+        ({"batch_size": 1, "rewarded_fraction": 2}, "rewarded_fraction=2"),
+    ],
+)
+def test_bad_draws(arguments, message):
+    """Arguments out of range are named."""
+    ring = make()
+    fill(ring, [3])
+    with pytest.raises(ValueError, match=message):
+        ring.sample(**arguments)
+    with pytest.raises(ValueError, match="count=0"):
+        ring.newest(0)
 
 
 def test_an_interrupt_leaves_no_false_transition(monkeypatch):

@@ -130,6 +130,8 @@ def test_q_target_sends_no_gradient():
 
 def test_random_task_is_a_fixed_linear_map():
     """The paper's random p(o): linear in the pixels, the same for the same seed, not saved, never trained."""
+    with pytest.raises(ValueError, match="size=0"):
+        RandomTask(size=0)
     task = RandomTask(size=7, seed=3)
     head, again = (task.make_head(D, IMAGE, spaces.Discrete(3)) for _ in range(2))
     latents, batch = make_latents(), make_batch()

@@ -10,7 +10,7 @@ from torch import nn
 from jepa_extractor.audit.page.facts import Rows
 from jepa_extractor.audit.page.pictures import shown_numbers
 from jepa_extractor.diagnostics import random_pair_distance
-from jepa_extractor.modules import training_mode_kept
+from jepa_extractor.modules import evaluation_mode
 from jepa_extractor.sb3.extractor import JEPAExtractor
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def rollouts_of(report: "Report", encoder: "Encoder", seed: int = 0) -> list[Rol
 def _rollout(report: "Report", extractor: JEPAExtractor, frames: Rows, scale: float) -> Rollout:
     data, latents = report.audit_set, report.latents
     actions = data.actions[frames[:-1]]
-    with training_mode_kept(extractor):
-        extractor.eval()
+    with evaluation_mode(extractor):
         start = torch.from_numpy(latents[frames[:1]]).to(extractor.device)
         features = extractor.action_features(torch.from_numpy(actions[None]).to(extractor.device))
         predicted = extractor.jepa.unroll(start, features)[0].cpu().numpy()
