@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 import counting_env
 from goals.cases import FEW_UPDATES, HARD, NOISE, SLIP, TRANSITION, WAYS, Case
@@ -127,7 +127,7 @@ def _spearman(pairs: list[tuple[float, float]]) -> float:
     x, y = np.transpose(pairs) if pairs else np.empty((2, 0))
     if len(np.unique(x)) < 2 or len(np.unique(y)) < 2:
         return np.nan  # nothing to rank
-    return float(spearmanr(x, y).statistic)
+    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])  # much faster than with the p-value of spearmanr
 
 
 def _successes(of_runs: Iterable[list[float]]) -> list[str]:
