@@ -65,6 +65,8 @@ bench: $(INSTALLED)  ## a short version of all measurements, in ten minutes; ben
 	$(BIN)/python benchmarks/audit.py --trials 3 --observations 2000 --checks 1 --out $(SHORT)/audit.json
 	$(BIN)/python benchmarks/sample_efficiency.py --tasks default --algorithms PPO --competitors nature plain more_updates \
 		joint --seeds 0 1 --runs runs/short_sample_efficiency --out $(SHORT)/sample_efficiency.json
+	$(BIN)/python benchmarks/other_tasks.py --tasks breakout --arms plain layer spr shared --seeds 0 1 --steps 3000 \
+		--runs runs/short_other_tasks --out $(SHORT)/other_tasks.json
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
