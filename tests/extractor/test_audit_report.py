@@ -24,7 +24,7 @@ def classes_set(classes, length=5):
         observations = np.arange(begin, begin + len(own), dtype=np.float32)[:, None]
         steps = len(own) - 1
         episodes.append(
-            Episode(observations, np.zeros(steps, int), np.zeros(steps, np.float32), False, {"kind": np.float64(own)})
+            Episode(observations, np.zeros(steps, int), np.zeros(steps, np.float32), False, {"kind": own.astype(float)})
         )
     return AuditSet.from_classes(episodes, "kind", actions=NAMES)
 
