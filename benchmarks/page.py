@@ -1,4 +1,4 @@
-"""Write the tables of RESULTS.md, the README and two pages of docs from the JSON files in ``results``.
+"""Write the tables of RESULTS.md, LEARNING.md, the README and two pages of docs from the JSON files in ``results``.
 
     python benchmarks/page.py
 
@@ -20,10 +20,12 @@ import environment
 import overhead
 from learning.summary import brief_table
 from learning.summary import tables as learning_tables
+from returns.tables import tables as returns_tables
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
-PAGES = (HERE / "RESULTS.md", HERE.parent / "README.md", DOCS / "recipes.md", DOCS / "when-to-use.md")
+RESULTS = (HERE / "RESULTS.md", HERE / "LEARNING.md")
+PAGES = (*RESULTS, HERE.parent / "README.md", DOCS / "recipes.md", DOCS / "when-to-use.md")
 BLOCK = re.compile(r"(<!-- results/(\w+)\.json(, in brief|, as advice)? -->\n).*?(<!-- end -->)", re.DOTALL)
 TABLES: Mapping[str, Callable[[Any], str]] = {
     "environment": lambda facts: environment.tables(facts["steps_per_second"], facts["share_in_environment"]),
@@ -32,13 +34,16 @@ TABLES: Mapping[str, Callable[[Any], str]] = {
     "bisimulation": lambda facts: bisimulation.tables(facts["comparison"], facts["growth"]),
     "audit": audit.tables,
     "sample_efficiency": lambda facts: learning_tables(facts["results"], facts["titles"]),
+    "other_tasks": lambda facts: returns_tables(facts["summary"]),
 }
 BRIEF: Mapping[str, Callable[[Any], str]] = {
     "overhead": lambda facts: overhead.brief_table(facts["seconds_a_step"]),
     "sample_efficiency": lambda facts: brief_table(facts["results"], facts["titles"]),
 }
-
-ADVICE: Mapping[str, Callable[[Any], str]] = {"sample_efficiency": advice.steps_table}
+ADVICE: Mapping[str, Callable[[Any], str]] = {
+    "sample_efficiency": advice.steps_table,
+    "other_tasks": advice.returns_table,
+}
 KINDS = {None: TABLES, ", in brief": BRIEF, ", as advice": ADVICE}
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from returns.cases import ARMS, BASELINES, TASKS
 from returns.summary import Results, scores, seconds
@@ -14,9 +15,10 @@ COLORS = ("#999999", "#555555", "#bbbbbb", "#000000", "#e69f00", "#0072b2", "#d5
 
 def draw(results: Results, path: Path) -> None:
     """Write the picture. Crosses are baselines, dots arms with an auxiliary; a line through a mark spans its runs."""
-    rows = -(-len(results) // COLUMNS)
-    figure = Figure(figsize=(4 * COLUMNS, 3.2 * rows), layout="constrained")
-    axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    columns = min(COLUMNS, len(results))
+    rows = -(-len(results) // columns)
+    figure = Figure(figsize=(4 * columns, 3.2 * rows + 0.8), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     colors = dict(zip(ARMS, COLORS, strict=True))
     handles = {}
     for axis, (task, arms) in zip(axes, results.items(), strict=False):
@@ -31,7 +33,9 @@ def draw(results: Results, path: Path) -> None:
                 label=ARMS[name].title,
             )
         axis.set(title=TASKS[task].title, xscale="log", xlabel="processor seconds", ylabel="mean return")
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_minor_formatter(ScalarFormatter())
     for axis in axes[len(results) :]:
         axis.set_axis_off()
-    figure.legend(handles=[handles[name] for name in ARMS if name in handles], loc="outside lower center", ncols=5)
+    figure.legend(handles=[handles[name] for name in ARMS if name in handles], loc="outside lower center", ncols=2 * columns)
     figure.savefig(path, dpi=80)

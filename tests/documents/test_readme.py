@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))  # test_tutorials.py runs their code
 DOCUMENTS = [ROOT / "README.md", *PAGES]
-OTHERS = [ROOT / "benchmarks" / "RESULTS.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+RESULTS = [ROOT / "benchmarks" / "RESULTS.md", ROOT / "benchmarks" / "LEARNING.md"]
+OTHERS = [*RESULTS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 
 
 def blocks(document):
@@ -65,7 +66,7 @@ def test_pictures_and_links_exist(document):
         assert target.startswith("http") or (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda path: path.name)
+@pytest.mark.parametrize("page", [*DOCUMENTS, *TUTORIALS, *RESULTS], ids=lambda path: path.name)
 def test_a_page_can_be_read_at_once(page):
     """At most 1,500 words, without code, tables and what they are written from."""
     text = re.sub(r"^```.*?^```|^\|.*?$|<!--.*?-->", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
