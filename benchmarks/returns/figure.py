@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
 
 from returns.cases import ARMS, BASELINES, TASKS
 from returns.summary import Results, scores, seconds
@@ -32,10 +31,9 @@ def draw(results: Results, path: Path) -> None:
                 color=colors[name],
                 label=ARMS[name].title,
             )
-        axis.set(title=TASKS[task].title, xscale="log", xlabel="processor seconds", ylabel="mean return")
-        axis.xaxis.set_major_formatter(ScalarFormatter())
-        axis.xaxis.set_minor_formatter(ScalarFormatter())
+        axis.set(title=TASKS[task].title, xlabel="processor seconds", xlim=(0, None), ylabel="mean return")
     for axis in axes[len(results) :]:
         axis.set_axis_off()
-    figure.legend(handles=[handles[name] for name in ARMS if name in handles], loc="outside lower center", ncols=2 * columns)
+    shown = [handles[name] for name in ARMS if name in handles]
+    figure.legend(handles=shown, loc="outside lower center", ncols=columns + 1)
     figure.savefig(path, dpi=80)
