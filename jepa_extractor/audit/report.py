@@ -94,10 +94,23 @@ class Report:
         if self.classes is not None:
             found += f", {self.classes.classes_kept} of {self.classes.classes_required} classes kept"
         if self.collapse_index == 0:
-            return f"{self.name}: no two observations that must be kept apart lie next to each other ({found})."
+            apart = "no two observations that must be kept apart lie next to each other"
+            but = "" if self.all_kept else "some classes are not kept, although "
+            return f"{self.name}: {but}{apart} ({found})."
         return (
             f"{self.name}: {self.observations_hit:.1%} of the observations lie next to one from which they must be "
             f"kept apart ({found})."
+        )
+
+    @property
+    def all_kept(self) -> bool:
+        """Whether neither the collapse index nor, where there are classes, their number tells of a collapse.
+
+        The two can differ. Where observations repeat exactly, the neighbours of a latent are its copies, and the index
+        sees no class that is merely close; where a class lies in several clouds, its mean may lie in another.
+        """
+        return self.collapse_index == 0 and (
+            self.classes is None or self.classes.classes_kept == self.classes.classes_required
         )
 
     def numbers(self) -> dict[str, float]:

@@ -99,6 +99,20 @@ def test_rare_states_are_no_collapse(rare, spread):
     assert "no two observations that must be kept apart lie next to each other" in report.verdict
 
 
+def test_classes_that_overlap_are_no_good_verdict():
+    """Where neighbours are copies the index sees nothing; the verdict leads with the classes then."""
+    classes = np.repeat([0, 1], 60)
+    latents = np.zeros((120, 2), np.float32)
+    latents[:, 0] = np.tile([0, 10], 60) + 0.5 * classes
+    report = audit_latents(latents, classes_set(classes))
+    assert report.collapse_index == 0
+    assert report.classes is not None
+    assert report.classes.classes_kept == 1
+    assert not report.all_kept
+    assert "some classes are not kept, although no two observations" in report.verdict
+    assert audit_latents(around(classes), classes_set(classes)).all_kept
+
+
 def test_a_merge_of_rare_states_is_seen():
     """Two states of four observations each that lie in one place are hit, and no others."""
     classes = np.concatenate([np.zeros(100, int), np.repeat([1, 2, 3], 4)])

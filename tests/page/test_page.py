@@ -236,6 +236,8 @@ def test_wrong_arguments_are_named(merged, untrained, extractor, without_labels,
     unlabelled = audit_latents(merged_latents(without_labels), without_labels, "unlabelled")
     for reports, options, message in [
         ([], {}, "reports is empty: give at least one"),
+        (merged, {}, r"reports is one report, 'merged': give a list of it, \[report\]"),
+        ([merged.classes], {}, r"reports holds a CollapseReport: .*AuditSet.from_classes"),
         ([merged, merged], {}, r"give each a name of its own"),
         ([merged, smaller], {}, "'merged' and 'smaller' are of different audit sets: use one for both"),
         ([merged, unlabelled], {}, "different audit sets"),

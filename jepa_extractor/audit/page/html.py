@@ -55,8 +55,8 @@ def write_page(
             each measure over the training.
 
     Raises:
-        ValueError: there is no report, two have the same name or are of different sets, or an encoder belongs to no
-            report or has latents of another width.
+        ValueError: there is no report, one is no ``Report``, two have the same name or are of different sets, or an
+            encoder belongs to no report or has latents of another width.
         OSError: ``path`` cannot be written.
     """
     page = _page(_checked(reports, encoders or {}), encoders or {}, histories or {})
@@ -72,7 +72,17 @@ def notebook_html(report: "Report", pairs: int = 3) -> str:
 
 
 def _checked(reports: Sequence["Report"], encoders: Mapping[str, "Encoder"]) -> list["Report"]:
+    from jepa_extractor.audit.report import Report  # which shows itself by this module
+
+    if isinstance(reports, Report):
+        raise ValueError(f"reports is one report, {reports.name!r}: give a list of it, [report]")
     given = list(reports)
+    for one in given:
+        if not isinstance(one, Report):
+            raise ValueError(
+                f"reports holds a {type(one).__name__}: give what audit(encoder, audit_set) returns; for classes, the "
+                "set is that of AuditSet.from_classes"
+            )
     if not given:
         raise ValueError("reports is empty: give at least one")
     names = [report.name for report in given]
