@@ -15,6 +15,7 @@ from torch import nn
 from jepa_extractor.batch import Tensors
 from jepa_extractor.checks import require_choice
 from jepa_extractor.modules import output_shape
+from jepa_extractor.observations import each
 from jepa_extractor.spaces import preprocessed_shape, preprocessed_size
 
 EncoderName = Literal["auto", "pooled", "places", "gated", "nature", "resnet", "grid", "mlp", "combined", "identity"]
@@ -467,10 +468,20 @@ def make_encoder(
             f"encoder={encoder!r} is unknown: choose one of {', '.join(get_args(EncoderName))}, or give a callable "
             "(observation_space, latent_dim) -> nn.Module"
         )
+    if isinstance(encoder, nn.Module):
+        name = type(encoder).__name__
+        raise ValueError(f"encoder is a {name}, ready made: give its class, called as (observation_space, latent_dim)")
     module = encoder(observation_space, *([latent_dim] if _takes_two(encoder) else []), **arguments)
     if not isinstance(module, nn.Module):
         raise ValueError(f"encoder={encoder!r} returned {module!r}: it must return a torch.nn.Module")
-    shape = output_shape(module, _example(observation_space))
+    example = _example(observation_space)
+    try:
+        shape = output_shape(module, example)
+    except Exception as error:
+        shapes = each(lambda tensor: tuple(tensor.shape), example)
+        raise ValueError(
+            f"encoder={encoder!r} fails on preprocessed observations {shapes}: {error}"
+        ) from error
     if len(shape) != 2:
         raise ValueError(f"encoder={encoder!r} maps 2 observations to shape {shape}: it must return (B, features)")
     return module if shape[1] == latent_dim else nn.Sequential(module, nn.Linear(shape[1], latent_dim))

@@ -40,7 +40,10 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 def output_shape(module: nn.Module, *inputs: Any) -> tuple[int, ...]:
     """Return the shape of what ``module`` maps ``inputs`` to, in evaluation mode."""
     with evaluation_mode(module):
-        return tuple(module(*inputs).shape)
+        made = module(*inputs)
+    if not isinstance(made, torch.Tensor):
+        raise TypeError(f"forward returned a {type(made).__name__}: it must return one tensor")
+    return tuple(made.shape)
 
 
 @torch.no_grad()

@@ -216,6 +216,9 @@ def test_what_the_encoder_sees_is_what_the_policy_sees():
         (3, "encoder=3 is unknown"),
         (lambda space, dim: "network", "it must return a torch.nn.Module"),
         (lambda space, dim: nn.Unflatten(1, (7, 1)), r"maps 2 observations to shape \(2, 7, 1\)"),
+        (nn.Linear(7, 64), r"is a Linear, ready made: give its class, called as \(observation_space, latent_dim\)"),
+        (lambda space, dim: nn.Linear(5, dim), r"fails on preprocessed observations \(2, 7\): mat1 and mat2"),
+        (lambda space, dim: nn.LSTM(7, dim), "forward returned a tuple: it must return one tensor"),
     ],
 )
 def test_encoders_that_are_none(encoder, message):
