@@ -479,9 +479,7 @@ def make_encoder(
         shape = output_shape(module, example)
     except Exception as error:
         shapes = each(lambda tensor: tuple(tensor.shape), example)
-        raise ValueError(
-            f"encoder={encoder!r} fails on preprocessed observations {shapes}: {error}"
-        ) from error
+        raise ValueError(f"encoder={encoder!r} fails on preprocessed observations {shapes}: {error}") from error
     if len(shape) != 2:
         raise ValueError(f"encoder={encoder!r} maps 2 observations to shape {shape}: it must return (B, features)")
     return module if shape[1] == latent_dim else nn.Sequential(module, nn.Linear(shape[1], latent_dim))
