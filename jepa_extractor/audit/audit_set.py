@@ -295,7 +295,7 @@ def _joined(episodes: Iterable[Episode], actions: int | Sequence[str] | None) ->
         raise ValueError(f"episodes={episodes!r} is not a sequence: give episodes, such as those of random_episodes")
     kept = list(episodes)
     if not kept:
-        raise ValueError("episodes is empty: give at least one")
+        raise ValueError("episodes is empty: give at least one (a generator can be read once: use a list)")
     sizes = np.array([len(episode.rewards) + 1 for episode in kept])
     begins = np.cumsum(sizes) - sizes
     ends = np.zeros(sizes.sum(), np.bool_)

@@ -62,10 +62,8 @@ def audit_encoder(
     assert isinstance(required, DifferentClasses)
     if required.counts.min() < 2:
         rare = ", ".join(str(name) for name in required.names[required.counts < 2][:10])
-        raise ValueError(
-            f"observations={observations} showed the states {rare} less than twice: collect more, or leave them out "
-            "of mdp"
-        )
+        mend = "collect more" + ("" if mdp is None else ", or leave them out of mdp")
+        raise ValueError(f"observations={observations} showed the states {rare} less than twice: {mend}")
     rows, names, distances = required.seen_twice()
     return collapse_audit(encode(model, audit_set, vec_normalize)[rows], names, distances)
 

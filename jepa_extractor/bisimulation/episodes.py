@@ -98,7 +98,7 @@ def empirical_data(
         )
     kept = list(episodes)
     if not kept:
-        raise ValueError("episodes is empty: give at least one")
+        raise ValueError("episodes is empty: give at least one (a generator can be read once: use a list)")
     successors = episode_successors([episode.actions for episode in kept], num_actions)
     given = [np.asarray(values(episode), np.float64) for episode in kept]
     for e, (episode, value) in enumerate(zip(kept, given, strict=True)):
