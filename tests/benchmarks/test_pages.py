@@ -6,8 +6,12 @@ import re
 import page
 import pytest
 
+LONG = {"when-to-use.md"}  # intervals by rliable
 
-@pytest.mark.parametrize("path", page.PAGES, ids=lambda path: path.name)
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=path.name, marks=[pytest.mark.slow] * (path.name in LONG)) for path in page.PAGES]
+)
 def test_tables_equal_the_json(path):
     """Every table, and the command that makes it again, is as the JSON file beside the page says."""
     text = path.read_text()
