@@ -10,7 +10,7 @@ from learning.cases import COMPETITORS
 from learning.cases import TASKS as COUNTED
 from learning.summary import until_success
 from results import markdown_table
-from returns.cases import ARMS, BASELINES, TASKS
+from returns.cases import ARMS, TASKS
 from returns.summary import Interval, Runs, equal_cost, estimate, scores, seconds, verdict
 from returns.tables import interval
 from rliable.metrics import probability_of_improvement
@@ -43,14 +43,13 @@ def steps_table(facts: Mapping[str, Any]) -> str:
 def returns_table(facts: Mapping[str, Any]) -> str:
     """Return the lines of the tasks that count returns."""
     rows = []
-    for task, arms in facts["results"].items():
-        best = _best(arms, BASELINES)
-        if best is not None:
-            name, baseline, probability = best
-            ratio = facts["summary"]["tasks"][task][name]["ratio"]
-            titles = [ARMS[one].title for one in (name, baseline)]
-            cost = seconds(arms[name]) / seconds(arms[baseline])
-            rows.append(_row(TASKS[task].title, titles, ratio, probability, cost))
+    for task, arms in facts["summary"]["tasks"].items():
+        compared = {name: row for name, row in arms.items() if "verdict" in row}
+        if compared:
+            name, row = max(compared.items(), key=lambda one: one[1]["probability"][0])
+            titles = [ARMS[one].title for one in (name, row["baseline"])]
+            cost = row["seconds"] / arms[row["baseline"]]["seconds"]
+            rows.append(_row(TASKS[task].title, titles, row["ratio"], row["probability"], cost))
     return markdown_table(HEADER, rows)
 
 
