@@ -33,7 +33,6 @@ class Algorithm:
         num_envs: environments at a time.
         updates: the name of the argument that says how many updates it makes.
         policy: other arguments of the policy than those of the encoder.
-        deterministic: whether the policy is evaluated without its randomness.
     """
 
     build: type[BaseAlgorithm]
@@ -41,7 +40,6 @@ class Algorithm:
     num_envs: int
     updates: str
     policy: Mapping[str, Any]
-    deterministic: bool
 
 
 ALGORITHMS = {
@@ -62,7 +60,6 @@ ALGORITHMS = {
         num_envs=8,
         updates="gradient_steps",
         policy={"net_arch": [64]},
-        deterministic=True,
     ),
     "PPO": Algorithm(
         PPO,
@@ -70,7 +67,6 @@ ALGORITHMS = {
         num_envs=8,
         updates="n_epochs",
         policy={"net_arch": [64], "normalize_images": False},  # Minigrid's symbols are no brightness
-        deterministic=False,
     ),
     "SAC": Algorithm(
         SAC,
@@ -78,7 +74,6 @@ ALGORITHMS = {
         num_envs=1,
         updates="gradient_steps",
         policy={"net_arch": [256]},
-        deterministic=True,
     ),
 }
 

@@ -48,7 +48,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     )
 
     def evaluate(wrapper: Wrapper | None) -> float:
-        return mean_return(model, task.make(EVALUATED, UNSEEN_SEED + seed, wrapper), algorithm.deterministic)
+        return mean_return(model, task.make(EVALUATED, UNSEEN_SEED + seed, wrapper))
 
     evaluation = Evaluation(partial(evaluate, task.wrapper), configuration["steps"])
     callbacks: list[BaseCallback] = [evaluation]
@@ -94,9 +94,9 @@ class Evaluation(BaseCallback):
         self.seconds += time.process_time() - before
 
 
-def mean_return(model: BaseAlgorithm, env: VecEnv, deterministic: bool) -> float:
-    """Return the mean return of 16 episodes, and close the environments."""
+def mean_return(model: BaseAlgorithm, env: VecEnv) -> float:
+    """Return the mean return of 16 episodes of the deterministic policy, and close the environments."""
     with contextlib.closing(env):
-        mean, _ = evaluate_policy(model, env, EPISODES, deterministic=deterministic)
+        mean, _ = evaluate_policy(model, env, EPISODES)
     assert isinstance(mean, float)
     return mean
