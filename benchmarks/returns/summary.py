@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rliable.library import get_interval_estimates
 from rliable.metrics import aggregate_iqm, probability_of_improvement
 
-from returns.cases import ARMS, BASELINES, TASKS
+from returns.cases import ARMS, BASELINES, REFERENCES, TASKS
 
 Runs = Mapping[str, Mapping[str, Any]]  # results by seed
 Results = Mapping[str, Mapping[str, Runs]]  # by task and arm
@@ -27,6 +27,11 @@ EQUAL = 1.1  # a baseline costs as much as an arm if it takes at most this many 
 def scores(runs: Runs) -> Scores:
     """Return the score of each run, (runs, 1): the mean of its four evaluations, the area under its learning curve."""
     return np.array([[np.mean(run["returns"])] for run in runs.values()])
+
+
+def ends(runs: Runs) -> Scores:
+    """Return the mean return of each run at the end of its training, (runs, 1)."""
+    return np.array([[run["returns"][-1]] for run in runs.values()])
 
 
 def seconds(runs: Runs) -> float:
@@ -70,9 +75,10 @@ def summarise(results: Results) -> dict[str, Any]:
     """Return all that the tables show, as JSON can hold it.
 
     Returns:
-        ``"tasks"``: by task and arm a row; ``"algorithms"``: by algorithm and arm the same over all its tasks. Three
-        numbers are an estimate and its interval. ``ratio`` is that of two interquartile means, ``None`` where the
-        baseline's is 0.
+        ``"tasks"``: by task and arm a row; ``"algorithms"``: by algorithm and arm the same over all its tasks;
+        ``"published"``: by task, where there is a published score, the baseline of the highest interquartile mean and
+        its return at the end. Three numbers are an estimate and its interval. ``ratio`` is that of two interquartile
+        means, ``None`` where the baseline's is 0.
     """
     tasks = {task: {name: _row(arms, name) for name in arms} for task, arms in results.items()}
     algorithms: dict[str, dict[str, Any]] = {}
@@ -85,7 +91,13 @@ def summarise(results: Results) -> dict[str, Any]:
             ]
             if of:
                 algorithms.setdefault(algorithm, {})[name] = _over(results, tasks, name, of)
-    return {"tasks": tasks, "algorithms": algorithms}
+    published = {}
+    for task in REFERENCES:
+        returns = {name: tasks[task][name]["return"][0] for name in BASELINES if name in results.get(task, {})}
+        if returns:
+            best = max(returns, key=lambda name: returns[name])
+            published[task] = {"baseline": best, "end": estimate(aggregate_iqm, ends(results[task][best]))}
+    return {"tasks": tasks, "algorithms": algorithms, "published": published}
 
 
 def _row(arms: Mapping[str, Runs], name: str) -> dict[str, Any]:
@@ -93,7 +105,7 @@ def _row(arms: Mapping[str, Runs], name: str) -> dict[str, Any]:
     row: dict[str, Any] = {
         "runs": len(runs),
         "return": estimate(aggregate_iqm, scores(runs)),
-        "end": float(aggregate_iqm(np.array([run["returns"][-1] for run in runs.values()]))),
+        "end": float(aggregate_iqm(ends(runs))),
         "seconds": seconds(runs),
     }
     if all("shifted" in run for run in runs.values()):

@@ -143,6 +143,24 @@ def test_tables_and_figure(tmp_path):
 
 
 @pytest.mark.usefixtures("few_resamples")
+def test_the_best_baseline_stands_beside_a_published_score():
+    """It is the best over the training; its return at the end reaches the score if the interval does."""
+    arms = {
+        "plain": outcomes([0.3, 0.3], 10.0),
+        "layer": outcomes([0.4820, 0.4826], 10.0),
+        "spr": outcomes([0.5, 0.5], 10.0),
+    }
+    row = "| LayerNorm, no auxiliary | 0.965 [0.964, 0.965] | 0.964 | PPO after as many steps, one run |"
+    text = tables(summary.summarise({"door_key": arms}))
+    assert next(line for line in text.splitlines() if row in line).endswith("| yes |")
+    text = tables(summary.summarise({"door_key": {"plain": arms["plain"]}}))
+    assert next(line for line in text.splitlines() if "0.600 [0.600, 0.600] | 0.964" in line).endswith("| no |")
+    alone = tables(summary.summarise({"door_key": {"spr": arms["spr"]}, "asterix": arms}))
+    assert "published" not in alone
+    assert "| recipe spr | 2 | 0.50 [0.50, 0.50] | 1.00 | 10 |  |  |  |  |" in alone
+
+
+@pytest.mark.usefixtures("few_resamples")
 def test_advice_is_the_best_auxiliary_against_the_best_baseline_of_equal_cost():
     """Fewer steps are better; a baseline that costs more than the auxiliary does not count."""
 
