@@ -1,4 +1,4 @@
-"""Does any recipe beat the best baseline of equal cost on tasks that others wrote?
+"""Does any recipe beat the best baseline of equal cost on tasks that others wrote, and where something distracts?
 
     pip install minatar rliable "shimmy[dm-control]"
     pip install --no-deps minigrid
@@ -64,7 +64,7 @@ def main() -> None:
     }
     try:
         for task in arguments.tasks:
-            TASKS[task].require_installed()
+            TASKS[task].environment.require_installed()
         study = run_study(run, configurations, arguments.seeds, arguments.runs, arguments.workers, arguments.ray)
     except (ValueError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         raise SystemExit(f"\n{error}") from error

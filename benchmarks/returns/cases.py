@@ -1,26 +1,19 @@
-"""What is compared: tasks that others wrote, and ways to train the encoder. This file is the configuration of all runs.
+"""What is compared: tasks, most of which others wrote, and ways to train the encoder: the configuration of all runs.
 
 The network, the learning rate and the batch of a task's algorithm are the same for every arm.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_extractor import RewardTask, Shared
-from returns.environments import ExtraChannels, MinAtarNetwork, RepeatAction
-
-MAX_STEPS = 2_500  # as in MinAtar's Freeway; its Breakout can go on for ever
-Wrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
+from returns.environments import Environment, ExtraChannels, MinAtarNetwork, RepeatAction, Wrapper
 
 
 @dataclass(frozen=True)
@@ -117,56 +110,54 @@ BASELINES = ("plain", "layer", "layer_2", "layer_4")
 
 @dataclass(frozen=True)
 class Task:
-    """An environment that others wrote, the algorithm that learns it, and for how long.
+    """An environment, the algorithm that learns it, and for how long.
 
     Attributes:
         title: its name in tables.
-        env_id: its id in Gymnasium.
-        module: the package that registers it.
-        install: how to install that.
+        environment: in which the policy learns.
         algorithm: which of ``ALGORITHMS``.
         steps: environment steps of a training.
         arms: which of ``ARMS`` are compared.
         network: ``encoder`` and ``latent_dim`` of all arms.
-        wrapper: what the environment is wrapped in.
-        shifted: the same for one more evaluation at the end, with a distractor as it was not in training.
+        shifted: where it is evaluated once more at the end, with a distractor as it was not in training.
     """
 
     title: str
-    env_id: str
-    module: str
-    install: str
+    environment: Environment
     algorithm: str
     steps: int
     arms: Sequence[str]
     network: Mapping[str, Any]
-    wrapper: Wrapper | None = None
-    shifted: Wrapper | None = None
-
-    def require_installed(self) -> None:
-        """Raise ``ModuleNotFoundError`` if the package of the environment is missing."""
-        if find_spec(self.module.partition(".")[0]) is None:
-            raise ModuleNotFoundError(f"{self.env_id} needs {self.module.partition('.')[0]}: {self.install}")
-
-    def make(self, num_envs: int, seed: int, wrapper: Wrapper | None) -> VecEnv:
-        """Return ``num_envs`` environments for Stable-Baselines3."""
-        module = import_module(self.module)
-        if self.env_id not in gym.registry:  # MinAtar registers when asked, the others when imported
-            module.register_envs()
-        limited = {"max_episode_steps": MAX_STEPS}
-        return make_vec_env(self.env_id, num_envs, seed, wrapper_class=wrapper, env_kwargs=limited)
+    shifted: Environment | None = None
 
 
-def _minigrid(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+def _minatar(game: str, wrapper: Wrapper | None = None) -> Environment:
+    limited = {"max_episode_steps": 2_500}  # as in Freeway; Breakout can go on for ever
+    return Environment(f"MinAtar/{game}-v1", "minatar.gym", "pip install minatar", limited, wrapper)
+
+
+def _minigrid(name: str) -> Environment:
     """Minigrid's view of 7x7 cells as symbols, without its text."""
-    from minigrid.wrappers import ImgObsWrapper
 
-    seen: gym.Env[Any, Any] = ImgObsWrapper(env)
-    return seen
+    def without_text(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+        from minigrid.wrappers import ImgObsWrapper
+
+        seen: gym.Env[Any, Any] = ImgObsWrapper(env)
+        return seen
+
+    install = "pip install --no-deps minigrid, since its pygame-ce would replace pygame"
+    return Environment(f"MiniGrid-{name}-v0", "minigrid", install, wrapper=without_text)
 
 
-def _control(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    return RepeatAction(gym.wrappers.FlattenObservation(env))
+def _control(name: str) -> Environment:
+    def flat(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+        return RepeatAction(gym.wrappers.FlattenObservation(env))
+
+    return Environment(f"dm_control/{name}-v0", "shimmy", 'pip install "shimmy[dm-control]"', wrapper=flat)
+
+
+def _counting(background: str) -> Environment:
+    return Environment("CountingEnv-v0", "counting_env", "pip install .", {"background": background})
 
 
 OFF_POLICY = ("plain", "layer", "layer_4", "spr", "mrq", "tdmpc2", "shared")
@@ -179,58 +170,49 @@ GAMES = {
     "seaquest": "Seaquest",
     "space_invaders": "SpaceInvaders",
 }
-MINATAR = ("minatar.gym", "pip install minatar")
-MINIGRID = ("minigrid", "pip install --no-deps minigrid, since its pygame-ce would replace pygame")
-CONTROL = ("shimmy", 'pip install "shimmy[dm-control]"')
 SMALL = {"encoder": MinAtarNetwork, "latent_dim": 128}
 TASKS = {
-    **{
-        name: Task(f"{game}, DQN", f"MinAtar/{game}-v1", *MINATAR, "DQN", 20_000, OFF_POLICY, SMALL)
-        for name, game in GAMES.items()
-    },
+    **{name: Task(f"{game}, DQN", _minatar(game), "DQN", 20_000, OFF_POLICY, SMALL) for name, game in GAMES.items()},
     **{
         f"breakout_{kind}": Task(
             f"Breakout with {kind}, DQN",
-            "MinAtar/Breakout-v1",
-            *MINATAR,
+            _minatar("Breakout", partial(ExtraChannels, kind=kind)),
             "DQN",
             20_000,
             FEW,
             SMALL,
-            partial(ExtraChannels, kind=kind),
-            partial(ExtraChannels, kind=kind, density=0.3),
+            _minatar("Breakout", partial(ExtraChannels, kind=kind, density=0.3)),
         )
         for kind in ("noise", "drift")
     },
     **{
-        f"{name}_ppo": Task(
-            f"{GAMES[name]}, PPO", f"MinAtar/{GAMES[name]}-v1", *MINATAR, "PPO", 100_000, ON_POLICY, SMALL
+        f"counting_{background}": Task(
+            f"CountingEnv with {background}, DQN",
+            _counting(background),
+            "DQN",
+            10_000,
+            ("plain", "layer", "layer_2", "paper", "shared"),
+            {"encoder": "gated"},
+            _counting(other),
         )
+        for background, other in (("noise", "drift"), ("drift", "clutter"), ("clutter", "noise"))
+    },
+    **{
+        f"{name}_ppo": Task(f"{GAMES[name]}, PPO", _minatar(GAMES[name]), "PPO", 100_000, ON_POLICY, SMALL)
         for name in ("breakout", "space_invaders")
     },
     **{
-        name: Task(
-            f"{env}, PPO",
-            f"MiniGrid-{env}-v0",
-            *MINIGRID,
-            "PPO",
-            100_000,
-            ON_POLICY,
-            {"encoder": "grid"},
-            _minigrid,
-        )
+        name: Task(f"{env}, PPO", _minigrid(env), "PPO", 100_000, ON_POLICY, {"encoder": "grid"})
         for name, env in (("empty", "Empty-8x8"), ("door_key", "DoorKey-5x5"))
     },
     **{
         name: Task(
             f"{name}, SAC",
-            f"dm_control/{name}-v0",
-            *CONTROL,
+            _control(name),
             "SAC",
             12_500,
             ("plain", "layer", "layer_2", "spr", "mrq", "tdmpc2", "shared"),
             {"encoder": "mlp"},
-            _control,
         )
         for name in ("cartpole-swingup", "walker-walk")
     },

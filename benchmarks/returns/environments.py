@@ -1,5 +1,9 @@
 """Tasks of others, as this comparison sees them: distractors, repeated actions, and networks of their own."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -7,10 +11,44 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 CHANNELS = 4  # that a distractor adds to MinAtar's four to ten
 Layers = NDArray[np.bool_]
+Wrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment, and how to make it.
+
+    Attributes:
+        env_id: its id in Gymnasium.
+        module: the package that registers it.
+        install: how to install that.
+        options: of ``gymnasium.make``.
+        wrapper: what it is wrapped in.
+    """
+
+    env_id: str
+    module: str
+    install: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    wrapper: Wrapper | None = None
+
+    def require_installed(self) -> None:
+        """Raise ``ModuleNotFoundError`` if the package of the environment is missing."""
+        if find_spec(self.module.partition(".")[0]) is None:
+            raise ModuleNotFoundError(f"{self.env_id} needs {self.module.partition('.')[0]}: {self.install}")
+
+    def make(self, num_envs: int, seed: int) -> VecEnv:
+        """Return ``num_envs`` environments for Stable-Baselines3."""
+        module = import_module(self.module)
+        if self.env_id not in gym.registry:  # MinAtar registers when asked, the others when imported
+            module.register_envs()
+        return make_vec_env(self.env_id, num_envs, seed, wrapper_class=self.wrapper, env_kwargs=dict(self.options))
 
 
 class ExtraChannels(gym.Wrapper[Layers, int, Layers, int]):

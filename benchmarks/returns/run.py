@@ -13,7 +13,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_extractor import JEPACallback, jepa_policy_kwargs
-from returns.cases import ALGORITHMS, ARMS, TASKS, Wrapper
+from returns.cases import ALGORITHMS, ARMS, TASKS
+from returns.environments import Environment
 
 EVALUATIONS = 4
 EPISODES, EVALUATED = 16, 8  # of an evaluation; environments at a time
@@ -29,7 +30,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     """
     task, arm = TASKS[configuration["task"]], ARMS[configuration["arm"]]
     algorithm = ALGORITHMS[task.algorithm]
-    env = task.make(algorithm.num_envs, seed, task.wrapper)
+    env = task.environment.make(algorithm.num_envs, seed)
     start = time.process_time()
     model = algorithm.build(
         "MlpPolicy",  # the encoder is given by name, whatever the observations are
@@ -47,10 +48,10 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
         },
     )
 
-    def evaluate(wrapper: Wrapper | None) -> float:
-        return mean_return(model, task.make(EVALUATED, UNSEEN_SEED + seed, wrapper))
+    def evaluate(environment: Environment) -> float:
+        return mean_return(model, environment.make(EVALUATED, UNSEEN_SEED + seed))
 
-    evaluation = Evaluation(partial(evaluate, task.wrapper), configuration["steps"])
+    evaluation = Evaluation(partial(evaluate, task.environment), configuration["steps"])
     callbacks: list[BaseCallback] = [evaluation]
     if arm.callback is not None:
         callbacks.append(JEPACallback(seed=seed, **arm.callback))

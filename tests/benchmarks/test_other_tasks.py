@@ -1,6 +1,7 @@
 """The comparison on tasks that others wrote."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ import advice
 import gymnasium as gym
 import numpy as np
 import pytest
-from returns import cases, environments, run, summary
+from returns import environments, run, summary
 from returns.cases import ARMS, BASELINES, TASKS
 from returns.figure import draw
 from returns.summary import equal_cost
@@ -195,24 +196,32 @@ def test_what_is_compared():
     """Every task has a baseline, and every arm is used; what is not installed says how to get it."""
     assert all(set(task.arms) & set(BASELINES) and set(task.arms) <= set(ARMS) for task in TASKS.values())
     assert {arm for task in TASKS.values() for arm in task.arms} == set(ARMS)
-    task = cases.Task("none", "None-v0", "no_such_package.gym", "pip install it", "DQN", 1, ("plain",), {})
+    missing = environments.Environment("None-v0", "no_such_package.gym", "pip install it")
     with pytest.raises(ModuleNotFoundError, match="None-v0 needs no_such_package: pip install it"):
-        task.require_installed()
+        missing.require_installed()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "arm"),
-    [("breakout", "shared"), ("breakout", "mrq"), ("breakout_drift", "spr"), ("breakout_ppo", "tdmpc2")],
+    [
+        ("breakout", "shared"),
+        ("breakout", "mrq"),
+        ("breakout_drift", "spr"),
+        ("breakout_ppo", "tdmpc2"),
+        ("counting_noise", "paper"),
+    ],
 )
 def test_a_run(task, arm, tmp_path, monkeypatch):
     """A short run is the same if made again, and has four evaluations."""
     monkeypatch.setattr(run, "EPISODES", 8)
-    monkeypatch.setattr(cases, "MAX_STEPS", 50)
+    environment = TASKS[task].environment
+    short = replace(environment, options={**environment.options, "max_episode_steps": 50})
+    monkeypatch.setitem(TASKS, task, replace(TASKS[task], environment=short))
     configuration = {"task": task, "arm": arm, "steps": 1_100, "learning_rate": 1e-3}
     first, again = (run.run(configuration, 0, tmp_path) for _ in range(2))
     assert first.pop("seconds") > 0
     del again["seconds"]
     assert first == again
     assert len(first["returns"]) == 4
-    assert ("shifted" in first) == (task == "breakout_drift")
+    assert ("shifted" in first) == (task in ("breakout_drift", "counting_noise"))
