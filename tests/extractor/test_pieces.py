@@ -11,6 +11,7 @@ from torch import nn
 
 from jepa_extractor import (
     Batch,
+    CosineLoss,
     JEPAExtractor,
     R2R2Task,
     RandomIntensity,
@@ -21,7 +22,7 @@ from jepa_extractor import (
 )
 from jepa_extractor.batch import Latents
 from jepa_extractor.ema import PeriodicCopy
-from jepa_extractor.heads import BinaryHead, MinMax, NumberHead, TwoHotHead
+from jepa_extractor.heads import BinaryHead, MinMax, NumberHead, SimNorm, TwoHotHead
 
 IMAGE, VECTOR, ACTIONS = (
     spaces.Box(0, 255, (3, 36, 40), np.uint8),
@@ -336,3 +337,33 @@ def test_bad_pieces(make, message):
     """A piece out of range is refused when it is made."""
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# What the published code returned for these inputs: MR.Q at commit 8a44a7d, TD-MPC2 at e9f5932, SPR at 0b9dd4e.
+REWARDS = torch.tensor([-7.3, -0.2, 0.0, 0.45, 3.0, 12.0])
+MRQ = [3.827, 5.7283, 6.45848, 6.97289, 6.90417, 5.86509]
+TDMPC2 = [7.06747, 7.30649, 6.61913, 5.49558, 3.86686, 3.37588]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({"bins": 65, "interpolate": "raw"}, MRQ), ({"bins": 101, "interpolate": "symlog"}, TDMPC2)],
+)
+def test_two_hot_errors_are_those_of_the_published_code(options, expected, monkeypatch):
+    """Cross-entropy of given logits against rewards, for each."""
+    head = TwoHotHead(1, **options)
+    monkeypatch.setattr(head, "outputs", lambda logits: logits)
+    logits = 2 * torch.sin(0.37 * torch.arange(6.0)[:, None] + 0.1 * torch.arange(options["bins"])[None])
+    assert_allclose(head.errors(logits, REWARDS).detach(), expected, atol=1e-5)
+
+
+def test_normalisations_and_cosine_loss_are_those_of_the_published_code():
+    """TD-MPC2's SimNorm, SPR's scaling to [0, 1], and its distance of projections."""
+    x = 3 * torch.sin(torch.arange(16.0))
+    first = [0.02626, 0.32782, 0.40179, 0.0401, 0.00271, 0.00148, 0.01136, 0.18848]
+    second = [0.3641, 0.06444, 0.00366, 0.00093, 0.00374, 0.06601, 0.36546, 0.13166]
+    assert_allclose(SimNorm(16)(x), [*first, *second], atol=1e-5)
+    scaled = [0.51328, 0.96369, 1.0, 0.58882, 0.10819, 0.0, 0.36372, 0.86495]
+    assert_allclose(MinMax(8)(x[:8]), scaled, atol=1e-5)
+    one, other = (wave(torch.arange(24.0)).reshape(3, 1, 8) for wave in (torch.sin, lambda i: torch.cos(0.7 * i)))
+    assert_allclose(CosineLoss().errors(one, other)[:, 0], [0.60671, 2.33526, 2.48578], atol=1e-5)
