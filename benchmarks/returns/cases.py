@@ -63,7 +63,7 @@ ALGORITHMS = {
     ),
     "SAC": Algorithm(
         SAC,
-        {"learning_rate": 1e-3, "learning_starts": 1_000, "buffer_size": 50_000, "gradient_steps": 1},
+        {"learning_rate": 5e-4, "learning_starts": 1_000, "buffer_size": 50_000, "gradient_steps": 1},
         num_envs=1,
         updates="gradient_steps",
         policy={"net_arch": [256]},
