@@ -31,7 +31,9 @@ def draw(results: Results, path: Path) -> None:
                 color=colors[name],
                 label=ARMS[name].title,
             )
-        axis.set(title=TASKS[task].title, xlabel="processor seconds", xlim=(0, None), ylabel="mean return")
+        dearest = max(map(seconds, arms.values()))
+        limits = (0, 1.1 * dearest)
+        axis.set(title=TASKS[task].title, xlabel="processor seconds", xlim=limits, ylabel="mean return")
     for axis in axes[len(results) :]:
         axis.set_axis_off()
     shown = [handles[name] for name in ARMS if name in handles]
