@@ -36,8 +36,8 @@ format: $(INSTALLED)  ## bring the code into its form
 coverage: $(INSTALLED)  ## the default test suite, and which branches it takes; the report is in htmlcov
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report term:skip-covered --cov-report html
 
-docs: $(INSTALLED)  ## the site; it begins at build/site/index.html
-	$(BIN)/python -m sphinx -W --keep-going --quiet -c docs . build/site
+docs: $(INSTALLED)  ## the site, read in 20 parts so that tutorials run side by side; it begins at build/site/index.html
+	$(BIN)/python -m sphinx -W --keep-going --quiet -j 20 -c docs . build/site
 
 matrix: $(PYTHONS:%=python-%) lowest  ## the tests on each Python, with the newest and the lowest versions allowed
 

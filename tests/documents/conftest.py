@@ -14,7 +14,7 @@ def site(tmp_path_factory):
     """The site, built anew, with warnings as errors; its tutorials are executed, and lie beside it as notebooks."""
     pytest.importorskip("myst_nb")
     out = tmp_path_factory.mktemp("site") / "site"
-    command = [sys.executable, "-m", "sphinx", "-W", "--quiet", "-c", "docs", ".", str(out)]
+    command = [sys.executable, "-m", "sphinx", "-W", "--quiet", "-j", "20", "-c", "docs", ".", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return out
