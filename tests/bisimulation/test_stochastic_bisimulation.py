@@ -257,6 +257,7 @@ def test_metric_of_deterministic_actions_equals_the_transport_of_certain_outcome
         assert found == pytest.approx(bisimulation_metric(*case, tolerance=1e-10), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_metric_of_500_deterministic_states_within_5_seconds(monkeypatch):
     """As many states as Taxi, moves on a grid that can be refused, and no POT: exact by its equation."""
     monkeypatch.setitem(sys.modules, "ot", None)

@@ -210,6 +210,7 @@ def test_logs(make_ppo):
     assert 0.2 < seen["jepa/probe_accuracy"] <= 1  # five counts; an untrained encoder tells none from some
 
 
+@pytest.mark.slow
 def test_gradients_are_measured_at_every_eighth_update(make_ppo, monkeypatch):
     """The algorithm's gradient is measured at every eighth update: of every second step too, over short trainings."""
     seen = []
@@ -241,6 +242,7 @@ class Kind(gym.Wrapper):
         return *rest, {**info, "kind": self.value}
 
 
+@pytest.mark.slow
 def test_a_label_may_be_rare():
     """A label that only the end of a long episode has does not end a training, and missing ones do not count."""
     env = Labelled(gym.make("MountainCar-v0"))  # 200 steps, however one acts by chance

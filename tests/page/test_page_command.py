@@ -21,6 +21,7 @@ def models(envs, tmp_path_factory):
     return [str(folder / f"{name}.zip") for name in options]
 
 
+@pytest.mark.slow
 def test_the_command_writes_and_opens_the_page(models, monkeypatch, tmp_path):
     """Models stand side by side; the one that has a transition has rollouts; --open shows the file."""
     opened: list[str] = []

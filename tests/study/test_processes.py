@@ -47,6 +47,7 @@ def assert_same_in_the_end(out):
     assert notes(out, "again") == {}
 
 
+@pytest.mark.slow
 def test_results_equal_a_plain_loop(tmp_path):
     """Processes give what a loop would, and each run is made once."""
     configurations = {"two": {"number": 2}, "five": {"number": 5}}
