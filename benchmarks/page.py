@@ -24,7 +24,7 @@ from returns.tables import tables as returns_tables
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
-RESULTS = (HERE / "RESULTS.md", HERE / "LEARNING.md", HERE / "OTHER_TASKS.md")
+RESULTS = sorted(HERE.glob("*.md"))
 PAGES = (*RESULTS, HERE.parent / "README.md", DOCS / "recipes.md", DOCS / "when-to-use.md")
 BLOCK = re.compile(r"(<!-- results/(\w+)\.json(, in brief|, as advice)? -->\n).*?(<!-- end -->)", re.DOTALL)
 TABLES: Mapping[str, Callable[[Any], str]] = {

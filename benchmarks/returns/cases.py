@@ -137,23 +137,24 @@ def _minatar(game: str, wrapper: Wrapper | None = None) -> Environment:
 
 
 def _minigrid(name: str) -> Environment:
-    """Minigrid's view of 7x7 cells as symbols, without its text."""
-
-    def without_text(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-        from minigrid.wrappers import ImgObsWrapper
-
-        seen: gym.Env[Any, Any] = ImgObsWrapper(env)
-        return seen
-
     install = "pip install --no-deps minigrid, since its pygame-ce would replace pygame"
-    return Environment(f"MiniGrid-{name}-v0", "minigrid", install, wrapper=without_text)
+    return Environment(f"MiniGrid-{name}-v0", "minigrid", install, wrapper=_as_symbols)
+
+
+def _as_symbols(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """Minigrid's view of 7x7 cells as symbols, without its text."""
+    from minigrid.wrappers import ImgObsWrapper
+
+    seen: gym.Env[Any, Any] = ImgObsWrapper(env)
+    return seen
 
 
 def _control(name: str) -> Environment:
-    def flat(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-        return RepeatAction(gym.wrappers.FlattenObservation(env))
+    return Environment(f"dm_control/{name}-v0", "shimmy", 'pip install "shimmy[dm-control]"', wrapper=_as_vector)
 
-    return Environment(f"dm_control/{name}-v0", "shimmy", 'pip install "shimmy[dm-control]"', wrapper=flat)
+
+def _as_vector(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    return RepeatAction(gym.wrappers.FlattenObservation(env))
 
 
 def _counting(background: str) -> Environment:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))  # test_tutorials.py runs their code
 DOCUMENTS = [ROOT / "README.md", *PAGES]
-RESULTS = [ROOT / "benchmarks" / name for name in ("RESULTS.md", "LEARNING.md", "OTHER_TASKS.md")]
+RESULTS = sorted((ROOT / "benchmarks").glob("*.md"))
 OTHERS = [*RESULTS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 
 
