@@ -340,6 +340,7 @@ def test_without_a_display(monkeypatch: pytest.MonkeyPatch, display: dict[str, s
         [sys.executable, "-m", "counting_env.play"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", NO_DISPLAY + "\n")
+    pytest.importorskip("pygame").display.quit()  # an environment of an earlier test may have left one open
     env = CountingEnv(render_mode="human")
     with pytest.raises(gym.error.Error) as error:
         env.reset(seed=0)

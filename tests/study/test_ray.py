@@ -94,11 +94,11 @@ def test_a_node_dies_in_the_midst(cluster, tmp_path):
     twice = {name: processes for name, processes in begun.items() if len(processes) > 1}
     assert lost.keys() <= twice.keys()
     assert lost
-    # one more may have begun on the node as it died, when process 1 had adopted it; and none that was elsewhere
+    # a process of the node that outlives it for a moment is process 1's child, and may begin another run
     assert {int(processes[0].split("/")[0]) for processes in twice.values()} - {1} == {raylet}
     assert notes(tmp_path, "again") == {}
-    nodes = {process.split("/")[0] for processes in begun.values() for process in processes}
-    assert len(nodes) == 2, "both nodes were at work"
+    nodes = {int(process.split("/")[0]) for processes in begun.values() for process in processes}
+    assert len(nodes - {1}) == 2, "both nodes were at work"
 
 
 def test_a_study_killed_on_a_cluster_goes_on(cluster, tmp_path):
