@@ -22,7 +22,7 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
 from tqdm import tqdm
 
-from jepa_extractor.audit.audit_set import AuditSet
+from jepa_extractor.audit.audit_set import AUXILIARIES, AuditSet
 from jepa_extractor.audit.report import Report, audit, compare
 from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.observations import Arrays, each
@@ -59,6 +59,12 @@ def main() -> None:
         "--classes-from", metavar="KEY", help="key of info whose number is the class, instead of class_mdp or episodes"
     )
     parser.add_argument(
+        "--auxiliary",
+        choices=AUXILIARIES,
+        help="what a reward tells apart: observations at which steps arrive (reward, the default), or those that they "
+        "leave, by the action (action_reward); only where episodes say what must be kept apart",
+    )
+    parser.add_argument(
         "--vec-normalize",
         type=Path,
         metavar="FILE",
@@ -85,7 +91,8 @@ def main() -> None:
                 "saved VecNormalize with --vec-normalize",
                 file=sys.stderr,
             )
-        audit_set = make_set(arguments.env, arguments.data, arguments.classes_from, arguments.episodes, arguments.seed)
+        wanted = arguments.classes_from, arguments.auxiliary
+        audit_set = make_set(arguments.env, arguments.data, *wanted, arguments.episodes, arguments.seed)
         reports = [
             audit(policy, audit_set, name, arguments.seed, vec_normalize)
             for name, policy in zip(names(arguments.models), tqdm(policies, "models", disable=None), strict=True)
@@ -162,12 +169,16 @@ def class_mdp(env: gym.Env[Any, Any]) -> Any:
         return None
 
 
-def make_set(env_id: str, data: Path | None, classes_from: str | None, episodes: int | None, seed: int) -> AuditSet:
+def make_set(
+    env_id: str, data: Path | None, classes_from: str | None, auxiliary: str | None, episodes: int | None, seed: int
+) -> AuditSet:
     """Return the audit set saved as ``data``, or one of new episodes, and print what it is."""
     world = look_at(env_id)
     if data is not None:
-        if classes_from is not None or episodes is not None:
-            raise ValueError(f"--data {data} says what must stay apart: leave out --classes-from and --episodes")
+        if any(option is not None for option in (classes_from, auxiliary, episodes)):
+            raise ValueError(
+                f"--data {data} says what must stay apart: leave out --classes-from, --auxiliary and --episodes"
+            )
         audit_set = AuditSet.load(data)
         audit_set.require_environment(env_id, world.observation, None if world.actions is None else len(world.actions))
         print(f"Observations: {len(audit_set):,} of {data}")
@@ -180,15 +191,20 @@ def make_set(env_id: str, data: Path | None, classes_from: str | None, episodes:
                 f"{env_id} has actions that are not one number of a few, and so are never the same again: name the "
                 "key of info that is the class, with --classes-from"
             )
-        return AuditSet.from_episodes(collect(env_id, episodes, seed, ()), world.actions, env=env_id)
+        kept = collect(env_id, episodes, seed, ())
+        return AuditSet.from_episodes(kept, world.actions, env=env_id, auxiliary=auxiliary or "reward")
+    if auxiliary is not None:
+        raise ValueError(
+            f"--auxiliary {auxiliary} is of no use, since info[{key!r}] says what must stay apart: leave it out"
+        )
     mdp = world.mdp if classes_from is None else None
     of_mdp = "" if mdp is None else f", in the largest bisimulation of {env_id}'s class_mdp"
     print(f"What must stay apart: the numbers in info[{key!r}]{of_mdp}")
     try:
-        kept = list(collect(env_id, episodes, seed, (key,)))
+        labelled = list(collect(env_id, episodes, seed, (key,)))
     except ValueError as error:
         raise ValueError(f"--classes-from {key} names no class: {error}") from error
-    return AuditSet.from_classes(kept, key, mdp, world.actions, env_id)
+    return AuditSet.from_classes(labelled, key, mdp, world.actions, env_id)
 
 
 def collect(env_id: str, episodes: int | None, seed: int, labels: Sequence[str]) -> Iterator[Episode]:

@@ -14,11 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from jepa_extractor.audit.requirements import DifferentClasses, DifferentFutures, Indices
 from jepa_extractor.bisimulation.episodes import arrival_rewards
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.checks import require_integer, require_key, require_weight
+from jepa_extractor.checks import require_choice, require_integer, require_key, require_weight
 from jepa_extractor.observations import Arrays, each
 from jepa_extractor.rollouts import Episode
 
 FORMAT = "jepa_extractor audit set 1"
+AUXILIARIES = ("reward", "action_reward")
 ARRAYS = ("actions", "rewards", "ends", "episodes", "steps")
 
 
@@ -62,7 +63,12 @@ class AuditSet:
 
     @classmethod
     def from_episodes(
-        cls, episodes: Iterable[Episode], actions: int | Sequence[str], tolerance: float = 0.0, env: str = ""
+        cls,
+        episodes: Iterable[Episode],
+        actions: int | Sequence[str],
+        tolerance: float = 0.0,
+        env: str = "",
+        auxiliary: str = "reward",
     ) -> "AuditSet":
         """Return a set in which observations must stay apart if the episodes tell them apart: no labels are needed.
 
@@ -75,12 +81,16 @@ class AuditSet:
             tolerance: rewards no further apart than this are the same, and so are rewards that a chain of such rewards
                 joins; finite, at least 0.
             env: id of the environment.
+            auxiliary: what a reward belongs to, as for tasks of these names: ``"reward"``, the observation at which the
+                step arrived; ``"action_reward"``, the observation that it left and the action. The second holds
+                wherever one observation shows all that matters, but it asks nothing of an episode's last observation.
 
         Raises:
-            ValueError: there are no episodes, their actions are not integers of that range, they tell nothing apart, or
-                ``tolerance`` is out of range.
+            ValueError: there are no episodes, their actions are not integers of that range, they tell nothing apart,
+                ``tolerance`` is out of range, or ``auxiliary`` is neither of the two.
         """
         require_weight("tolerance", tolerance)
+        require_choice("auxiliary", auxiliary, AUXILIARIES)
         arrays = _joined(episodes, actions)
         if not arrays["action_names"]:
             raise ValueError(
@@ -88,7 +98,7 @@ class AuditSet:
                 "same again: give classes, by AuditSet.from_classes(episodes, label)"
             )
         required = DifferentFutures(
-            arrays["actions"], arrays["rewards"], arrays["ends"], arrays["action_names"], tolerance
+            arrays["actions"], arrays["rewards"], arrays["ends"], arrays["action_names"], tolerance, auxiliary
         )
         return cls(**arrays, env=env, required=required)
 
@@ -167,13 +177,21 @@ class AuditSet:
     def coverage(self) -> str:
         """Return in words what can be told apart, what cannot, and whether rewards are random."""
         text = self.required.coverage()
+        if not isinstance(self.required, DifferentFutures):
+            return text
         repeats = self.repeats
-        if isinstance(self.required, DifferentFutures) and repeats.differed:
+        if repeats.differed:
             text += (
                 f" Of {repeats.seen:,} times that an observation and an action were seen again, the reward or the end "
                 f"was another in {repeats.differed:,}: chance decides it, or what the observation does not show. A "
                 "difference may then be chance, and is no proof that an encoder must keep two observations apart: give "
                 "a tolerance, or classes."
+            )
+        elif self.required.auxiliary == "reward" and (arrivals := self._arrivals).differed:
+            text += (
+                f" Of {arrivals.seen:,} times that an observation was arrived at again, the reward or the end was "
+                f"another in {arrivals.differed:,}, but never after the same observation and action: the reward "
+                'depends on them. A perfect encoder would then be accused: give auxiliary="action_reward".'
             )
         return text
 
@@ -183,15 +201,26 @@ class AuditSet:
 
         A named tuple of two numbers, ``seen`` and ``differed``.
         """
-        acted = np.flatnonzero(self.actions >= 0) if self.actions.ndim == 1 else np.empty(0, np.int64)
-        if not len(acted):
+        if self.actions.ndim > 1:
+            return Repeats(0, 0)  # continuous actions are never the same again
+        acted = np.flatnonzero(self.actions >= 0)
+        return self._seen_again(np.stack([self._contents[acted], self.actions[acted]], axis=1), acted + 1)
+
+    @property
+    def _arrivals(self) -> Repeats:
+        """How often the same observation was arrived at again, and then with another reward or end."""
+        arrived = np.flatnonzero(~np.isnan(self.rewards))
+        return self._seen_again(self._contents[arrived, None], arrived)
+
+    def _seen_again(self, situations: NDArray[Any], arrived: Indices) -> Repeats:
+        """Compare what steps showed that ``arrived`` (M,) with the first step of the same of ``situations`` (M, s)."""
+        if not len(arrived):
             return Repeats(0, 0)
-        pairs = np.stack([self._contents[acted], self.actions[acted].astype(np.int64)], axis=1)
-        _, first, group = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
-        rewards, ends, before = self.rewards[acted + 1], self.ends[acted + 1], first[group.reshape(-1)]
+        _, first, group = np.unique(situations, axis=0, return_index=True, return_inverse=True)
+        rewards, ends, before = self.rewards[arrived], self.ends[arrived], first[group.reshape(-1)]
         tolerance = self.required.tolerance if isinstance(self.required, DifferentFutures) else 0.0
         differed = (np.abs(rewards - rewards[before]) > tolerance) | (ends != ends[before])
-        return Repeats(len(acted) - len(first), int(differed.sum()))
+        return Repeats(len(arrived) - len(first), int(differed.sum()))
 
     @cached_property
     def _contents(self) -> Indices:
@@ -219,7 +248,7 @@ class AuditSet:
         }
         arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in ARRAYS}
         if isinstance(self.required, DifferentFutures):
-            plain["tolerance"] = self.required.tolerance
+            plain |= {"tolerance": self.required.tolerance, "auxiliary": self.required.auxiliary}
         else:
             plain["label"] = self.required.label
             if self.required.mdp is not None:
@@ -259,7 +288,8 @@ class AuditSet:
         names = tuple(plain["action_names"])
         required: DifferentFutures | DifferentClasses
         if "tolerance" in plain:
-            required = DifferentFutures(given["actions"], given["rewards"], given["ends"], names, plain["tolerance"])
+            steps = given["actions"], given["rewards"], given["ends"]
+            required = DifferentFutures(*steps, names, plain["tolerance"], plain.get("auxiliary", "reward"))
         else:
             mdp = (arrays["successors"], arrays["values"]) if "successors" in arrays else None
             required = DifferentClasses(plain["label"], labels[plain["label"]], mdp, names)

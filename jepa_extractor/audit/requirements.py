@@ -14,8 +14,9 @@ MOST_STATES = 1_000  # of an MDP whose bisimulation metric is computed
 class DifferentFutures:
     """Observations must be kept apart if recorded episodes tell them apart; see ``EmpiricalBisimulation``.
 
-    The value of an observation is what the step that arrived there showed: its reward, and whether it ended the
-    episode. The first observation of an episode has none.
+    A step shows a reward, and whether it ended the episode. By ``auxiliary="reward"`` that is the value of the
+    observation at which the step arrived; the first of an episode has none. By ``"action_reward"`` it belongs to the
+    observation that the step left and to the action, and says nothing of where it arrived.
 
     Args:
         actions: the action that left each observation, integers (N,), -1 at the last of an episode; the observation to
@@ -24,6 +25,7 @@ class DifferentFutures:
         ends: whether arriving there ended the episode, time limits not counted, (N,).
         action_names: a name for each action.
         tolerance: rewards no further apart than this are the same; see ``group_values``.
+        auxiliary: ``"reward"`` or ``"action_reward"``.
 
     Raises:
         ValueError: the data tells no pair apart.
@@ -36,10 +38,11 @@ class DifferentFutures:
         ends: NDArray[np.bool_],
         action_names: Sequence[str],
         tolerance: float,
+        auxiliary: str,
     ) -> None:
         from jepa_extractor.bisimulation import EmpiricalBisimulation
 
-        self.tolerance = tolerance
+        self.tolerance, self.auxiliary = tolerance, auxiliary
         self._rewards, self._ends, self._names = rewards, ends, action_names
         acted = np.flatnonzero(actions >= 0)
         steps = len(acted)
@@ -48,13 +51,22 @@ class DifferentFutures:
         successors = np.full((len(actions), len(action_names)), -1, np.int32)
         successors[acted, actions[acted]] = acted + 1
         values = np.stack([rewards, ends * (2 * tolerance + 1)], axis=1)  # ends differ by more than the tolerance
-        self._relation = EmpiricalBisimulation(successors, values, tolerance)
+        self._relation: EmpiricalBisimulation | _SameActions = (
+            EmpiricalBisimulation(successors, values, tolerance)
+            if auxiliary == "reward"
+            else _SameActions(actions, successors, values, tolerance)
+        )
         if self._relation.count_pairs() == 0:
-            raise ValueError(
+            same = (
                 f"all {steps:,} steps had the same reward, {np.nanmin(rewards):g}, and "
-                f"{'all' if ends.any() else 'none'} ended an episode, so nothing tells observations apart. With 95% "
-                f"confidence, fewer than one in {max(1, steps // 3):,} steps shows anything else: record ten times as "
-                "many, in longer episodes or under other actions; or give classes, by AuditSet.from_classes"
+                f"{'all' if ends.any() else 'none'} ended an episode"
+                if auxiliary == "reward"
+                else f"all of the {steps:,} steps that had the same action had the same reward and end"
+            )
+            raise ValueError(
+                f"{same}, so nothing tells observations apart. With 95% confidence, fewer than one in "
+                f"{max(1, steps // 3):,} steps shows anything else: record ten times as many, in longer episodes or "
+                "under other actions; or give classes, by AuditSet.from_classes"
             )
         self._to_come = _steps_to_come(actions)
 
@@ -115,6 +127,38 @@ class DifferentFutures:
     def both_take(self, length: int) -> float:
         """Return the share of pairs of which both are followed by a certain sequence of evenly drawn actions."""
         return float((np.mean(self._to_come >= length) / float(len(self._names)) ** length) ** 2)
+
+
+class _SameActions:
+    """Like ``EmpiricalBisimulation``, but that values belong to steps: to the observation left, and its action.
+
+    Two observations are distinguishable if the same action was taken at both and the steps differ: in their values, or
+    because what they led to is distinguishable.
+    """
+
+    def __init__(self, actions: Indices, successors: NDArray[Any], values: NDArray[Any], tolerance: float) -> None:
+        from jepa_extractor.bisimulation import EmpiricalBisimulation
+
+        # A step is the row where it arrived, and its action is a value of it. No step arrived at an episode's first.
+        of_steps = np.column_stack([values, np.roll(actions, 1) * (2 * tolerance + 1)])
+        successors = np.where(np.isnan(values).any(axis=1, keepdims=True), -1, successors)
+        self._actions, self._steps = actions, EmpiricalBisimulation(successors, of_steps, tolerance)
+
+    def distinguishable_pairs(self, pairs: Indices) -> NDArray[np.bool_]:
+        left, right = self._actions[pairs].T
+        apart = (left == right) & (left >= 0)
+        apart[apart] = self._steps.distinguishable_pairs(pairs[apart] + 1)
+        return np.asarray(apart)
+
+    def witness(self, i: int, j: int) -> list[int] | None:
+        if not self.distinguishable_pairs(np.array([[i, j]]))[0]:
+            return None
+        return [int(self._actions[i]), *(self._steps.witness(i + 1, j + 1) or ())]
+
+    def count_pairs(self) -> int:
+        often = np.bincount(self._actions[self._actions >= 0])
+        of_different_actions = (often.sum() ** 2 - (often**2).sum()) // 2
+        return self._steps.count_pairs() - int(of_different_actions)
 
 
 class DifferentClasses:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jepa_extractor import EmpiricalBisimulation, Episode
-from jepa_extractor.audit import AuditSet
+from jepa_extractor import EmpiricalBisimulation, Episode, largest_bisimulation
+from jepa_extractor.audit import AuditSet, audit
 
 NAMES = ("remove", "add")
 RNG = np.random.default_rng(0)
@@ -74,6 +74,77 @@ def test_sampled_pairs_are_of_their_kind():
     assert [pairs.shape for pairs in few] == [(3, 2), (3, 2)]
     np.testing.assert_array_equal(few, audit_set.sample_pairs(3, seed=1))
     assert not np.array_equal(few, audit_set.sample_pairs(3, seed=2))
+
+
+@pytest.fixture(scope="module")
+def world():
+    """A world whose reward depends on state and action: its MDP, and play in it. State 0 ends an episode.
+
+    An observation is its state, and a number that does not matter. States 3 and 4 are bisimilar.
+    """
+    rng = np.random.default_rng(0)
+    successors = np.array([[0, 0], [0, 2], [1, 3], [2, 5], [2, 5], [4, 1]])
+    values = np.array([[0, 0], [1, 2], [2, 1], [1, 1], [1, 1], [1, 1]])
+    episodes = []
+    for _ in range(60):
+        states, actions = [int(rng.integers(1, 6))], rng.integers(2, size=8)
+        while len(states) <= 8 and states[-1] != 0:
+            states.append(int(successors[states[-1], actions[len(states) - 1]]))
+        taken, seen = actions[: len(states) - 1], np.stack([states, rng.random(len(states))], axis=1)
+        episodes.append(episode(taken, values[states[:-1], taken], states[-1] == 0, np.float32(seen), state=states))
+    return (successors, values), episodes
+
+
+def test_a_reward_of_observation_and_action(world):
+    """By "action_reward", two are apart if the same actions showed something else, as counting step by step says."""
+    mdp, episodes = world
+    data = AuditSet.from_episodes(episodes, NAMES, auxiliary="action_reward")
+
+    def witness(i, j):
+        actions = []
+        while data.actions[i] == data.actions[j] >= 0:
+            actions.append(int(data.actions[i]))
+            i, j = i + 1, j + 1
+            if (data.rewards[i], data.ends[i]) != (data.rewards[j], data.ends[j]):
+                return actions
+        return None
+
+    left, right = np.triu_indices(len(data), k=1)
+    expected = [witness(i, j) for i, j in zip(left, right, strict=True)]
+    apart = data.apart(left, right)
+    assert apart.tolist() == [actions is not None for actions in expected]
+    assert f"Data tells {apart.mean():.2%} of the pairs of {len(data)} observations apart" in data.coverage()
+    for i, j, actions in list(zip(left, right, expected, strict=True))[::97]:
+        said = data.why(i, j)
+        assert said.split(":")[0] == (", ".join(NAMES[a] for a in actions) if actions else "no data tells them apart")
+    state = data.labels["state"].astype(int)
+    classes = largest_bisimulation(*mdp)[state]
+    assert not (apart & (classes[left] == classes[right])).any()
+    assert {(i, j) for i in range(1, 6) for j in range(i + 1, 6)} - {(3, 4)} == {
+        tuple(sorted(pair)) for pair in zip(state[left[apart]], state[right[apart]], strict=True)
+    }
+
+
+def test_a_perfect_encoder_where_the_reward_depends_on_the_action(world):
+    """Rewards of arriving accuse it, and the set says why; rewards of observation and action do not."""
+    _, episodes = world
+    merged = np.array([0, 1, 2, 3, 3, 5])
+
+    def perfect(observations):
+        return merged[observations[:, 0].long().numpy()][:, None]
+
+    by_arrival, by_action = (
+        AuditSet.from_episodes(episodes, NAMES, auxiliary=auxiliary) for auxiliary in ("reward", "action_reward")
+    )
+    assert audit(perfect, by_arrival).collapse_index > 0.1
+    assert audit(perfect, by_action).collapse_index == 0
+    # what does not matter is left out, so that observations are seen again
+    states = [episode(e.actions, e.rewards, e.terminated, np.float32(e.observations[:, :1])) for e in episodes]
+    said = AuditSet.from_episodes(states, NAMES).coverage()
+    assert "but never after the same observation and action" in said
+    assert 'give auxiliary="action_reward"' in said
+    assert "again" not in AuditSet.from_episodes(states, NAMES, auxiliary="action_reward").coverage()
+    assert "again" not in AuditSet.from_episodes(EPISODES, NAMES).coverage()
 
 
 def test_tolerance():
@@ -146,7 +217,7 @@ def test_classes_of_an_mdp():
     assert "Fewer than two observations show state 0, 1: nothing is said of it" in audit_set.coverage()
 
 
-@pytest.mark.parametrize("kind", ["episodes", "classes", "mdp"])
+@pytest.mark.parametrize("kind", ["episodes", "action_reward", "classes", "mdp"])
 def test_saved_and_loaded(kind, tmp_path):
     """A loaded set is the saved one; what must stay apart is computed anew; the file holds no pickle."""
     observations = {"eyes": np.zeros((2, 3, 4, 4), np.uint8), "ears": np.float32([[1], [2]])}
@@ -158,6 +229,7 @@ def test_saved_and_loaded(kind, tmp_path):
     mdp = ([[1, 0], [1, 1]], [0.0, 1.0])
     saved = {
         "episodes": lambda: AuditSet.from_episodes(episodes, NAMES, tolerance=0.1, env="Some-v0"),
+        "action_reward": lambda: AuditSet.from_episodes(episodes, NAMES, auxiliary="action_reward"),
         "classes": lambda: AuditSet.from_classes(episodes, "state", actions=NAMES),
         "mdp": lambda: AuditSet.from_classes(episodes, "state", mdp, NAMES),
     }[kind]()
@@ -233,6 +305,11 @@ def test_a_set_of_another_environment():
         ),
         (lambda: AuditSet.from_episodes([episode([0], [1], terminated=True)], 2), "all 1 steps .* all ended an"),
         (lambda: AuditSet.from_episodes([episode(np.zeros(0, int), [])], 2), "episodes hold no step"),
+        (lambda: AuditSet.from_episodes(EPISODES, 2, auxiliary="q"), "auxiliary='q' is unknown: choose one of reward"),
+        (
+            lambda: AuditSet.from_episodes([episode([0, 1], [0, 1])] * 2, 2, auxiliary="action_reward"),
+            "all of the 4 steps that had the same action had the same reward and end, so",
+        ),
         (lambda: AuditSet.from_classes(EPISODES, "shape"), r"label='shape' is not among the labels \['count'\]"),
         (lambda: AuditSet.from_classes(EPISODES, None), "label=None is not a key|label=None"),
         (lambda: AuditSet.from_classes([episode([0], [0], count=[2, 2])], "count"), "are of one class by 'count'"),

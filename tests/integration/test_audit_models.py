@@ -281,6 +281,15 @@ def test_command_line_of_a_key_takes_its_numbers_as_classes(tmp_path, capsys, mo
     assert "rank_correlation" not in json.loads((tmp_path / "audit.json").read_text())[0]
 
 
+def test_command_line_where_the_reward_depends_on_the_action(tmp_path, monkeypatch):
+    """``--auxiliary`` decides what a reward belongs to."""
+    PPO("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "model")
+    common = [tmp_path / "model.zip", "--env", "CartPole-v1", "--trust", "--out", tmp_path, "--episodes", 20]
+    for arguments, auxiliary in ([], "reward"), (["--auxiliary", "action_reward"], "action_reward"):
+        run_main(monkeypatch, *common, *arguments)
+        assert AuditSet.load(tmp_path / "audit_set.npz").required.auxiliary == auxiliary
+
+
 def test_command_line_under_vec_normalize(tmp_path, capsys, monkeypatch):
     """``--vec-normalize`` takes the saved statistics; without it, a sentence says what the audit cannot know."""
     model, vec_env = train_under_vec_normalize()
@@ -400,6 +409,10 @@ def test_a_model_whose_weights_are_another_policys_is_one_sentence(tmp_path, cap
         (["model.zip", "--env", "Pendulum-v1"], "Pendulum-v1 has actions that are not one number of a few"),
         (["model.zip", "--env", "Small-v0", "--classes-from", "number"], "--classes-from number names no class"),
         (["model.zip", "--env", "Small-v0", "--classes-from", "shape"], "name a key whose value is a number"),
+        (
+            ["model.zip", "--env", "Small-v0", "--auxiliary", "action_reward"],
+            "--auxiliary action_reward is of no use, since info['state'] says what must stay apart: leave it out",
+        ),
         (["model.zip", "--env", "Small-v0", "--episodes", "0"], "--episodes 0: collect at least one"),
         (
             ["model.zip", "--env", "MountainCar-v0", "--episodes", "1"],
@@ -407,7 +420,7 @@ def test_a_model_whose_weights_are_another_policys_is_one_sentence(tmp_path, cap
         ),
         (
             ["model.zip", "--env", "Small-v0", "--data", "set.npz", "--episodes", "9"],
-            "--data set.npz says what must stay apart: leave out --classes-from and --episodes",
+            "--data set.npz says what must stay apart: leave out --classes-from, --auxiliary and --episodes",
         ),
         (["model.zip", "--env", "Small-v0", "--data", "nowhere.npz"], "there is no audit set at nowhere.npz"),
         (["model.zip", "--env", "Small-v0", "--data", "model.zip"], "model.zip is no audit set"),
