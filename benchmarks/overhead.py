@@ -53,17 +53,21 @@ class Case:
 
 OWN = {"batch_size": 32}  # DQN's own
 PREDICTED = {"auxiliary": (RewardTask(latents="predicted"),)}
+DETACHED = {"target": "detach", **PREDICTED}
 CASES = {
     "PPO": Case(PPO, goal=0.20),
     "DQN": Case(DQN, goal=0.35),
     "SAC": Case(SAC, goal=0.15),
+    "PPO, `Shared()`, target detach": Case(PPO, goal=0.20, options=DETACHED, callback={"schedule": Shared()}),
+    "PPO, `Shared(every=4)`, target detach": Case(
+        PPO, goal=0.20, options=DETACHED, callback={"schedule": Shared(every=4)}
+    ),
+    "SAC, `Shared()`, target detach": Case(SAC, goal=0.15, options=DETACHED, callback={"schedule": Shared()}),
     "DQN, batch of 32, recipe paper": Case(DQN, callback=OWN),
     "DQN, batch of 32, recipe spr": Case(DQN, options={"recipe": "spr"}, callback=OWN),
     "DQN, batch of 32, recipe mrq": Case(DQN, options={"recipe": "mrq"}, callback=OWN),
     "DQN, batch of 32, recipe tdmpc2": Case(DQN, options={"recipe": "tdmpc2"}, callback=OWN),
-    "DQN, `Shared()`, target detach": Case(
-        DQN, options={"target": "detach", **PREDICTED}, callback={"schedule": Shared()}
-    ),
+    "DQN, `Shared()`, target detach": Case(DQN, options=DETACHED, callback={"schedule": Shared()}),
     "DQN, `Shared()`, target algorithm": Case(
         DQN, goal=0.35, options={"target": "algorithm", **PREDICTED}, callback={"schedule": Shared()}
     ),

@@ -123,6 +123,11 @@ class TransitionRing:
         return bool(self._complete.any())
 
     @property
+    def capacity(self) -> int:
+        """How many frames are kept, over all environments."""
+        return self._slots * len(self._envs)
+
+    @property
     def has_ends(self) -> bool:
         """Whether the ring holds the last observation of an episode, at which no action is taken."""
         return int(self._filled.sum()) > len(self) + len(self._envs)
@@ -238,6 +243,26 @@ class TransitionRing:
         env = np.tile(self._envs, self._slots - 1)
         complete = np.flatnonzero(self._complete[env, order])[-count:]
         return self._stretch(env[complete], order[complete], horizon=1)
+
+    def newest_steps(self, length: int, rows: NDArray[np.integer[Any]]) -> Batch:
+        """Return transitions of the last ``length`` steps of every environment, as stretches of one step.
+
+        Args:
+            length: number T of steps, at least 1.
+            rows: which of these n T transitions, integers (B,): step t of environment e is ``e * T + t``.
+
+        Raises:
+            ValueError: the ring holds fewer steps of an environment, or ``length`` is out of range.
+        """
+        require_integer("length", length, least=1)
+        age = np.arange(self._slots - 1, 0, -1)
+        slots = (self._newest[:, None] - age) % self._slots  # oldest first
+        begins = [own[self._complete[env, own]][-length:] for env, own in enumerate(slots)]
+        held = min(len(own) for own in begins)
+        if held < length:
+            raise ValueError(f"length={length}, but of an environment the ring holds {held} steps: give a larger ring")
+        env, step = np.divmod(rows, length)
+        return self._stretch(env, np.stack(begins)[env, step], horizon=1)
 
     def _stretch(self, env: NDArray[np.intp], slot: NDArray[np.intp], horizon: int) -> Batch:
         frames = (env[:, None], (slot[:, None] + np.arange(horizon + 1)) % self._slots)

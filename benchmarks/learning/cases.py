@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import counting_env
 from counting_env.sb3 import GymnasiumVecEnv
-from jepa_extractor import Alternating
+from jepa_extractor import Alternating, RewardTask, Shared
 
 gym.register_envs(counting_env)
 
@@ -118,6 +118,11 @@ COMPETITORS = {
     "more_updates": Competitor("pooled, 13 times the updates", callback=None, settings=THIRTEENFOLD),
     "joint": Competitor("joint, reward"),
     "detach_q": Competitor("joint, detached target, reward and Q", DETACH_Q),
+    "shared": Competitor(
+        "the algorithm's batch, reward",
+        {"encoder": "pooled", "target": "detach", "auxiliary": (RewardTask(latents="predicted"),)},
+        {"schedule": Shared()},
+    ),
     "replay": Competitor("alternating, replay ratio 4", callback={"schedule": Alternating(replay_ratio=4)}),
     "more_joint": Competitor("joint, detached, Q, and 13 times the updates", DETACH_Q, settings=THIRTEENFOLD),
 }

@@ -72,14 +72,14 @@ def target_of(model: BaseAlgorithm, extractor: JEPAExtractor) -> JEPAExtractor:
     )
 
 
-def require_joint(model: BaseAlgorithm) -> None:
+def require_joint(model: BaseAlgorithm, schedule: str) -> None:
     """Raise ``ValueError`` if gradients cannot be added to the policy's own.
 
     TRPO moves its policy by conjugate gradients under a KL limit; its optimizer steps for the critic alone, so
     an auxiliary gradient there would move the shared encoder past that limit.
     """
     if _is_trpo(model):
-        raise ValueError("schedule=Joint() would bypass the KL limit of TRPO: use JEPACallback(Alternating())")
+        raise ValueError(f"schedule={schedule} would bypass the KL limit of TRPO: use JEPACallback(Alternating())")
 
 
 def require_freezable(model: BaseAlgorithm) -> None:

@@ -52,8 +52,8 @@ class JEPACallback(BaseCallback):
     A copy or a pickle of a callback keeps its settings alone; ``save`` and ``load`` keep the state of a training.
 
     Args:
-        schedule: ``Joint()``, ``Alternating()``, or ``Shared()``, which reuses the batches of DQN, SAC and their kin;
-            TRPO takes only ``Alternating()``. ``None``: ``Joint()``.
+        schedule: ``Joint()``, ``Alternating()``, or ``Shared()``, which reuses the algorithm's own batches; TRPO
+            takes only ``Alternating()``. ``None``: ``Joint()``.
         batch_size: stretches in an auxiliary batch, at least 1. A larger one trains the encoder faster and takes more
             time.
         rewarded_fraction: the part of a batch, in [0, 1], that is drawn among transitions whose reward is not 0, once
@@ -132,10 +132,15 @@ class JEPACallback(BaseCallback):
         Raises:
             RuntimeError: no training has begun yet.
         """
-        return self._recorded.ring
+        return self.recorder.ring
 
     @property
-    def _recorded(self) -> Recorder:
+    def recorder(self) -> Recorder:
+        """What records the transitions of the model.
+
+        Raises:
+            RuntimeError: no training has begun yet.
+        """
         if self._recorder is None:
             raise RuntimeError("there are no transitions before training: pass the callback to model.learn()")
         return self._recorder
@@ -150,7 +155,7 @@ class JEPACallback(BaseCallback):
         state = {
             "schedule": repr(self.schedule),
             "updates": self.updates,
-            "recorded": self._recorded.state(),
+            "recorded": self.recorder.state(),
             "owned": [owned.state() for owned in self._owned.values()],
         }
         save_state(state, Path(path), KIND)
@@ -202,7 +207,7 @@ class JEPACallback(BaseCallback):
                 self.schedule.before_rollout(self.model, owned, partial(self._add_gradient, owned))
 
     def _on_step(self) -> bool:
-        self._recorded.record(self.locals)
+        self.recorder.record(self.locals)
         return True
 
     def _on_rollout_end(self) -> None:
@@ -216,7 +221,7 @@ class JEPACallback(BaseCallback):
             self._last_good.keep(self.model)
             if self.probe is not None:
                 extractor = next(iter(self._owned.values())).extractors[0]
-                record_probe(self.logger, extractor, self._recorded, self.probe)
+                record_probe(self.logger, extractor, self.recorder, self.probe)
 
     def _on_training_end(self) -> None:
         self._training = -1  # hooks stay attached; without a training they do nothing
@@ -270,7 +275,7 @@ class JEPACallback(BaseCallback):
     def _add_gradient(self, owned: Owned, measure_angle: bool = False) -> None:
         """Add the gradient on one batch of the ring for each owned extractor."""
         for extractor in owned.extractors:
-            gradient = self.gradient(extractor, self._recorded)
+            gradient = self.gradient(extractor, self.recorder)
             if measure_angle:
                 self._monitor.add_angle(extractor.jepa.encoder, gradient)
             self.add(gradient)

@@ -86,7 +86,13 @@ class Recorder:
 
     def sample(self, batch_size: int, horizon: int, rewarded_fraction: float) -> Batch:
         """Draw a batch from the ring, as the policy sees it."""
-        batch = self.ring.sample(batch_size, horizon, rewarded_fraction)
+        return self._seen_by_policy(self.ring.sample(batch_size, horizon, rewarded_fraction))
+
+    def newest_steps(self, length: int, rows: NDArray[np.integer[Any]]) -> Batch:
+        """Return transitions of the last ``length`` steps of the ring, as the policy sees them."""
+        return self._seen_by_policy(self.ring.newest_steps(length, rows))
+
+    def _seen_by_policy(self, batch: Batch) -> Batch:
         observations = self.as_the_policy_sees(batch.observations)
         next_actions = None
         if self._needs_next_actions:

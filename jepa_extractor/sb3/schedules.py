@@ -10,7 +10,9 @@ from torch.optim import Optimizer
 from jepa_extractor.checks import require_integer
 from jepa_extractor.sb3 import adapter
 from jepa_extractor.sb3.extractor import JEPAExtractor
-from jepa_extractor.sb3.own_batch import OwnBatch, reads_algorithm, replay_buffer
+from jepa_extractor.sb3.own_batch import OwnBatch, reads_algorithm
+from jepa_extractor.sb3.own_buffer import own_buffer, require_own_buffer
+from jepa_extractor.sb3.recorder import Recorder
 from jepa_extractor.training import Gradient, Transitions
 
 MEASURE_EVERY = 8  # updates between two measurements of the algorithm's gradient
@@ -77,6 +79,10 @@ class Trainer(Protocol):
     """What computes and adds gradients: a ``JEPACallback``."""
 
     @property
+    def recorder(self) -> Recorder:
+        """What records the transitions of the model."""
+
+    @property
     def is_training(self) -> bool:
         """Whether its training goes on."""
 
@@ -134,7 +140,7 @@ class Joint:
         Raises:
             ValueError: ``model`` is TRPO.
         """
-        adapter.require_joint(model)
+        adapter.require_joint(model, "Joint()")
 
     def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
         """Do nothing when a training starts."""
@@ -212,30 +218,45 @@ class Alternating:
 
 @dataclass(frozen=True)
 class Shared:
-    """Use the batch and the backward pass of the algorithm itself, for algorithms with a replay buffer.
+    """Use the batch and the backward pass of the algorithm itself.
 
     The algorithm encodes each of its batches anyway; beyond that, the auxiliary encodes the observations that followed,
     without gradient. This takes a small part of the time of ``Joint``. The callback's ``batch_size`` and
     ``rewarded_fraction`` are not read. ``max_grad_norm`` bounds the gradient on transition, heads and latents together;
-    the algorithm's own clip, if it has one, then sees the sum of both gradients. Rewards are those that the algorithm
-    learns from, normalised where ``VecNormalize`` does so.
+    the algorithm's own clip, if it has one, then sees the sum of both gradients.
+
+    Where ``VecNormalize`` normalises rewards, an algorithm with a replay buffer shows the auxiliary normalised ones, as
+    it learns from; PPO and its kin show the original ones. The callback's ``buffer_size`` must then hold a whole
+    rollout.
 
     The extractor must read nothing else: ``horizon=1``, a target other than ``"online"``, tasks that read predicted
-    latents such as ``RewardTask(latents="predicted")``, and no augmentation.
+    latents such as ``RewardTask(latents="predicted")``, and no augmentation. Not for TRPO and RecurrentPPO.
 
     ``JEPACallback`` calls the methods, for each optimizer that trains an extractor. During the training it raises
     ``ValueError`` if the algorithm encodes another number of observations than its batch holds.
+
+    Args:
+        every: only at every ``every``-th step of the optimizer, at least 1.
+
+    Raises:
+        ValueError: ``every`` is not an integer of at least 1.
     """
+
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        require_integer("every", self.every, least=1)
 
     def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:
         """Check the model before its first training.
 
         Raises:
-            ValueError: the model has no replay buffer, or one whose transitions are not of one step with the last
-                observation of an episode; the extractor reads something else, or its encoder is frozen; or
-                ``target="algorithm"`` and the encoder has no target network of its own.
+            ValueError: the model is TRPO; its buffer does not give single transitions with the last observation of an
+                episode; the extractor reads something else, or its encoder is frozen; or ``target="algorithm"`` and the
+                encoder has no target network of its own.
         """
-        replay_buffer(model)
+        adapter.require_joint(model, "Shared()")
+        require_own_buffer(model)
         for extractor in owned.extractors:
             _require_shareable(extractor)
             if reads_algorithm(extractor):
@@ -243,9 +264,12 @@ class Shared:
 
     def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
         """Begin to watch the batches that the algorithm draws, and their latents."""
-        owned.own_batch = OwnBatch(
-            model, owned.extractors, trainer.gradient, trainer.add, is_active=lambda: trainer.is_training
-        )
+
+        def is_active() -> bool:
+            return trainer.is_training and (owned.steps + 1) % self.every == 0
+
+        source = own_buffer(model, trainer.recorder)
+        owned.own_batch = OwnBatch(model, source, owned.extractors, trainer.gradient, trainer.add, is_active)
 
     def stop(self, owned: Owned) -> None:
         """Watch no longer."""

@@ -67,13 +67,13 @@ def test_curves(tmp_path):
 
 
 def test_what_is_compared():
-    """Encoders alone, more updates without an auxiliary, and joint and alternating auxiliaries are compared.
+    """Encoders alone, more updates without an auxiliary, and joint, shared and alternating auxiliaries are compared.
 
     The three algorithms meet three environments, one of which comes from another project.
     """
     alone = {"nature", "nature_tuned", "places", "plain"}
     more_updates = {"nature_updates", "more_updates"}
-    auxiliary = {"joint", "detach_q", "replay", "more_joint"}
+    auxiliary = {"joint", "detach_q", "shared", "replay", "more_joint"}
     assert set(COMPETITORS) == alone | more_updates | auxiliary
     assert {name for name, competitor in COMPETITORS.items() if competitor.callback is not None} == auxiliary
     assert all(COMPETITORS[name].extractor["encoder"] == "pooled" for name in auxiliary | {"plain", "more_updates"})

@@ -98,7 +98,7 @@ def learn_by_hand(model, steps, batch_size, monkeypatch):
     def joint_backward(loss):
         for optimizer in zeroed:
             for extractor in extractors[optimizer]:
-                batch = recorder._recorded.sample(batch_size, extractor.horizon, recorder.step.rewarded_fraction)
+                batch = recorder.recorder.sample(batch_size, extractor.horizon, recorder.step.rewarded_fraction)
                 extractor.update_targets()
                 losses, _ = extractor.losses(batch)
                 loss = loss + extractor.total(losses)
