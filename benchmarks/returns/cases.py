@@ -162,7 +162,7 @@ def _counting(background: str) -> Environment:
 
 
 OFF_POLICY = ("plain", "layer", "layer_4", "spr", "mrq", "tdmpc2", "shared")
-FEW = ("layer", "layer_4", "spr", "mrq", "shared")  # where a distractor is
+FEW = ("layer", "layer_2", "layer_4", "spr", "mrq", "shared")  # where a distractor is
 ON_POLICY = ("plain", "layer", "layer_2", "layer_4", "paper", "spr", "mrq", "tdmpc2")
 GAMES = {
     "breakout": "Breakout",
