@@ -174,7 +174,7 @@ def test_weight_zero_is_bit_identical_to_no_callback(name, share):
 
 
 @pytest.mark.parametrize("name", ["PPO", "DQN", "SAC"])
-@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("normalized", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_transitions_are_right(name, normalized):
     """What the losses see are transitions as a ring gives them: actions in the environment's scale, ends, rewards."""
 
@@ -260,7 +260,7 @@ class Interrupt(BaseCallback):
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("name", ["PPO", "DQN", "SAC"])
+@pytest.mark.parametrize("name", ["PPO", "DQN", pytest.param("SAC", marks=pytest.mark.slow)])
 def test_nothing_stays_behind(name):
     """After a training no hook is left; after Ctrl-C hooks do nothing, and models, buffers and copies are whole."""
     model = make(name)
