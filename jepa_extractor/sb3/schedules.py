@@ -116,77 +116,13 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True)
-class Joint:
-    """Add the auxiliary gradient to the algorithm's own, in the same step of its optimizer.
-
-    With both clips off that is exactly ``(loss + auxiliary).backward()``. Not for TRPO. ``JEPACallback`` calls the
-    methods, for each optimizer that trains an extractor.
-
-    Args:
-        every: only at every ``every``-th step of the optimizer, at least 1.
-
-    Raises:
-        ValueError: ``every`` is not an integer of at least 1.
-    """
+class _Every:
+    """A schedule of every ``every``-th step that does nothing yet; it has all methods but ``prepare``."""
 
     every: int = 1
 
     def __post_init__(self) -> None:
         require_integer("every", self.every, least=1)
-
-    def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:  # noqa: ARG002
-        """Check the model before its first training.
-
-        Raises:
-            ValueError: ``model`` is TRPO.
-        """
-        adapter.require_joint(model, "Joint()")
-
-    def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
-        """Do nothing when a training starts."""
-
-    def stop(self, owned: Owned) -> None:
-        """Do nothing when a training ends."""
-
-    def measures_next(self, owned: Owned) -> bool:
-        """Return whether to measure the algorithm's gradient at the next step: at each ``8 * every``-th."""
-        return (owned.steps + 1) % (self.every * MEASURE_EVERY) == 0
-
-    def before_optimizer_step(self, owned: Owned, add_gradient: Callable[[], None]) -> None:
-        """Add the auxiliary gradient to ``.grad`` at every ``every``-th step of the optimizer."""
-        if owned.steps % self.every == 0:
-            add_gradient()
-
-    def before_rollout(self, model: BaseAlgorithm, owned: Owned, add_gradient: Callable[[], None]) -> None:
-        """Do nothing before the algorithm collects transitions."""
-
-
-@dataclass(frozen=True)
-class Alternating:
-    """Make steps on the auxiliary losses alone, with an optimizer of their own, before each rollout.
-
-    ``JEPACallback`` calls the methods, for each optimizer that trains an extractor.
-
-    Args:
-        every: follow only every ``every``-th step of the algorithm's optimizer with steps of the auxiliary, at least 1.
-        replay_ratio: auxiliary steps for each step that is followed, at least 1. More of them learn more from each
-            environment step, and take longer.
-
-    Raises:
-        ValueError: ``every`` or ``replay_ratio`` is not an integer of at least 1.
-    """
-
-    every: int = 1
-    replay_ratio: int = 1
-
-    def __post_init__(self) -> None:
-        require_integer("every", self.every, least=1)
-        require_integer("replay_ratio", self.replay_ratio, least=1)
-
-    def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:
-        """Make an optimizer for the auxiliary steps, of the kind and with the options that the policy uses."""
-        parameters = [parameter for extractor in owned.extractors for parameter in extractor.parameters()]
-        owned.optimizer = adapter.make_optimizer(model, parameters)
 
     def start(self, model: BaseAlgorithm, owned: Owned, trainer: Trainer) -> None:
         """Do nothing when a training starts."""
@@ -200,6 +136,68 @@ class Alternating:
 
     def before_optimizer_step(self, owned: Owned, add_gradient: Callable[[], None]) -> None:
         """Do nothing before a step of the algorithm's optimizer."""
+
+    def before_rollout(self, model: BaseAlgorithm, owned: Owned, add_gradient: Callable[[], None]) -> None:
+        """Do nothing before the algorithm collects transitions."""
+
+
+@dataclass(frozen=True)
+class Joint(_Every):
+    """Add the auxiliary gradient to the algorithm's own, in the same step of its optimizer.
+
+    With both clips off that is exactly ``(loss + auxiliary).backward()``. Not for TRPO. ``JEPACallback`` calls the
+    methods, for each optimizer that trains an extractor.
+
+    Args:
+        every: only at every ``every``-th step of the optimizer, at least 1.
+
+    Raises:
+        ValueError: ``every`` is not an integer of at least 1.
+    """
+
+    def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:  # noqa: ARG002
+        """Check the model before its first training.
+
+        Raises:
+            ValueError: ``model`` is TRPO.
+        """
+        adapter.require_joint(model, "Joint()")
+
+    def measures_next(self, owned: Owned) -> bool:
+        """Return whether to measure the algorithm's gradient at the next step: at each ``8 * every``-th."""
+        return (owned.steps + 1) % (self.every * MEASURE_EVERY) == 0
+
+    def before_optimizer_step(self, owned: Owned, add_gradient: Callable[[], None]) -> None:
+        """Add the auxiliary gradient to ``.grad`` at every ``every``-th step of the optimizer."""
+        if owned.steps % self.every == 0:
+            add_gradient()
+
+
+@dataclass(frozen=True)
+class Alternating(_Every):
+    """Make steps on the auxiliary losses alone, with an optimizer of their own, before each rollout.
+
+    ``JEPACallback`` calls the methods, for each optimizer that trains an extractor.
+
+    Args:
+        every: follow only every ``every``-th step of the algorithm's optimizer with steps of the auxiliary, at least 1.
+        replay_ratio: auxiliary steps for each step that is followed, at least 1. More of them learn more from each
+            environment step, and take longer.
+
+    Raises:
+        ValueError: ``every`` or ``replay_ratio`` is not an integer of at least 1.
+    """
+
+    replay_ratio: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_integer("replay_ratio", self.replay_ratio, least=1)
+
+    def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:
+        """Make an optimizer for the auxiliary steps, of the kind and with the options that the policy uses."""
+        parameters = [parameter for extractor in owned.extractors for parameter in extractor.parameters()]
+        owned.optimizer = adapter.make_optimizer(model, parameters)
 
     def before_rollout(self, model: BaseAlgorithm, owned: Owned, add_gradient: Callable[[], None]) -> None:
         """Make ``replay_ratio`` auxiliary steps for every ``every`` new steps of the algorithm's optimizer.
@@ -217,7 +215,7 @@ class Alternating:
 
 
 @dataclass(frozen=True)
-class Shared:
+class Shared(_Every):
     """Use the batch and the backward pass of the algorithm itself.
 
     The algorithm encodes each of its batches anyway; beyond that, the auxiliary encodes the observations that followed,
@@ -241,11 +239,6 @@ class Shared:
     Raises:
         ValueError: ``every`` is not an integer of at least 1.
     """
-
-    every: int = 1
-
-    def __post_init__(self) -> None:
-        require_integer("every", self.every, least=1)
 
     def prepare(self, model: BaseAlgorithm, owned: Owned) -> None:
         """Check the model before its first training.
@@ -276,16 +269,6 @@ class Shared:
         if owned.own_batch is not None:
             owned.own_batch.remove()
             owned.own_batch = None
-
-    def measures_next(self, owned: Owned) -> bool:  # noqa: ARG002
-        """Return False: the algorithm's gradient is not measured."""
-        return False
-
-    def before_optimizer_step(self, owned: Owned, add_gradient: Callable[[], None]) -> None:
-        """Do nothing before a step of the algorithm's optimizer: its backward pass has added the gradient."""
-
-    def before_rollout(self, model: BaseAlgorithm, owned: Owned, add_gradient: Callable[[], None]) -> None:
-        """Do nothing before the algorithm collects transitions."""
 
 
 def _require_shareable(extractor: JEPAExtractor) -> None:
