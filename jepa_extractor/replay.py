@@ -237,9 +237,7 @@ class TransitionRing:
             ValueError: ``count`` is out of range.
         """
         require_integer("count", count, least=1)
-        age = np.arange(self._slots - 1, 0, -1)
-        slots = (self._newest[:, None] - age) % self._slots  # (n, slots - 1), oldest first in each environment
-        order = slots.T.reshape(-1)
+        order = self._oldest_first().T.reshape(-1)
         env = np.tile(self._envs, self._slots - 1)
         complete = np.flatnonzero(self._complete[env, order])[-count:]
         return self._stretch(env[complete], order[complete], horizon=1)
@@ -255,14 +253,17 @@ class TransitionRing:
             ValueError: the ring holds fewer steps of an environment, or ``length`` is out of range.
         """
         require_integer("length", length, least=1)
-        age = np.arange(self._slots - 1, 0, -1)
-        slots = (self._newest[:, None] - age) % self._slots  # oldest first
-        begins = [own[self._complete[env, own]][-length:] for env, own in enumerate(slots)]
+        begins = [own[self._complete[env, own]][-length:] for env, own in enumerate(self._oldest_first())]
         held = min(len(own) for own in begins)
         if held < length:
             raise ValueError(f"length={length}, but of an environment the ring holds {held} steps: give a larger ring")
         env, step = np.divmod(rows, length)
         return self._stretch(env, np.stack(begins)[env, step], horizon=1)
+
+    def _oldest_first(self) -> NDArray[np.intp]:
+        """Return the slots of each environment but the newest, oldest first, (n, slots - 1)."""
+        age = np.arange(self._slots - 1, 0, -1)
+        return (self._newest[:, None] - age) % self._slots
 
     def _stretch(self, env: NDArray[np.intp], slot: NDArray[np.intp], horizon: int) -> Batch:
         frames = (env[:, None], (slot[:, None] + np.arange(horizon + 1)) % self._slots)

@@ -91,8 +91,14 @@ def main() -> None:
                 "saved VecNormalize with --vec-normalize",
                 file=sys.stderr,
             )
-        wanted = arguments.classes_from, arguments.auxiliary
-        audit_set = make_set(arguments.env, arguments.data, *wanted, arguments.episodes, arguments.seed)
+        audit_set = make_set(
+            arguments.env,
+            arguments.data,
+            arguments.classes_from,
+            arguments.auxiliary,
+            arguments.episodes,
+            arguments.seed,
+        )
         reports = [
             audit(policy, audit_set, name, arguments.seed, vec_normalize)
             for name, policy in zip(names(arguments.models), tqdm(policies, "models", disable=None), strict=True)
@@ -191,8 +197,9 @@ def make_set(
                 f"{env_id} has actions that are not one number of a few, and so are never the same again: name the "
                 "key of info that is the class, with --classes-from"
             )
-        kept = collect(env_id, episodes, seed, ())
-        return AuditSet.from_episodes(kept, world.actions, env=env_id, auxiliary=auxiliary or "reward")
+        return AuditSet.from_episodes(
+            collect(env_id, episodes, seed, ()), world.actions, env=env_id, auxiliary=auxiliary or "reward"
+        )
     if auxiliary is not None:
         raise ValueError(
             f"--auxiliary {auxiliary} is of no use, since info[{key!r}] says what must stay apart: leave it out"
@@ -201,10 +208,10 @@ def make_set(
     of_mdp = "" if mdp is None else f", in the largest bisimulation of {env_id}'s class_mdp"
     print(f"What must stay apart: the numbers in info[{key!r}]{of_mdp}")
     try:
-        labelled = list(collect(env_id, episodes, seed, (key,)))
+        kept = list(collect(env_id, episodes, seed, (key,)))
     except ValueError as error:
         raise ValueError(f"--classes-from {key} names no class: {error}") from error
-    return AuditSet.from_classes(labelled, key, mdp, world.actions, env_id)
+    return AuditSet.from_classes(kept, key, mdp, world.actions, env_id)
 
 
 def collect(env_id: str, episodes: int | None, seed: int, labels: Sequence[str]) -> Iterator[Episode]:
