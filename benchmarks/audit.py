@@ -30,7 +30,7 @@ from jepa_extractor import Episode, JEPAExtractor, TransitionRing, policy_space,
 from jepa_extractor.audit import AuditSet, audit
 from jepa_extractor.audit.neighbours import neighbours
 from jepa_extractor.audit.report import audit_latents
-from jepa_extractor.encoders import EncoderName
+from jepa_extractor.networks.encoders import EncoderName
 
 ACTIONS = ("remove", "add")
 SEEN = 0.01  # share of the pairs of two merged counts that data must tell apart

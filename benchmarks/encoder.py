@@ -30,7 +30,7 @@ from torch import nn
 import counting_env
 from jepa_extractor import JEPAExtractor, LabelAccuracy, TransitionRing, policy_space, pretrain, random_episodes
 from jepa_extractor.diagnostics import kmeans_rand_index, nearest_centroid_accuracy
-from jepa_extractor.encoders import ChannelNorm, PooledEncoder
+from jepa_extractor.networks.encoders import ChannelNorm, PooledEncoder
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))  # examples are no package
 from study import add_study_arguments, finished_runs, run_study

@@ -9,17 +9,17 @@ from gymnasium import spaces
 from torch import nn
 from typing_extensions import TypedDict
 
-from jepa_extractor.augmentation import Augment, Augmentation, AugmentName
-from jepa_extractor.batch import Batch, Latents, Tensors
 from jepa_extractor.checks import require_choice, require_integer, require_weight
-from jepa_extractor.dynamics import DynamicsLoss, DynamicsName, make_dynamics
-from jepa_extractor.ema import MovingAverage, NetworkCopy, PeriodicCopy
-from jepa_extractor.encoders import EncoderName, MakeEncoder, make_encoder
-from jepa_extractor.heads import LatentTransition, MinMax, SimNorm
-from jepa_extractor.modules import output_shape
-from jepa_extractor.observations import each
-from jepa_extractor.spaces import preprocessed_size
-from jepa_extractor.tasks import AuxiliaryTask, make_tasks
+from jepa_extractor.data.batch import Batch, Latents, Tensors
+from jepa_extractor.data.observations import each
+from jepa_extractor.data.spaces import preprocessed_size
+from jepa_extractor.networks.copies import MovingAverage, NetworkCopy, PeriodicCopy
+from jepa_extractor.networks.encoders import EncoderName, MakeEncoder, make_encoder
+from jepa_extractor.networks.heads import LatentTransition, MinMax, SimNorm
+from jepa_extractor.networks.modules import output_shape
+from jepa_extractor.objectives.augmentation import Augment, Augmentation, AugmentName
+from jepa_extractor.objectives.dynamics import DynamicsLoss, DynamicsName, make_dynamics
+from jepa_extractor.objectives.tasks import AuxiliaryTask, make_tasks
 
 TargetName = Literal["online", "detach", "ema", "copy", "algorithm"]
 NormalizationName = Literal["none", "layer", "simnorm", "minmax"]

@@ -8,10 +8,10 @@ means over the steps that belong to an episode; the sources divide by all steps,
 from collections.abc import Callable
 from typing import Literal
 
-from jepa_extractor.augmentation import RandomShift
-from jepa_extractor.dynamics import CosineLoss, DynamicsLoss
 from jepa_extractor.jepa import JEPAOptions
-from jepa_extractor.tasks import ActionRewardTask, EndTask
+from jepa_extractor.objectives.augmentation import RandomShift
+from jepa_extractor.objectives.dynamics import CosineLoss, DynamicsLoss
+from jepa_extractor.objectives.tasks import ActionRewardTask, EndTask
 
 RecipeName = Literal["paper", "spr", "mrq", "tdmpc2"]
 

@@ -36,7 +36,7 @@ from scipy import stats
 from experiments.measures import dynamics_r2, values_r2
 from experiments.worlds import CYCLE, ROOM, SHAPED, States, Values, World, make_extractor, paid, walks
 from jepa_extractor import LabelTask, TransitionRing, fit_transition, largest_bisimulation, pairwise_audit, pretrain
-from jepa_extractor.tasks import AuxiliaryTask
+from jepa_extractor.objectives.tasks import AuxiliaryTask
 
 SEEDS = range(800, 805)
 TRANSITIONS, HELD_OUT, EACH = 20_000, 2_000, 60

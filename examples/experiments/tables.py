@@ -49,8 +49,8 @@ from jepa_extractor import (
     pretrain,
     random_episodes,
 )
-from jepa_extractor.encoders import NatureEncoder
-from jepa_extractor.spaces import as_policies_see
+from jepa_extractor.data.spaces import as_policies_see
+from jepa_extractor.networks.encoders import NatureEncoder
 
 Results = Mapping[str, Mapping[int, Mapping[str, Any]]]  # by configuration and seed
 

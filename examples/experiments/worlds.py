@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 import counting_env
 from counting_env.kernels import SHAPES
 from jepa_extractor import Episode, JEPAExtractor, TableImages, policy_space, random_episodes
-from jepa_extractor.encoders import EncoderName
-from jepa_extractor.spaces import as_policies_see
+from jepa_extractor.data.spaces import as_policies_see
+from jepa_extractor.networks.encoders import EncoderName
 
 gym.register_envs(counting_env)
 

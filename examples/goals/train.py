@@ -22,7 +22,7 @@ from jepa_extractor import (
     pretrain,
     random_episodes,
 )
-from jepa_extractor.encoders import EncoderName
+from jepa_extractor.networks.encoders import EncoderName
 
 gym.register_envs(counting_env)
 

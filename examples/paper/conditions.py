@@ -7,8 +7,8 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from jepa_extractor.encoders import MakeEncoder
 from jepa_extractor.jepa import TargetName
+from jepa_extractor.networks.encoders import MakeEncoder
 
 
 class CellBrightness(nn.Module):

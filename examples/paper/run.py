@@ -26,7 +26,7 @@ from jepa_extractor import (
     random_episodes,
 )
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.heads import RandomMapHead
+from jepa_extractor.networks.heads import RandomMapHead
 from paper import measures
 from paper.conditions import CONDITIONS
 from paper.decoder import read_images, reconstruct, train_decoder

@@ -25,9 +25,9 @@ from tqdm import tqdm
 from jepa_extractor.audit.audit_set import AUXILIARIES, AuditSet
 from jepa_extractor.audit.report import Report, audit, compare
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.observations import Arrays, each
-from jepa_extractor.rollouts import Episode, random_episodes
-from jepa_extractor.spaces import as_policies_see
+from jepa_extractor.data.collection import Episode, random_episodes
+from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.data.spaces import as_policies_see
 
 DESCRIPTION = """\
 What has the encoder of a saved Stable-Baselines3 model collapsed that it must keep apart?

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepa_extractor.audit.requirements import DifferentClasses, DifferentFutures, Indices
+from jepa_extractor.audit.separation import DifferentClasses, DifferentFutures, Indices
 from jepa_extractor.bisimulation.episodes import arrival_rewards
 from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.checks import require_choice, require_integer, require_key, require_weight
-from jepa_extractor.observations import Arrays, each
-from jepa_extractor.rollouts import Episode
+from jepa_extractor.data.collection import Episode
+from jepa_extractor.data.observations import Arrays, each
 
 FORMAT = "jepa_extractor audit set 1"
 AUXILIARIES = ("reward", "action_reward")

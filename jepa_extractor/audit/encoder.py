@@ -11,10 +11,10 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.audit.collapse import CollapseReport, collapse_audit
-from jepa_extractor.audit.encoding import Encoder, encode
-from jepa_extractor.audit.requirements import DifferentClasses, require_mdp
+from jepa_extractor.audit.latents import Encoder, encode
+from jepa_extractor.audit.separation import DifferentClasses, require_mdp
 from jepa_extractor.checks import require_integer
-from jepa_extractor.rollouts import Episode, random_episodes
+from jepa_extractor.data.collection import Episode, random_episodes
 
 Envs = VectorEnv[Any, Any, Any]
 Mdp = tuple[ArrayLike, ArrayLike]

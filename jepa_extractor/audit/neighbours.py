@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepa_extractor.audit.collapse import LEAST_DISTANCE
-from jepa_extractor.audit.requirements import Indices
+from jepa_extractor.audit.separation import Indices
 
 NEIGHBOURS = 20
 FARTHEST = 2.0  # times the distance to the nearest of all

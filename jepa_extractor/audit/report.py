@@ -13,7 +13,7 @@ from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.audit.collapse import CollapseReport, collapse_audit, finite
 from jepa_extractor.audit.neighbours import NEIGHBOURS, Neighbours, neighbours
 from jepa_extractor.audit.pairwise import PairwiseReport, pairwise_audit
-from jepa_extractor.audit.requirements import DifferentClasses, Indices
+from jepa_extractor.audit.separation import DifferentClasses, Indices
 from jepa_extractor.checks import require_integer, require_type
 from jepa_extractor.diagnostics import random_pair_distance
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from stable_baselines3.common.vec_env import VecNormalize
 
-    from jepa_extractor.audit.encoding import Encoder
+    from jepa_extractor.audit.latents import Encoder
 
 MOST = 20_000  # observations that are compared with each other
 RESAMPLES = 1_000
@@ -195,7 +195,7 @@ def audit(
         ValueError: an argument has the wrong type or is out of range, or the encoder does not take such observations,
             or does not return one finite row for each.
     """
-    from jepa_extractor.audit.encoding import encode
+    from jepa_extractor.audit.latents import encode
 
     require_type("audit_set", audit_set, AuditSet, "make one by AuditSet.from_episodes or AuditSet.from_classes")
     require_integer("seed", seed, least=0)

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.checks import require_integer
-from jepa_extractor.observations import Arrays, each, length
+from jepa_extractor.data.observations import Arrays, each, length
 
 if TYPE_CHECKING:
-    from jepa_extractor.rollouts import Episode
+    from jepa_extractor.data.collection import Episode
 
 
 class EmpiricalData(NamedTuple):

@@ -17,8 +17,8 @@ from torch import nn
 
 from jepa_extractor.checkpoint import load_state, save_state
 from jepa_extractor.checks import require_fraction, require_integer, require_type, require_weight
-from jepa_extractor.modules import evaluation_mode
-from jepa_extractor.observations import Arrays, length
+from jepa_extractor.data.observations import Arrays, length
+from jepa_extractor.networks.modules import evaluation_mode
 from jepa_extractor.planning.graph import search
 from jepa_extractor.planning.model import LatentModel
 from jepa_extractor.planning.mppi import MPPI

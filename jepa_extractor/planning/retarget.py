@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from jepa_extractor.checks import require_type
-from jepa_extractor.observations import Arrays, length
+from jepa_extractor.data.observations import Arrays, length
+from jepa_extractor.objectives.tasks import RewardTask
 from jepa_extractor.planning.model import OF_THE_GOAL, NearestLabel
 from jepa_extractor.planning.planner import as_batch
 from jepa_extractor.sb3.extractor import JEPAExtractor
-from jepa_extractor.tasks import RewardTask
 
 
 def retarget(

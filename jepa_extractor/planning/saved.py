@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from jepa_extractor.objectives.tasks import TASKS, AuxiliaryTask, NumberTask
 from jepa_extractor.planning.model import OF_THE_GOAL, NearestLabel
 from jepa_extractor.sb3.extractor import JEPAExtractor
-from jepa_extractor.tasks import TASKS, AuxiliaryTask, NumberTask
 
 KIND = "planner"  # of the state that ``LatentPlanner.save`` saves
 

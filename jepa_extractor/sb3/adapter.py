@@ -8,8 +8,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch.optim import Optimizer
 
-from jepa_extractor.modules import training_mode_kept
-from jepa_extractor.observations import Arrays
+from jepa_extractor.data.observations import Arrays
+from jepa_extractor.networks.modules import training_mode_kept
 from jepa_extractor.sb3.extractor import JEPAExtractor
 
 

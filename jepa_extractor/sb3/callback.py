@@ -10,14 +10,14 @@ from torch.optim import Optimizer
 
 from jepa_extractor.checkpoint import load_state, save_state
 from jepa_extractor.checks import optional_path, require_integer, require_key
-from jepa_extractor.replay import TransitionRing
+from jepa_extractor.data.ring import TransitionRing
 from jepa_extractor.sb3 import optimizer_hooks
 from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.sb3.last_good import LastGood
 from jepa_extractor.sb3.monitor import Monitor, record_probe
 from jepa_extractor.sb3.recorder import Recorder
 from jepa_extractor.sb3.schedules import Joint, Owned, Schedule, find_owned, restore_owned
-from jepa_extractor.training import AuxiliaryStep, Gradient, Transitions
+from jepa_extractor.train.step import AuxiliaryStep, Gradient, Transitions
 
 RECORD_EVERY = 16  # updates between two records of the losses in the logger
 KEEP_EVERY = 64  # updates between two measurements of the probe, and two checkpoints

@@ -11,11 +11,10 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from typing_extensions import Unpack
 
-from jepa_extractor.augmentation import Augment, AugmentName
-from jepa_extractor.batch import Batch, Latents, Tensors
 from jepa_extractor.checks import require_choice, require_type
-from jepa_extractor.dynamics import DynamicsLoss, DynamicsName
-from jepa_extractor.encoders import EncoderName, MakeEncoder
+from jepa_extractor.data.batch import Batch, Latents, Tensors
+from jepa_extractor.data.observations import Arrays, each, length
+from jepa_extractor.data.spaces import is_image
 from jepa_extractor.jepa import (
     JEPA,
     JEPAOptions,
@@ -25,11 +24,12 @@ from jepa_extractor.jepa import (
     NormalizationName,
     TargetName,
 )
-from jepa_extractor.modules import evaluation_mode, in_chunks
-from jepa_extractor.observations import Arrays, each, length
+from jepa_extractor.networks.encoders import EncoderName, MakeEncoder
+from jepa_extractor.networks.modules import evaluation_mode, in_chunks
+from jepa_extractor.objectives.augmentation import Augment, AugmentName
+from jepa_extractor.objectives.dynamics import DynamicsLoss, DynamicsName
+from jepa_extractor.objectives.tasks import AuxiliaryTask
 from jepa_extractor.recipes import RECIPES, RecipeName
-from jepa_extractor.spaces import is_image
-from jepa_extractor.tasks import AuxiliaryTask
 
 
 class JEPAExtractor(BaseFeaturesExtractor):

@@ -6,7 +6,7 @@ from pathlib import Path
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.training import Gradient
+from jepa_extractor.train.step import Gradient
 
 
 class LastGood:

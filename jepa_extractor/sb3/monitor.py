@@ -8,11 +8,11 @@ from stable_baselines3.common.logger import Logger
 from torch import nn
 from torch.optim import Optimizer
 
+from jepa_extractor.data.observations import each
 from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy, warn_if_dead
-from jepa_extractor.observations import each
 from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.sb3.recorder import Recorder
-from jepa_extractor.training import Gradient
+from jepa_extractor.train.step import Gradient
 
 NEWEST = 512  # transitions on which the accuracy of the probe is measured
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from jepa_extractor.batch import Batch, Step
-from jepa_extractor.observations import Arrays, each
-from jepa_extractor.replay import TransitionRing
-from jepa_extractor.rollouts import label_numbers
+from jepa_extractor.data.batch import Batch, Step
+from jepa_extractor.data.collection import label_numbers
+from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.data.ring import TransitionRing
+from jepa_extractor.objectives.tasks import AuxiliaryTask
 from jepa_extractor.sb3 import adapter
-from jepa_extractor.tasks import AuxiliaryTask
 
 
 class Recorder:

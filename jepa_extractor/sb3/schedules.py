@@ -9,11 +9,11 @@ from torch.optim import Optimizer
 
 from jepa_extractor.checks import require_integer
 from jepa_extractor.sb3 import adapter
+from jepa_extractor.sb3.algorithm_batch import OwnBatch, reads_algorithm
+from jepa_extractor.sb3.algorithm_buffer import own_buffer, require_own_buffer
 from jepa_extractor.sb3.extractor import JEPAExtractor
-from jepa_extractor.sb3.own_batch import OwnBatch, reads_algorithm
-from jepa_extractor.sb3.own_buffer import own_buffer, require_own_buffer
 from jepa_extractor.sb3.recorder import Recorder
-from jepa_extractor.training import Gradient, Transitions
+from jepa_extractor.train.step import Gradient, Transitions
 
 MEASURE_EVERY = 8  # updates between two measurements of the algorithm's gradient
 

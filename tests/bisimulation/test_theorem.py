@@ -8,8 +8,8 @@ import torch
 from scipy.optimize import least_squares
 
 from jepa_extractor.bisimulation import largest_bisimulation
-from jepa_extractor.heads import make_head
-from jepa_extractor.losses import squared_error
+from jepa_extractor.networks.heads import make_head
+from jepa_extractor.objectives.losses import squared_error
 
 
 def random_mdp(rng, states, actions):

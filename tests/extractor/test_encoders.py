@@ -10,7 +10,7 @@ from stable_baselines3.common.torch_layers import NatureCNN
 
 import counting_env
 from jepa_extractor import jepa_policy_kwargs
-from jepa_extractor.encoders import GatedEncoder, Ladder, PlacesEncoder, PooledEncoder, make_encoder
+from jepa_extractor.networks.encoders import GatedEncoder, Ladder, PlacesEncoder, PooledEncoder, make_encoder
 
 gym.register_envs(counting_env)
 

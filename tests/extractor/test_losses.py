@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from jepa_extractor.losses import squared_error
+from jepa_extractor.objectives.losses import squared_error
 
 
 def test_squared_error_by_hand():

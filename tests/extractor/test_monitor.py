@@ -6,7 +6,7 @@ from stable_baselines3.common.logger import Logger
 from torch import nn
 
 from jepa_extractor.sb3.monitor import Monitor
-from jepa_extractor.training import Gradient
+from jepa_extractor.train.step import Gradient
 
 LATENTS = torch.tensor([[[0.0, 0.0], [2.0, 6.0]]])
 

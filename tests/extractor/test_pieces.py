@@ -20,9 +20,9 @@ from jepa_extractor import (
     SIGRegTask,
     VICRegTask,
 )
-from jepa_extractor.batch import Latents
-from jepa_extractor.ema import PeriodicCopy
-from jepa_extractor.heads import BinaryHead, MinMax, NumberHead, SimNorm, TwoHotHead
+from jepa_extractor.data.batch import Latents
+from jepa_extractor.networks.copies import PeriodicCopy
+from jepa_extractor.networks.heads import BinaryHead, MinMax, NumberHead, SimNorm, TwoHotHead
 
 IMAGE, VECTOR, ACTIONS = (
     spaces.Box(0, 255, (3, 36, 40), np.uint8),

@@ -12,7 +12,13 @@ from stable_baselines3.common.preprocessing import (
 from stable_baselines3.common.vec_env import VecTransposeImage
 
 from jepa_extractor import policy_space
-from jepa_extractor.spaces import as_policies_see, has_channels_last, is_image, preprocessed_shape, preprocessed_size
+from jepa_extractor.data.spaces import (
+    as_policies_see,
+    has_channels_last,
+    is_image,
+    preprocessed_shape,
+    preprocessed_size,
+)
 
 SPACES = [
     spaces.Box(0, 255, (64, 64, 3), np.uint8),

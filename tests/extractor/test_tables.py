@@ -17,7 +17,7 @@ from jepa_extractor import (
 )
 from jepa_extractor.audit import pairwise_audit
 from jepa_extractor.bisimulation import probabilistic_bisimulation
-from jepa_extractor.tables import TableImages
+from jepa_extractor.envs.table_images import TableImages
 
 LAKE = {"id": "FrozenLake-v1", "is_slippery": False}
 WORLDS = {

@@ -7,10 +7,10 @@ from gymnasium import spaces
 from torch import nn
 
 from jepa_extractor import JEPAExtractor
-from jepa_extractor.batch import Batch, Latents
-from jepa_extractor.ema import MovingAverage
-from jepa_extractor.tasks import ActionRewardTask, EndTask, LabelTask, QTask, RandomTask, RewardTask
-from jepa_extractor.training import AuxiliaryStep
+from jepa_extractor.data.batch import Batch, Latents
+from jepa_extractor.networks.copies import MovingAverage
+from jepa_extractor.objectives.tasks import ActionRewardTask, EndTask, LabelTask, QTask, RandomTask, RewardTask
+from jepa_extractor.train.step import AuxiliaryStep
 
 B, K, D = 4, 2, 5
 IMAGE = spaces.Box(0, 255, (3, 36, 36), np.uint8)

@@ -12,8 +12,8 @@ from torch import nn
 
 from jepa_extractor import Episode, JEPAExtractor, jepa_policy_kwargs
 from jepa_extractor.audit import AuditSet
-from jepa_extractor.audit.encoding import encode
-from jepa_extractor.spaces import as_policies_see
+from jepa_extractor.audit.latents import encode
+from jepa_extractor.data.spaces import as_policies_see
 
 VECTOR = spaces.Box(-9, 9, (2,), np.float32)
 IMAGE = spaces.Box(0, 255, (36, 36, 3), np.uint8)

@@ -34,7 +34,7 @@ from jepa_extractor import (
 )
 from jepa_extractor.audit import AuditSet, audit
 from jepa_extractor.audit.__main__ import load_policy, main
-from jepa_extractor.audit.requirements import exact_classes
+from jepa_extractor.audit.separation import exact_classes
 
 COUNTING = {"vectorization_mode": "vector_entry_point"}
 

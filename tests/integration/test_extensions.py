@@ -21,7 +21,7 @@ from jepa_extractor import (
     make_head,
     squared_error,
 )
-from jepa_extractor.ema import MovingAverage
+from jepa_extractor.networks.copies import MovingAverage
 from tests.integration.algorithms import OFF_POLICY, UNCLIPPED, largest_difference, learn_by_hand, parameters
 
 DISCRETE, BOX = spaces.Discrete(3), spaces.Box(-1, 1, (2,), np.float32)

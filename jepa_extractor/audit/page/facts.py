@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jepa_extractor.audit.requirements import DifferentClasses
+from jepa_extractor.audit.separation import DifferentClasses
 from jepa_extractor.diagnostics import effective_rank
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from jepa_extractor.checkpoint import replace_file
 
 if TYPE_CHECKING:
     from jepa_extractor.audit.audit_set import AuditSet
-    from jepa_extractor.audit.encoding import Encoder
+    from jepa_extractor.audit.latents import Encoder
     from jepa_extractor.audit.report import Report
 
 PICTURE_BYTES = 10_000_000  # of all their pictures; the whole page stays below 15 MB

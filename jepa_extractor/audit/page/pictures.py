@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from jepa_extractor.observations import Arrays
+from jepa_extractor.data.observations import Arrays
 
 Colour = tuple[int, int, int]
 

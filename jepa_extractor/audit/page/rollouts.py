@@ -10,11 +10,11 @@ from torch import nn
 from jepa_extractor.audit.page.facts import Rows
 from jepa_extractor.audit.page.pictures import shown_numbers
 from jepa_extractor.diagnostics import random_pair_distance
-from jepa_extractor.modules import evaluation_mode
+from jepa_extractor.networks.modules import evaluation_mode
 from jepa_extractor.sb3.extractor import JEPAExtractor
 
 if TYPE_CHECKING:
-    from jepa_extractor.audit.encoding import Encoder
+    from jepa_extractor.audit.latents import Encoder
     from jepa_extractor.audit.report import Report
 
 EPISODES = 3

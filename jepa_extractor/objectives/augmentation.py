@@ -7,10 +7,10 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from jepa_extractor.batch import Tensors
 from jepa_extractor.checks import require_integer, require_positive
-from jepa_extractor.draws import Draws
-from jepa_extractor.spaces import is_image
+from jepa_extractor.data.batch import Tensors
+from jepa_extractor.data.spaces import is_image
+from jepa_extractor.objectives.draws import Draws
 
 # images float32 (N, C, H, W) on their device, and a generator on the CPU -> images of the same shape
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]

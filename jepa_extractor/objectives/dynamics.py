@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from jepa_extractor.checks import require_integer, require_positive_fraction
-from jepa_extractor.losses import mean_over_steps
+from jepa_extractor.objectives.losses import mean_over_steps
 
 DynamicsName = Literal["squared", "cosine"]
 

@@ -7,10 +7,10 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from jepa_extractor.batch import Batch, Latents
 from jepa_extractor.checks import require_integer, require_positive, require_weight
-from jepa_extractor.draws import Draws
-from jepa_extractor.tasks import AuxiliaryTask
+from jepa_extractor.data.batch import Batch, Latents
+from jepa_extractor.objectives.draws import Draws
+from jepa_extractor.objectives.tasks import AuxiliaryTask
 
 
 class Regularizer(AuxiliaryTask):

@@ -8,8 +8,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from jepa_extractor.checks import require_integer, require_strings, require_type
-from jepa_extractor.observations import Arrays, each
-from jepa_extractor.spaces import as_policies_see
+from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.data.spaces import as_policies_see
 
 
 class Episode(NamedTuple):

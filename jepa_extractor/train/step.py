@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from jepa_extractor.batch import Batch, Latents
 from jepa_extractor.checks import require_fraction, require_integer, require_positive
+from jepa_extractor.data.batch import Batch, Latents
 
 
 class Transitions(Protocol):

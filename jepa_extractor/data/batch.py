@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jepa_extractor.observations import Arrays, each
+from jepa_extractor.data.observations import Arrays, each
 
 Tensors = torch.Tensor | dict[str, torch.Tensor]
 Labels = Mapping[str, NDArray[np.floating[Any]]]

@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from jepa_extractor.batch import Tensors
 from jepa_extractor.checks import require_choice, require_integer, require_positive
-from jepa_extractor.ema import MovingAverage
+from jepa_extractor.data.batch import Tensors
+from jepa_extractor.networks.copies import MovingAverage
 
 
 def make_head(in_features: int, out_features: int, hidden: int = 256, layers: int = 1) -> nn.Sequential:

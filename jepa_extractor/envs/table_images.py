@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from jepa_extractor.checks import require_integer
-from jepa_extractor.rollouts import Episode
-from jepa_extractor.spaces import as_policies_see
+from jepa_extractor.data.collection import Episode
+from jepa_extractor.data.spaces import as_policies_see
 
 Image = NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from jepa_extractor.observations import each
+from jepa_extractor.data.observations import each
 
 CHUNK = 256  # observations encoded at once where there may be many
 

@@ -16,8 +16,8 @@ from torch import nn
 
 from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.checks import require_integer
-from jepa_extractor.modules import evaluation_mode, in_chunks
-from jepa_extractor.observations import Arrays, each
+from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.networks.modules import evaluation_mode, in_chunks
 
 Encoder = BaseAlgorithm | BasePolicy | nn.Module | Callable[[Any], Any]
 Shapes = Any  # of one observation: a shape, or a dict of shapes

@@ -12,11 +12,11 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from jepa_extractor.batch import Tensors
 from jepa_extractor.checks import require_choice
-from jepa_extractor.modules import output_shape
-from jepa_extractor.observations import each
-from jepa_extractor.spaces import preprocessed_shape, preprocessed_size
+from jepa_extractor.data.batch import Tensors
+from jepa_extractor.data.observations import each
+from jepa_extractor.data.spaces import preprocessed_shape, preprocessed_size
+from jepa_extractor.networks.modules import output_shape
 
 EncoderName = Literal["auto", "pooled", "places", "gated", "nature", "resnet", "grid", "mlp", "combined", "identity"]
 MakeEncoder = Callable[..., nn.Module]  # (observation_space, latent_dim, **arguments) -> nn.Module

@@ -8,8 +8,8 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer, RolloutBuffer
 
-from jepa_extractor.batch import Batch, Tensors
-from jepa_extractor.observations import each
+from jepa_extractor.data.batch import Batch, Tensors
+from jepa_extractor.data.observations import each
 from jepa_extractor.sb3.recorder import Recorder
 
 

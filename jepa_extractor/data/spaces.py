@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from jepa_extractor.observations import Arrays, each
+from jepa_extractor.data.observations import Arrays, each
 
 
 def policy_space(space: spaces.Space[Any]) -> spaces.Space[Any]:

@@ -13,12 +13,12 @@ from gymnasium import spaces
 from torch import nn
 from typing_extensions import TypedDict, Unpack
 
-from jepa_extractor.batch import Batch, Latents
 from jepa_extractor.checks import require_choice, require_integer, require_positive_fraction, require_weight
-from jepa_extractor.heads import BinaryHead, NumberHead, QHead, RandomMapHead, TwoHotHead, make_head
-from jepa_extractor.losses import mean_over_steps, squared_error
-from jepa_extractor.observations import each
-from jepa_extractor.spaces import preprocessed_size
+from jepa_extractor.data.batch import Batch, Latents
+from jepa_extractor.data.observations import each
+from jepa_extractor.data.spaces import preprocessed_size
+from jepa_extractor.networks.heads import BinaryHead, NumberHead, QHead, RandomMapHead, TwoHotHead, make_head
+from jepa_extractor.objectives.losses import mean_over_steps, squared_error
 
 LatentsName = Literal["encoded", "predicted", "both"]
 HeadName = Literal["number", "binary", "two-hot"]

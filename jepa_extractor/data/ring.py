@@ -14,10 +14,10 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepa_extractor.batch import Batch, Labels, Step
 from jepa_extractor.checks import require_fraction, require_integer, require_type
-from jepa_extractor.observations import Arrays, each
-from jepa_extractor.rollouts import Episode
+from jepa_extractor.data.batch import Batch, Labels, Step
+from jepa_extractor.data.collection import Episode
+from jepa_extractor.data.observations import Arrays, each
 
 Layout = tuple[tuple[int, ...], np.dtype[Any]]  # shape and dtype of one observation or action
 _ARRAYS = ("frames", "actions", "rewards", "terminated", "labels", "complete", "newest", "filled")

@@ -10,13 +10,13 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.utils.hooks import RemovableHandle
 
-from jepa_extractor.batch import Batch
+from jepa_extractor.data.batch import Batch
+from jepa_extractor.data.observations import each
 from jepa_extractor.jepa import AlgorithmTarget
-from jepa_extractor.observations import each
 from jepa_extractor.sb3 import adapter
+from jepa_extractor.sb3.algorithm_buffer import OwnBuffer
 from jepa_extractor.sb3.extractor import JEPAExtractor
-from jepa_extractor.sb3.own_buffer import OwnBuffer
-from jepa_extractor.training import Gradient, Transitions
+from jepa_extractor.train.step import Gradient, Transitions
 
 
 class OwnBatch:

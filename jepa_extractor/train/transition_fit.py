@@ -4,8 +4,8 @@ import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
 from jepa_extractor.checks import require_integer, require_positive
-from jepa_extractor.losses import squared_error
-from jepa_extractor.replay import TransitionRing, encoded
+from jepa_extractor.data.ring import TransitionRing, encoded
+from jepa_extractor.objectives.losses import squared_error
 from jepa_extractor.sb3.extractor import JEPAExtractor
 
 

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from jepa_extractor.batch import Batch
 from jepa_extractor.checkpoint import load_state, save_state
 from jepa_extractor.checks import require_fraction, require_integer, require_positive, require_type
+from jepa_extractor.data.batch import Batch
+from jepa_extractor.data.observations import Arrays, length
+from jepa_extractor.data.ring import TransitionRing
 from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy, warn_if_dead
-from jepa_extractor.observations import Arrays, length
-from jepa_extractor.replay import TransitionRing
 from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.sb3.pretrained import KIND, load_weights
-from jepa_extractor.training import AuxiliaryStep
-from jepa_extractor.transition_fit import fit_transition
+from jepa_extractor.train.step import AuxiliaryStep
+from jepa_extractor.train.transition_fit import fit_transition
 
 LEARNING_RATE = 5e-4  # of encoders that name none
 

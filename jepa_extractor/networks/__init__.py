@@ -1,0 +1,1 @@
+"""The networks of a JEPA: encoders, heads, and copies that follow slowly."""

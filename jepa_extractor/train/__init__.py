@@ -1,0 +1,1 @@
+"""Training a JEPA: one step, pretraining, and fitting the transition."""
