@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))  # for the script: examples are no package
+X
 
 from study import add_study_arguments, run_study
 
