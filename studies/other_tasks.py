@@ -256,7 +256,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
         return float(np.mean(mean))
 
     def following(_: int, count: int) -> float:
-        return steps * (count + 1) / EVALUATIONS  # evenly spread, the last at the end
+        return float(steps * (count + 1) / EVALUATIONS)  # evenly spread, the last at the end
 
     evaluation = Evaluation(mean_return, following, least=EVALUATIONS)
     arm, algorithm = ARMS[configuration["arm"]], ALGORITHMS[task.algorithm]
