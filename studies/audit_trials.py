@@ -25,7 +25,7 @@ from scipy.stats import spearmanr
 from stable_baselines3 import PPO
 
 import counting_env
-from jepa_extractor import Episode, JEPAExtractor, TransitionRing, policy_space, pretrain, random_episodes
+from jepa_extractor import JEPA, Episode, TransitionRing, pretrain, random_episodes
 from jepa_extractor.audit import AuditSet, audit
 from jepa_extractor.audit.neighbours import neighbours
 from jepa_extractor.audit.report import audit_latents
@@ -131,8 +131,8 @@ def checkpoints(checks: int, seed: int) -> list[dict[str, Any]]:
     envs = gym.make_vec("CountingEnv-v0", 1, vectorization_mode="vector_entry_point")
     rows: list[dict[str, Any]] = []
 
-    def measure(extractor: JEPAExtractor, encoder: str, arm: str, record: Mapping[str, float]) -> None:
-        report, classes = audit(extractor, by_data), audit(extractor, by_count)
+    def measure(jepa: JEPA, encoder: str, arm: str, record: Mapping[str, float]) -> None:
+        report, classes = audit(jepa, by_data), audit(jepa, by_count)
         assert classes.pairwise is not None
         assert classes.classes is not None
         upper = np.triu_indices(9, k=1)
@@ -151,18 +151,18 @@ def checkpoints(checks: int, seed: int) -> list[dict[str, Any]]:
     for encoder in ENCODERS:
         for arm, options in ARMS.items():
             torch.manual_seed(seed)
-            space = policy_space(envs.single_observation_space)
-            extractor = JEPAExtractor(space, envs.single_action_space, encoder=encoder, **options)
+            space = envs.single_observation_space
+            jepa = JEPA(space, envs.single_action_space, encoder=encoder, **options)
             if arm == "joint":
-                measure(extractor, encoder, "untrained", {"update": 0})
+                measure(jepa, encoder, "untrained", {"update": 0})
             transitions = TransitionRing.from_episodes(training, seed)
             pretrain(
-                extractor,
+                jepa,
                 transitions,
                 updates=checks * UPDATES,
                 check_every=UPDATES,
                 transition_updates=0,
-                on_check=partial(measure, extractor, encoder, arm),
+                on_check=partial(measure, jepa, encoder, arm),
             )
     return rows
 

@@ -96,13 +96,13 @@ class Arm:
 
     Attributes:
         title: its name in tables.
-        extractor: options of ``JEPAExtractor``, beside the task's network; ``None``: Stable-Baselines3's own network.
+        options: of ``JEPA``, beside the task's network; ``None``: Stable-Baselines3's own network.
         callback: arguments of ``JEPACallback``; ``None``: no auxiliary.
         settings: of algorithms, in place of the shared, by the algorithm's name.
     """
 
     title: str
-    extractor: Mapping[str, Any] | None = field(default_factory=dict)
+    options: Mapping[str, Any] | None = field(default_factory=dict)
     callback: Mapping[str, Any] | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -198,8 +198,8 @@ def train(
     """Return a model that one arm trained on one task; ``changed`` are arguments of the algorithm for this run."""
     env = task.environment.make(algorithm.num_envs, seed)
     features = {}
-    if arm.extractor is not None:
-        features = jepa_policy_kwargs(env.action_space, **{**arm.extractor, **task.network})
+    if arm.options is not None:
+        features = jepa_policy_kwargs(env, **{**arm.options, **task.network})
     arguments = {**algorithm.arguments, **task.arguments, **arm.settings.get(task.algorithm, {}), **changed}
     model = algorithm.build(
         algorithm.policy_class,

@@ -34,19 +34,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
-from jepa_extractor import (
-    EmpiricalBisimulation,
-    Episode,
-    JEPAExtractor,
-    TransitionRing,
-    pretrain,
-    random_episodes,
-)
+from jepa_extractor import JEPA, Episode, TransitionRing, pretrain, random_episodes
+from jepa_extractor.bisimulation import EmpiricalBisimulation
 from jepa_extractor.bisimulation.episodes import episode_successors
 from studies.facts import Facts
 from studies.markdown import markdown_table
 from studies.measures import losses_and_variance
-from studies.worlds import Counting, make_extractor
+from studies.worlds import Counting, make_jepa
 
 SEEDS = range(800, 805)
 TRANSITIONS, PAIRS = 2_000, 20_000
@@ -81,11 +75,11 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     episodes = list(random_episodes(envs, TRANSITIONS, seed, labels=("count",)))
     torch.manual_seed(seed)
     if configuration["encoder"] == "table":
-        extractor, episodes = _trained_table(episodes, envs.single_action_space)
+        jepa, episodes = _trained_table(episodes, envs.single_action_space)
     else:
-        extractor = make_extractor(WORLD, "pooled")
-        pretrain(extractor, TransitionRing.from_episodes(episodes, seed), checkpoint=folder / "training.pt")
-    latents = extractor.encode(np.concatenate([episode.observations for episode in episodes]))
+        jepa = make_jepa(WORLD, "pooled")
+        pretrain(jepa, TransitionRing.from_episodes(episodes, seed), checkpoint=folder / "training.pt")
+    latents = jepa.encode(np.concatenate([episode.observations for episode in episodes]))
     counts = np.concatenate([episode.labels["count"] for episode in episodes])
     told = _tells_apart(episodes)
     pairs = np.random.default_rng(seed).integers(len(counts), size=(PAIRS, 2))
@@ -97,26 +91,25 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     for kind, of_kind in zip(KINDS, (apart, ~apart & ~same, ~apart & same & (pairs[:, 0] != pairs[:, 1])), strict=True):
         result[kind] = float(of_kind.mean())
         result[f"{kind}_collapsed"] = float(collapsed[of_kind].mean())
-    return {**result, **_r2(extractor, episodes), "seconds": time.process_time() - began}
+    return {**result, **_r2(jepa, episodes), "seconds": time.process_time() - began}
 
 
-def _trained_table(episodes: list[Episode], actions: gym.Space[Any]) -> tuple[JEPAExtractor, list[Episode]]:
+def _trained_table(episodes: list[Episode], actions: gym.Space[Any]) -> tuple[JEPA, list[Episode]]:
     """Return a trained table, and the episodes with numbers for observations."""
     ends = np.cumsum([len(episode.observations) for episode in episodes])
     numbers = np.split(np.arange(ends[-1], dtype=np.float32)[:, None], ends[:-1])
     numbered = [episode._replace(observations=rows) for episode, rows in zip(episodes, numbers, strict=True)]
     space = spaces.Box(0, float(ends[-1] - 1), (1,))
-    extractor = JEPAExtractor(space, actions, latent_dim=WIDTH, encoder=Table)
+    jepa = JEPA(space, actions, latent_dim=WIDTH, encoder=Table)
     batch = TransitionRing.from_episodes(numbered, seed=0).newest(TRANSITIONS)
-    optimizer = torch.optim.Adam(extractor.parameters(), LEARNING_RATE)
+    optimizer = torch.optim.Adam(jepa.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=UPDATES + 1)
     for _ in range(UPDATES):
-        losses, _ = extractor.losses(batch)
         optimizer.zero_grad()
-        extractor.jepa.total(losses).backward()
+        jepa.loss(batch)[0].backward()
         optimizer.step()
         schedule.step()
-    return extractor, numbered
+    return jepa, numbered
 
 
 def _tells_apart(episodes: list[Episode]) -> EmpiricalBisimulation:
@@ -125,9 +118,9 @@ def _tells_apart(episodes: list[Episode]) -> EmpiricalBisimulation:
     return EmpiricalBisimulation(episode_successors([episode.actions for episode in episodes], 2), values)
 
 
-def _r2(extractor: JEPAExtractor, episodes: list[Episode]) -> dict[str, float]:
+def _r2(jepa: JEPA, episodes: list[Episode]) -> dict[str, float]:
     batch = TransitionRing.from_episodes(episodes, seed=0).newest(TRANSITIONS)
-    losses, variance = losses_and_variance(extractor, batch)
+    losses, variance = losses_and_variance(jepa, batch)
     return {
         "dynamics_r2": 1 - losses["dynamics"] / max(variance, 1e-12),
         "reward_r2": 1 - losses["reward"] / float(batch.rewards.var()),

@@ -32,7 +32,7 @@ from studies.facts import Facts
 from studies.markdown import interval_text, markdown_table
 from studies.measures import probe
 from studies.statistics import paired
-from studies.worlds import Counting, make_extractor, walks
+from studies.worlds import Counting, make_jepa, walks
 
 Labels = NDArray[np.int64]
 
@@ -62,12 +62,12 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, flo
     painted = paint(walks(WORLD, TRANSITIONS, seed), configuration["reward"], seed)
     torch.manual_seed(seed)
     weights = {"dynamics_weight": 0.0} if configuration["arm"] == "reward_only" else {}
-    extractor = make_extractor(WORLD, "places", **weights)
+    jepa = make_jepa(WORLD, "places", **weights)
     if configuration["arm"] != "untrained":
         transitions = TransitionRing.from_episodes(painted.episodes, seed)
-        pretrain(extractor, transitions, transition_updates=0, checkpoint=folder / "training.pt")
+        pretrain(jepa, transitions, transition_updates=0, checkpoint=folder / "training.pt")
     (fit, fit_labels), (test, test_labels) = (
-        (extractor.encode(np.concatenate([episode.observations for episode in some.episodes])), some.labels)
+        (jepa.encode(np.concatenate([episode.observations for episode in some.episodes])), some.labels)
         for offset in (TEST_SEED, 2 * TEST_SEED)
         for some in [paint(walks(WORLD, READ, offset + seed), "count", offset + seed)]
     )

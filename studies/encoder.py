@@ -1,6 +1,6 @@
 """How well, and in how long, does each encoder learn to count? Pretraining by its defaults, on held-out images.
 
-One run: 20,000 transitions under random actions, ``pretrain(extractor, transitions)`` without options, and 1,800
+One run: 20,000 transitions under random actions, ``pretrain(jepa, transitions)`` without options, and 1,800
 held-out images (3,960 of the hard variant). Processor seconds on one thread, everything included but the measurement.
 Measures, seeds and thresholds: ``docs/plans/encoder.md``.
 """
@@ -22,9 +22,10 @@ from sklearn.linear_model import Ridge
 from torch import nn
 
 import counting_env
-from jepa_extractor import JEPAExtractor, LabelAccuracy, TransitionRing, policy_space, pretrain, random_episodes
+from jepa_extractor import JEPA, TransitionRing, pretrain, random_episodes
 from jepa_extractor.diagnostics import kmeans_rand_index, nearest_centroid_accuracy
 from jepa_extractor.networks.encoders import ChannelNorm, PooledEncoder
+from jepa_extractor.train import LabelAccuracy
 from studies.facts import Facts
 from studies.markdown import markdown_table
 from studies.measures import read_walks
@@ -103,8 +104,8 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     envs = gym.make_vec("CountingEnv-v0", 64, vectorization_mode="vector_entry_point", **_timed(options), **options)
     transitions = TransitionRing.from_episodes(random_episodes(envs, TRANSITIONS, seed), seed)
     torch.manual_seed(seed)
-    extractor = JEPAExtractor(
-        policy_space(envs.single_observation_space),
+    jepa = JEPA(
+        envs.single_observation_space,
         envs.single_action_space,
         encoder=PreviousEncoder if name == "previous" else name,
     )
@@ -113,30 +114,30 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     curve: list[tuple[float, float]] = []
     measuring = 0.0
 
-    def accuracy(extractor: JEPAExtractor) -> float:
+    def accuracy(jepa: JEPA) -> float:
         nonlocal measuring
         before = time.process_time()
-        value = read_counts(extractor)
+        value = read_counts(jepa)
         curve.append((round(before - start - measuring, 2), value))
         measuring += time.process_time() - before
         return value
 
     settings = PREVIOUS_SETTINGS if name == "previous" else {}
-    pretrain(extractor, transitions, measure=accuracy, check_every=50, **settings)
+    pretrain(jepa, transitions, measure=accuracy, check_every=50, **settings)
     seconds = time.process_time() - start - measuring
-    latents = extractor.encode(images)
+    latents = jepa.encode(images)
     fit, held_out, fit_counts, held_out_counts = latents[::2], latents[1::2], counts[::2], counts[1::2]
     smallest = int(np.bincount(held_out_counts).min())
     result = {
         "accuracy": nearest_centroid_accuracy(fit, fit_counts, held_out, held_out_counts),
         "rand_index": kmeans_rand_index(held_out, held_out_counts),
         "clusters": int(HDBSCAN(min_cluster_size=max(5, smallest // 3), copy=True).fit_predict(held_out).max() + 1),
-        "rollout": _rollout(extractor, fit, fit_counts, held_out, held_out_counts, seed),
+        "rollout": _rollout(jepa, fit, fit_counts, held_out, held_out_counts, seed),
         "seconds": round(seconds, 2),
         "curve": curve,
     }
     if name == "pooled" and variant == "default":
-        result["extrapolation"] = _extrapolation(extractor, images, counts, seed)
+        result["extrapolation"] = _extrapolation(jepa, images, counts, seed)
     return result
 
 
@@ -154,7 +155,7 @@ def _timed(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rollout(
-    extractor: JEPAExtractor,
+    jepa: JEPA,
     fit: NDArray[np.float32],
     fit_counts: NDArray[np.int64],
     latents: NDArray[np.float32],
@@ -165,15 +166,13 @@ def _rollout(
     actions = np.random.default_rng(seed).integers(2, size=(len(latents), STEPS))
     for action in actions.T:
         counts = np.clip(counts + 2 * action - 1, 0, fit_counts.max())
-    return float(np.mean(read_walks(extractor, latents, actions, fit, fit_counts)[:, -1] == counts))
+    return float(np.mean(read_walks(jepa, latents, actions, fit, fit_counts)[:, -1] == counts))
 
 
 @torch.no_grad()
-def _extrapolation(
-    extractor: JEPAExtractor, images: NDArray[np.uint8], counts: NDArray[np.int64], seed: int
-) -> list[float]:
+def _extrapolation(jepa: JEPA, images: NDArray[np.uint8], counts: NDArray[np.int64], seed: int) -> list[float]:
     """Return the mean absolute error, in objects, for 0 to 32 objects, of a linear map fitted on 0 to 8."""
-    encoder = extractor.jepa.encoder
+    encoder = jepa.encoder
     assert isinstance(encoder, PooledEncoder)
 
     def sums(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:

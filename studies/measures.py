@@ -1,6 +1,6 @@
 """What latents tell. Whatever is fitted, is fitted to some latents (N, D) and measured on others (M, D)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from jepa_extractor import Episode, JEPAExtractor, TransitionRing
-from jepa_extractor.data.batch import Batch
+from jepa_extractor import JEPA, Batch, Episode, TransitionRing
+from jepa_extractor.audit import pairwise_audit
 
 UPDATES, BATCH, LEARNING_RATE = 1_000, 512, 4e-3  # of the perceptron
 
@@ -24,17 +24,17 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 @torch.no_grad()
-def losses_and_variance(extractor: JEPAExtractor, batch: Batch) -> tuple[dict[str, float], float]:
+def losses_and_variance(jepa: JEPA, batch: Batch) -> tuple[dict[str, float], float]:
     """Return the losses of a batch, and the variance of its latents, the mean over their numbers."""
-    losses, latents = extractor.losses(batch)
-    variance = latents.encoded.flatten(0, 1).var(dim=0).mean()
-    return {name: loss.item() for name, loss in losses.items()}, variance.item()
+    _, logs = jepa.eval().loss(batch)
+    variance = logs.latents.flatten(0, 1).var(dim=0).mean()
+    return {name: loss.item() for name, loss in logs.losses.items()}, variance.item()
 
 
-def dynamics_r2(extractor: JEPAExtractor, held_out: list[Episode]) -> float:
+def dynamics_r2(jepa: JEPA, held_out: list[Episode]) -> float:
     """Return the share of the next latents' variance that the latent transition explains."""
     ring = TransitionRing.from_episodes(held_out, seed=0)
-    losses, variance = losses_and_variance(extractor, ring.newest(len(ring)))
+    losses, variance = losses_and_variance(jepa, ring.newest(len(ring)))
     return 1 - losses["dynamics"] / max(variance, 1e-12)
 
 
@@ -95,9 +95,14 @@ def probe(latents: NDArray[Any], labels: Labels, held_out: NDArray[Any], held_ou
     return float(classifier.fit(latents[fitted], labels[fitted]).score(held_out[shown], held_out_labels[shown]))
 
 
+def pairwise(latents: Floats, states: Labels, required: NDArray[np.bool_] | None = None) -> Mapping[str, float]:
+    """Return the numbers of the pairwise audit of latents (N, D) of states (N,): see ``PairwiseReport``."""
+    return pairwise_audit(latents, states, required).numbers()
+
+
 @torch.no_grad()
 def read_walks(
-    model: JEPAExtractor, first: Floats, actions: NDArray[np.int64], latents: Floats, counts: NDArray[np.int64]
+    model: JEPA, first: Floats, actions: NDArray[np.int64], latents: Floats, counts: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Roll the latent transition out, without further observations, and read the count off each prediction.
 
@@ -111,8 +116,7 @@ def read_walks(
     Returns:
         The counts whose mean latents are nearest to the predictions, (N, k).
     """
-    features = torch.nn.functional.one_hot(torch.from_numpy(actions), 2).float()
-    predicted = model.jepa.unroll(torch.from_numpy(first), features).numpy()
+    predicted = model.unroll(torch.from_numpy(first), torch.from_numpy(actions)).numpy()
     means = np.stack([latents[counts == count].mean(axis=0) for count in range(counts.max() + 1)])
     read: NDArray[np.int64] = pairwise_distances_argmin(predicted.reshape(-1, predicted.shape[-1]), means)
     return read.reshape(actions.shape)

@@ -22,23 +22,20 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 import counting_env
 from counting_env.sb3 import GymnasiumVecEnv
 from jepa_extractor import (
-    JEPAExtractor,
+    JEPA,
     LabelTask,
-    LatentPlanner,
     TransitionRing,
     fit_transition,
     jepa_policy_kwargs,
-    pairwise_audit,
-    policy_space,
     pretrain,
     random_episodes,
-    retarget,
 )
 from jepa_extractor.diagnostics import effective_rank, latent_std
 from jepa_extractor.networks.encoders import EncoderName
+from jepa_extractor.planning import LatentPlanner, retarget
 from studies.facts import Facts
 from studies.markdown import interval_text, markdown_table, spread_text
-from studies.measures import losses_and_variance
+from studies.measures import losses_and_variance, pairwise
 from studies.statistics import rank_correlation
 
 gym.register_envs(counting_env)
@@ -62,7 +59,7 @@ SETTINGS: dict[str, Any] = {"n_steps": 128, "batch_size": 256, "n_epochs": 4, "e
 
 @dataclass(frozen=True)
 class Case:
-    """One case of the study. Every extractor is trained at one goal, without a look at the others."""
+    """One case of the study. Every jepa is trained at one goal, without a look at the others."""
 
     title: str
     way: str = "joint"  # see ``train``
@@ -127,26 +124,24 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     if configuration["way"] == "scratch":
         steps = {str(goal): steps_from_scratch(configuration, goal, seed) for goal in SCRATCH_GOALS}
         return {"steps": steps, "seconds": round(time.process_time() - start, 1)}
-    extractor = train(configuration, seed)
+    jepa = train(configuration, seed)
     goals = gym.make(configuration["env_id"]).get_wrapper_attr("options").max_count + 1
-    result: dict[str, Any] = {"success": {}, **measure(extractor, configuration, goals, seed)}
+    result: dict[str, Any] = {"success": {}, **measure(jepa, configuration, goals, seed)}
     generator = np.random.default_rng(seed)
     labelled = [np.repeat(np.arange(goals), configuration["each"])]
     if configuration["drawn"]:
         labelled.append(generator.integers(goals, size=configuration["drawn"]))
     for counts in labelled:
         pictures = take_pictures(configuration, counts, PICTURE_SEED + seed)
-        successes = [success(extractor, pictures, counts, goal, configuration) for goal in range(goals)]
+        successes = [success(jepa, pictures, counts, goal, configuration) for goal in range(goals)]
         result["success"][str(len(counts))] = successes
     return {**result, "seconds": round(time.process_time() - start, 1)}
 
 
-def success(
-    extractor: JEPAExtractor, pictures: np.ndarray, counts: np.ndarray, goal: int, configuration: dict[str, Any]
-) -> float:
+def success(jepa: JEPA, pictures: np.ndarray, counts: np.ndarray, goal: int, configuration: dict[str, Any]) -> float:
     """Return the share of episodes in which a planner reaches ``goal``; 0 if the labels do not suffice for one."""
     try:
-        planner = LatentPlanner(retarget(extractor, pictures, counts == goal), configuration["horizon"])
+        planner = LatentPlanner(retarget(jepa, pictures, counts == goal), configuration["horizon"])
     except ValueError:  # no picture of the goal, or two labels for one latent
         return 0.0
     env = make_test(configuration, goal, min(configuration["episodes"], 128))
@@ -155,15 +150,15 @@ def success(
     return float(np.mean(returns))
 
 
-def measure(extractor: JEPAExtractor, configuration: dict[str, Any], goals: int, seed: int) -> dict[str, float | None]:
+def measure(jepa: JEPA, configuration: dict[str, Any], goals: int, seed: int) -> dict[str, float | None]:
     """Return the pairwise audit, the losses on held-out transitions, and the size of the latents."""
     counts = np.repeat(np.arange(goals), AUDITED)
     pictures = take_pictures(configuration, counts, AUDIT_SEED + seed)
-    latents = extractor.encode(np.moveaxis(pictures, -1, 1))
-    audit = pairwise_audit(latents, counts).numbers()
+    latents = jepa.encode(np.moveaxis(pictures, -1, 1))
+    audit = pairwise(latents, counts)
     episodes = random_episodes(make_envs(configuration, 64), HELD_OUT, AUDIT_SEED + seed, labels=("count",))
     batch = TransitionRing.from_episodes(episodes, seed=0).newest(HELD_OUT)
-    losses, variance = losses_and_variance(extractor, batch)
+    losses, variance = losses_and_variance(jepa, batch)
     return {
         "worst_required_error": audit["worst_required_error"],
         "kept_share": audit["required_pairs_kept"] / audit["required_pairs"],
@@ -188,28 +183,26 @@ def make_test(configuration: dict[str, Any], goal: int, num_envs: int) -> VecEnv
     return GymnasiumVecEnv(make_envs(configuration, num_envs, target=goal, max_episode_steps=configuration["horizon"]))
 
 
-def train(configuration: dict[str, Any], seed: int) -> JEPAExtractor:
-    """Return an extractor trained on random steps; in every way its transition is fitted to its latents."""
+def train(configuration: dict[str, Any], seed: int) -> JEPA:
+    """Return an jepa trained on random steps; in every way its transition is fitted to its latents."""
     envs = make_envs(configuration, 64)
-    space, actions = policy_space(envs.single_observation_space), envs.single_action_space
+    space, actions = envs.single_observation_space, envs.single_action_space
     episodes = random_episodes(envs, configuration["transitions"], seed, labels=("count",))
     transitions = TransitionRing.from_episodes(episodes, seed)
     way, transition_updates = configuration["way"], configuration["transition_updates"]
     if way == "frozen_ppo":
         network = _trained_network(configuration, seed)
         torch.manual_seed(seed)
-        extractor = JEPAExtractor(
-            space, actions, latent_dim=network.features_dim, encoder=lambda *_: network, auxiliary=()
-        )
+        jepa = JEPA(space, actions, latent_dim=network.features_dim, encoder=lambda *_: network, auxiliary=())
     else:
         torch.manual_seed(seed)
         encoder: EncoderName = "gated" if configuration["background"] == "noise" else "pooled"
-        extractor = JEPAExtractor(space, actions, encoder=encoder, **OPTIONS[way])
+        jepa = JEPA(space, actions, encoder=encoder, **OPTIONS[way])
     if way in ("frozen_ppo", "untrained"):
-        fit_transition(extractor, transitions, transition_updates)
+        fit_transition(jepa, transitions, transition_updates)
     else:
-        pretrain(extractor, transitions, configuration["updates"], transition_updates=transition_updates)
-    return extractor.eval()
+        pretrain(jepa, transitions, configuration["updates"], transition_updates=transition_updates)
+    return jepa.eval()
 
 
 def _trained_network(configuration: dict[str, Any], seed: int) -> Any:
@@ -334,7 +327,7 @@ def best_success(slip: float, horizon: int) -> float:
 
 
 def audit(facts: Facts) -> str:
-    """Return the rank correlation of each measure with the mean success, over all extractors without slip."""
+    """Return the rank correlation of each measure with the mean success, over all encoders without slip."""
     runs = [
         (CASES[name].background + seed, run)
         for name, by_seed in facts["results"].items()

@@ -48,23 +48,21 @@ from torch import nn
 
 import counting_env
 from jepa_extractor import (
+    JEPA,
     Episode,
-    JEPAExtractor,
     LabelTask,
-    RandomTask,
     RewardTask,
     TransitionRing,
     fit_transition,
-    make_head,
-    pairwise_audit,
-    policy_space,
     pretrain,
     random_episodes,
 )
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.jepa import TargetName
+from jepa_extractor.networks import make_head
 from jepa_extractor.networks.encoders import MakeEncoder
 from jepa_extractor.networks.heads import RandomMapHead
+from jepa_extractor.objectives import RandomTask
+from jepa_extractor.objectives.targets import TargetName
 from studies import measures
 from studies.facts import Facts
 from studies.markdown import interval_text, markdown_table
@@ -168,12 +166,12 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, flo
         list(random_episodes(envs, transitions, first + seed, labels=("count",)))
         for transitions, first in ((TRANSITIONS, 0), (HELD_OUT, TEST_SEED))
     )
-    extractor = train(configuration, envs, episodes, seed, folder)
+    jepa = train(configuration, envs, episodes, seed, folder)
     fit, test = (make_scenes(configuration["max_count"], first + seed) for first in (FIT_SEED, TEST_SEED))
     walk_images, actions, walk_counts = random_walks(configuration["max_count"], WALK_SEED + seed)
-    of_episodes, of_held_out = _encoded(extractor, episodes), _encoded(extractor, held_out)
-    of_fit, of_test, of_walks = (extractor.encode(images) for images in (fit.images, test.images, walk_images))
-    result = {"worst_error": pairwise_audit(of_test, test.counts).numbers()["worst_required_error"]}
+    of_episodes, of_held_out = _encoded(jepa, episodes), _encoded(jepa, held_out)
+    of_fit, of_test, of_walks = (jepa.encode(images) for images in (fit.images, test.images, walk_images))
+    result = {"worst_error": measures.pairwise(of_test, test.counts)["worst_required_error"]}
 
     # from here on latents are shifted and scaled, so that no measure depends on their size
     latents = _arriving(of_episodes)
@@ -183,7 +181,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, flo
         [episode._replace(observations=(episode.observations - mean) / std) for episode in part]
         for part in (of_episodes, of_held_out)
     )
-    values, held_out_values = (auxiliary_values(extractor, part) for part in (episodes, held_out))
+    values, held_out_values = (auxiliary_values(jepa, part) for part in (episodes, held_out))
     model = fit_model(TransitionRing.from_episodes(of_episodes, seed), configuration, seed)
     read_counts = measures.read_walks(model, of_walks, actions, of_fit, fit.counts)
     decoder_updates = max(1, round(DECODER_SHARE * configuration["updates"]))
@@ -216,14 +214,14 @@ def train(
     episodes: list[Episode],
     seed: int,
     folder: Path,
-) -> JEPAExtractor:
+) -> JEPA:
     """Return the encoder, trained as its condition says, on uniform batches and without a clip, as in the paper."""
     condition = CONDITIONS[configuration["condition"]]
     weight = condition.auxiliary_weight
     tasks = {"reward": RewardTask(weight), "random": RandomTask(weight=weight), "count": LabelTask("count", weight)}
     torch.manual_seed(seed)
-    extractor = JEPAExtractor(
-        policy_space(envs.single_observation_space),
+    jepa = JEPA(
+        envs.single_observation_space,
         envs.single_action_space,
         latent_dim=configuration["latent_dim"],
         encoder=condition.encoder or configuration["encoder"],
@@ -233,7 +231,7 @@ def train(
     )
     if condition.dynamics_weight or weight:
         pretrain(
-            extractor,
+            jepa,
             TransitionRing.from_episodes(episodes, seed),
             configuration["updates"],
             batch_size=BATCH,
@@ -243,13 +241,13 @@ def train(
             transition_updates=0,
             checkpoint=folder / "encoder.pt",
         )
-    return extractor
+    return jepa
 
 
-def _encoded(extractor: JEPAExtractor, episodes: list[Episode]) -> list[Episode]:
+def _encoded(jepa: JEPA, episodes: list[Episode]) -> list[Episode]:
     """Return the episodes with latents for observations."""
     ends = np.cumsum([len(episode.observations) for episode in episodes])[:-1]
-    latents = extractor.encode(np.concatenate([episode.observations for episode in episodes]))
+    latents = jepa.encode(np.concatenate([episode.observations for episode in episodes]))
     return [episode._replace(observations=z) for episode, z in zip(episodes, np.split(latents, ends), strict=True)]
 
 
@@ -258,26 +256,26 @@ def _arriving(episodes: list[Episode]) -> NDArray[Any]:
     return np.concatenate([np.asarray(episode.observations)[1:] for episode in episodes])
 
 
-def auxiliary_values(extractor: JEPAExtractor, episodes: list[Episode]) -> Floats:
+def auxiliary_values(jepa: JEPA, episodes: list[Episode]) -> Floats:
     """Return the auxiliary's value ``p(o)`` of every observation that a step arrived at, (N, k)."""
-    (task,) = extractor.jepa.tasks
+    (task,) = jepa.tasks
     if task.label is not None:
         return np.concatenate([episode.labels[task.label][1:, None] for episode in episodes]).astype(np.float32)
-    head = extractor.jepa.heads[task.name]
+    head = jepa.heads[task.name]
     if isinstance(head, RandomMapHead):
         images = torch.from_numpy(_arriving(episodes))[:, None]
         return torch.cat([head.target(part.float() / 255) for part in images.split(256)])[:, 0].numpy()
     return np.concatenate([episode.rewards[:, None] for episode in episodes])
 
 
-def fit_model(latents: TransitionRing, configuration: dict[str, Any], seed: int) -> JEPAExtractor:
+def fit_model(latents: TransitionRing, configuration: dict[str, Any], seed: int) -> JEPA:
     """Return a JEPA whose observations are latents, with a new latent transition fitted to ``latents``.
 
     So the dynamics are measured alike in every condition, whatever the transition was during training.
     """
     width = configuration["latent_dim"]
     torch.manual_seed(seed)
-    model = JEPAExtractor(
+    model = JEPA(
         spaces.Box(-np.inf, np.inf, (width,)), spaces.Discrete(2), latent_dim=width, encoder="identity", auxiliary=()
     )
     fit_transition(model, latents, max(1, round(TRANSITION_SHARE * configuration["updates"])))

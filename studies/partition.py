@@ -32,13 +32,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from jepa_extractor import LabelTask, TransitionRing, fit_transition, largest_bisimulation, pairwise_audit, pretrain
+from jepa_extractor import LabelTask, TransitionRing, fit_transition, pretrain
+from jepa_extractor.bisimulation import largest_bisimulation
 from jepa_extractor.objectives.tasks import AuxiliaryTask
 from studies.facts import Facts
 from studies.markdown import interval_text, markdown_table
-from studies.measures import dynamics_r2, values_r2
+from studies.measures import dynamics_r2, pairwise, values_r2
 from studies.statistics import paired
-from studies.worlds import CYCLE, ROOM, SHAPED, States, Values, World, make_extractor, paid, walks
+from studies.worlds import CYCLE, ROOM, SHAPED, States, Values, World, make_jepa, paid, walks
 
 SEEDS = range(800, 805)
 TRANSITIONS, HELD_OUT, EACH = 20_000, 2_000, 60
@@ -122,7 +123,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     episodes = paid(walks(world, TRANSITIONS, seed), paying)
     torch.manual_seed(seed)
     tasks: dict[str, tuple[str | AuxiliaryTask, ...]] = {"dynamics_only": (), "label": (LabelTask("state"),)}
-    extractor = make_extractor(
+    jepa = make_jepa(
         world,
         encoder,
         auxiliary=tasks.get(arm, ("reward",)),
@@ -131,13 +132,13 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     transitions = TransitionRing.from_episodes(episodes, seed)
     if arm != "untrained":
         checkpoint = folder / "training.pt"
-        pretrain(extractor, transitions, UPDATES, transition_updates=0, checkpoint=checkpoint)
-    fit_transition(extractor, transitions, TRANSITION_UPDATES)
+        pretrain(jepa, transitions, UPDATES, transition_updates=0, checkpoint=checkpoint)
+    fit_transition(jepa, transitions, TRANSITION_UPDATES)
 
     held_out = paid(walks(world, HELD_OUT, TEST_SEED + seed), paying)
     (latents, states), (test_latents, test_states) = (
         (
-            extractor.encode(np.concatenate([episode.observations for episode in some])),
+            jepa.encode(np.concatenate([episode.observations for episode in some])),
             np.concatenate([episode.labels["state"] for episode in some]).astype(int),
         )
         for some in (episodes, held_out)
@@ -145,10 +146,10 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     table = np.stack(list(values.values()), axis=1).astype(np.float32)  # (states, rewards)
     reward_r2 = values_r2(latents, table[states], test_latents, table[test_states], seed)
     images, shown = world.pictures(EACH, seed)
-    seen = extractor.encode(images)
-    result: dict[str, Any] = {"dynamics_r2": dynamics_r2(extractor, held_out)}
+    seen = jepa.encode(images)
+    result: dict[str, Any] = {"dynamics_r2": dynamics_r2(jepa, held_out)}
     for name, r2 in zip(rows, reward_r2, strict=True):
-        report = pairwise_audit(seen, shown, np.not_equal.outer(classes[name], classes[name])).numbers()
+        report = pairwise(seen, shown, np.not_equal.outer(classes[name], classes[name]))
         result[name] = {
             "reward_r2": float(r2),
             "groups": report["groups"],

@@ -21,17 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from jepa_extractor import (
-    Episode,
-    JEPAExtractor,
-    LatentPlanner,
-    TableImages,
-    TransitionRing,
-    fit_transition,
-    policy_space,
-    pretrain,
-    retarget,
-)
+from jepa_extractor import JEPA, Episode, TransitionRing, fit_transition, pretrain
+from jepa_extractor.envs import TableImages
+from jepa_extractor.planning import LatentPlanner, retarget
 from studies.facts import Facts
 from studies.markdown import markdown_table
 from studies.worlds import Differences
@@ -102,21 +94,21 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, flo
         return Episode(images[states], actions, np.equal(states[1:], goal).astype(np.float32), False, {})
 
     ring = TransitionRing.from_episodes([episode(*pair) for pair in np.ndindex(successors.shape)], seed)
-    extractor = JEPAExtractor(
-        policy_space(env.observation_space),
+    jepa = JEPA(
+        env.observation_space,
         env.action_space,
         encoder=Differences,
         encoder_kwargs={"images": images, "network": Perceptron},
         transition=Transition,
         dynamics_weight=0.0,
     )
-    pretrain(extractor, ring, configuration["updates"], learning_rate=3e-4, transition_updates=0)
-    fit_transition(extractor, ring, configuration["transition_updates"], learning_rate=3e-3)
-    retargeted = retarget(extractor, images, np.arange(len(images)) == second)
+    pretrain(jepa, ring, configuration["updates"], learning_rate=3e-4, transition_updates=0)
+    fit_transition(jepa, ring, configuration["transition_updates"], learning_rate=3e-3)
+    retargeted = retarget(jepa, images, np.arange(len(images)) == second)
     settings = {"horizon": configuration["horizon"], "width": 64, "discount": 0.9}
     return {
         name: success(LatentPlanner(model, **settings), wanted, env, images)
-        for name, model, wanted in (("goal", extractor, goal), ("second", retargeted, second))
+        for name, model, wanted in (("goal", jepa, goal), ("second", retargeted, second))
     }
 
 

@@ -31,10 +31,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from jepa_extractor import TransitionRing, pairwise_audit, pretrain
+from jepa_extractor import TransitionRing, pretrain
 from studies.facts import Facts
 from studies.markdown import markdown_table, spread_text
-from studies.worlds import Counting, make_extractor, walks
+from studies.measures import pairwise
+from studies.worlds import Counting, make_jepa, walks
 
 SEEDS = range(800, 810)
 SLIPS = (0.0, 0.25)
@@ -58,11 +59,11 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, flo
     else:
         world = Counting({"target": 4, "max_count": 8, "image_size": 48, "slip": configuration["slip"]})
         torch.manual_seed(seed)
-        extractor = make_extractor(world, "pooled")
+        jepa = make_jepa(world, "pooled")
         transitions = TransitionRing.from_episodes(walks(world, TRANSITIONS, seed), seed)
-        pretrain(extractor, transitions, transition_updates=0, checkpoint=folder / "training.pt")
+        pretrain(jepa, transitions, transition_updates=0, checkpoint=folder / "training.pt")
         images, counts = world.pictures(EACH, seed)
-        measures = {"worst_error": pairwise_audit(extractor.encode(images), counts).numbers()["worst_required_error"]}
+        measures = {"worst_error": pairwise(jepa.encode(images), counts)["worst_required_error"]}
     return {**measures, "seconds": time.process_time() - began}
 
 

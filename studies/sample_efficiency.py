@@ -232,7 +232,7 @@ def of_advice(facts: Facts) -> str:
         arms = {
             name: {seed: _as_return(run) for seed, run in runs.items()}
             for name, runs in of_task.items()
-            if (ARMS[name].extractor or {}).get("encoder") == "pooled"
+            if (ARMS[name].options or {}).get("encoder") == "pooled"
         }
         baselines = [name for name in arms if ARMS[name].callback is None]
         pairs = [(name, equal_cost(arms, name, baselines)) for name in arms if name not in baselines]

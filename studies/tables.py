@@ -36,20 +36,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from jepa_extractor import (
-    JEPAExtractor,
-    TableImages,
-    TransitionRing,
-    largest_bisimulation,
-    pairwise_audit,
-    policy_space,
-    pretrain,
-    random_episodes,
-)
-from jepa_extractor.data.spaces import as_policies_see
+from jepa_extractor import JEPA, TransitionRing, pretrain, random_episodes
+from jepa_extractor.bisimulation import largest_bisimulation
+from jepa_extractor.envs import TableImages
 from jepa_extractor.networks.encoders import NatureEncoder
 from studies.facts import Facts
 from studies.markdown import markdown_table, spread_text
+from studies.measures import pairwise
 from studies.worlds import Differences
 
 SEEDS = range(800, 805)
@@ -87,12 +80,11 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, flo
     world = TableImages(gym.make(name, render_mode="rgb_array", **options), image_size=size)
     successors, values = world.class_mdp
     leaving = values.ndim == 2
-    images = as_policies_see(world.images, world.observation_space)
-    assert isinstance(images, np.ndarray)
+    images = np.moveaxis(world.images, -1, 1)
     torch.manual_seed(seed)
     task = "action_reward" if leaving else "reward"
-    extractor = JEPAExtractor(
-        policy_space(world.observation_space),
+    jepa = JEPA(
+        world.observation_space,
         world.action_space,
         encoder=Differences,
         encoder_kwargs={"images": images, "network": NatureEncoder},
@@ -103,11 +95,11 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, flo
         if leaving:
             episodes = [episode._replace(rewards=(episode.rewards + 1) / largest) for episode in episodes]
         transitions = TransitionRing.from_episodes(episodes, seed)
-        pretrain(extractor, transitions, UPDATES, transition_updates=0, checkpoint=folder / "training.pt")
-    latents, states = extractor.encode(images), np.arange(len(images))
+        pretrain(jepa, transitions, UPDATES, transition_updates=0, checkpoint=folder / "training.pt")
+    latents, states = jepa.encode(images), np.arange(len(images))
     classes = largest_bisimulation(successors, values)
     required = np.not_equal.outer(classes, classes)
-    report = pairwise_audit(np.repeat(latents, 2, axis=0), np.repeat(states, 2), required).numbers()
+    report = pairwise(np.repeat(latents, 2, axis=0), np.repeat(states, 2), required)
     return {
         "states": len(states),
         "classes": int(classes.max() + 1),

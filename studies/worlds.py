@@ -15,8 +15,8 @@ from torch import nn
 
 import counting_env
 from counting_env.kernels import SHAPES
-from jepa_extractor import Episode, JEPAExtractor, TableImages, policy_space, random_episodes
-from jepa_extractor.data.spaces import as_policies_see
+from jepa_extractor import JEPA, Episode, random_episodes
+from jepa_extractor.envs import TableImages
 from jepa_extractor.networks.encoders import EncoderName, MakeEncoder
 
 gym.register_envs(counting_env)
@@ -40,7 +40,7 @@ class World(Protocol):
         """Return the state after each action, (states, actions)."""
 
     def pictures(self, each: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return ``each`` images of every state as policies see them, (N, 3, H, W), and their states (N,)."""
+        """Return ``each`` images of every state, (N, 3, H, W), and their states (N,)."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Counting:
         starts = [{"count": count, "shape": SHAPES[shape]} for count, shape in self._starts for _ in range(each)]
         seen = [env.reset(options=start) for start in starts]
         images = np.stack([image for image, _ in seen])
-        return _as_policies_see(images, env.observation_space), np.array([info["state"] for _, info in seen])
+        return np.moveaxis(images, -1, 1), np.array([info["state"] for _, info in seen])
 
     @property
     def _starts(self) -> list[tuple[int, int]]:
@@ -116,7 +116,7 @@ class Grid:
         del seed  # each state has one image
         env = self._one()
         images = np.repeat(env.images, each, axis=0)
-        return _as_policies_see(images, env.observation_space), np.repeat(np.arange(self.size**2), each)
+        return np.moveaxis(images, -1, 1), np.repeat(np.arange(self.size**2), each)
 
     def _one(self) -> TableImages:
         return TableImages(gym.make("FrozenLake-v1", **self._options), self.image_size, random_starts=True)
@@ -148,11 +148,10 @@ class Differences(nn.Module):
         return latents
 
 
-def make_extractor(world: World, encoder: EncoderName, **arguments: Any) -> JEPAExtractor:
-    """Return an untrained extractor for the world; torch's global generator draws its parameters."""
+def make_jepa(world: World, encoder: EncoderName, **arguments: Any) -> JEPA:
+    """Return an untrained jepa for the world; torch's global generator draws its parameters."""
     envs = world.make()
-    space = policy_space(envs.single_observation_space)
-    return JEPAExtractor(space, envs.single_action_space, encoder=encoder, **arguments)
+    return JEPA(envs.single_observation_space, envs.single_action_space, encoder=encoder, **arguments)
 
 
 def walks(world: World, transitions: int, seed: int) -> list[Episode]:
@@ -166,12 +165,6 @@ def paid(episodes: list[Episode], values: Values) -> list[Episode]:
         episode._replace(rewards=values[episode.labels["state"][1:].astype(int)].astype(np.float32))
         for episode in episodes
     ]
-
-
-def _as_policies_see(images: NDArray[np.uint8], space: gym.Space[Any]) -> NDArray[np.uint8]:
-    seen = as_policies_see(images, space)
-    assert isinstance(seen, np.ndarray)
-    return seen
 
 
 # The counts 1 to 8 of four shapes: a target of shapes makes the shape a part of the state.
