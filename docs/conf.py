@@ -1,6 +1,6 @@
 """The site: make docs.
 
-The source folder is the repository, so that pages link to each other, to examples and to benchmarks by the same paths
+The source folder is the repository, so that pages link to each other, to examples and to studies by the same paths
 here and on a host that shows Markdown.
 """
 
@@ -24,7 +24,7 @@ extensions = [
     "myst_nb",
 ]
 root_doc = "docs/index"
-include_patterns = ["docs/**.md", "benchmarks/**.md", "examples/**.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+include_patterns = ["docs/**.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 templates_path = ["templates"]
 
 myst_heading_anchors = 4

@@ -4,11 +4,11 @@ import functools
 
 import numpy as np
 import pytest
-from experiments import distractors
-from experiments.distractors import CELL, HEIGHT, WORLD, paint
-from experiments.worlds import walks
 
 from jepa_extractor import pretrain
+from studies import distractors
+from studies.distractors import CELL, HEIGHT, WORLD, paint
+from studies.worlds import walks
 
 
 def test_what_is_painted_can_be_read_off_the_image():
@@ -66,8 +66,8 @@ def test_the_tables_and_the_figure(tmp_path):
     """Differences are paired by seed."""
     runs = {str(seed): {**dict.fromkeys(distractors.REWARDS, 0.5 + seed / 10), "seconds": 1.0} for seed in (0, 1)}
     less = {seed: {**run, "bar": run["bar"] - 0.25} for seed, run in runs.items()}
-    text = distractors.table({"joint-count": less, "joint-bar": runs, "untrained": runs})
+    text = distractors.table({"results": {"joint-count": less, "joint-bar": runs, "untrained": runs}})
     assert "| bar | -0.250 [-0.250, -0.250] | +0.250 [+0.250, +0.250] |" in text
     assert "| joint | count | 0.550 | 0.300 | 0.550 | 0.550 |" in text
-    distractors.draw({"joint-count": less, "untrained": runs}, tmp_path / "figure.png")
+    distractors.draw({"results": {"joint-count": less, "untrained": runs}}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5_000

@@ -1,7 +1,8 @@
 """Scenes that the tests share."""
 
 import pytest
-from paper.scenes import make_scenes
+
+from studies.scenes import make_scenes
 
 
 @pytest.fixture(scope="session")

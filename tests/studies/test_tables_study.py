@@ -1,7 +1,8 @@
 """How many states does the reward of other people's environments require, and how many does an encoder keep?"""
 
 import pytest
-from experiments import tables
+
+from studies import tables
 
 KNOWN = {"lake4": (16, 13), "cliff": (38, 38)}
 
@@ -23,7 +24,7 @@ def test_the_table_and_the_figure(tmp_path):
     """A row holds the mean share of required pairs and its range."""
     run = {"states": 16, "classes": 13, "required": 100, "mergeable": 20, "merged": 5, "groups": 12, "seconds": 60.0}
     results = {"lake4-joint": {"0": {**run, "kept": 100}, "1": {**run, "kept": 80}}}
-    text = tables.table(results)
+    text = tables.table({"results": results})
     assert "| FrozenLake 4x4, 16 | 13 | joint | 2 | 0.900 (0.800 to 1.000) of 100 | 5.0 of 20 | 12.0 | 60 |" in text
-    tables.draw(results, tmp_path / "figure.png")
+    tables.draw({"results": results}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5_000

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from study import run_study
 
-from tests.study.studies import mishap, notes, walks
+from studies.runner import run_study
+from tests.studies.walks import mishap, notes, walks
 
 ray = pytest.importorskip("ray")
 # Ray leaves sockets and log files of the nodes it starts to the garbage collector.
@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.xdist_group("ray"),
 ]
-SCRIPT = str(Path(__file__).with_name("studies.py"))
+SCRIPT = str(Path(__file__).with_name("walks.py"))
 SEEDS = range(64)
 
 

@@ -1,10 +1,10 @@
 """The benchmark of the audit: encoders whose collapse is known."""
 
-import audit
 import numpy as np
 import pytest
 
 from jepa_extractor.audit import AuditSet
+from studies import audit_trials as audit
 
 
 def right(seeds):

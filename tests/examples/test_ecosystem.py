@@ -24,12 +24,6 @@ def success_rate(output):
     return float(re.search(r"success rate ([\d.]+)", output)[1])
 
 
-@pytest.mark.parametrize("example", ["cleanrl_style_ppo", "torchrl_env"])
-def test_an_example_has_at_most_80_lines(example):
-    """Each example is short enough to be read at once."""
-    assert len((ROOT / "examples" / f"{example}.py").read_text().splitlines()) <= 80
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("num_envs", [32, 3])
 def test_plain_pytorch_runs(num_envs):

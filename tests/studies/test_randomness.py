@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from experiments import randomness
-from experiments.randomness import energy_score
+
+from studies import randomness
+from studies.randomness import energy_score
 
 
 def test_the_energy_score_by_hand():
@@ -44,8 +45,8 @@ def test_the_tables_and_the_figure(tmp_path):
         "squared": {"0": {"distance": 0.1}, "1": {"distance": 0.3}},
         "slip0.25": {"0": {"worst_error": 0.0}, "1": {"worst_error": 0.02}},
     }
-    text = randomness.table(results)
+    text = randomness.table({"results": results})
     assert "| squared error | 2 | 0.200 (0.100 to 0.300) | 1 |" in text
     assert "| 0.25 | 2 | 0.0200 |" in text
-    randomness.draw(results, tmp_path / "figure.png")
+    randomness.draw({"results": results}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5_000

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from experiments import coverage
 
 from jepa_extractor import Episode
+from studies import coverage
 
 
 def test_what_short_data_tells_apart():
@@ -34,7 +34,8 @@ def test_the_table_and_the_figure(tmp_path):
     """A row holds means over seeds and the lowest R²."""
     measures = {f"{kind}{suffix}": 0.5 for kind in coverage.KINDS for suffix in ("", "_collapsed")}
     runs = {str(seed): {**measures, "reward_r2": 0.9 + seed / 100, "dynamics_r2": 1.0} for seed in (0, 1)}
-    text = coverage.table({"table-2": runs})
+    facts = {"results": {"table-2": runs}}
+    text = coverage.table(facts)
     assert "| table | 2 | 0.500 | 0.500 | 0.500 | 0.500 | 0.900, 1.000 |" in text
-    coverage.draw({"table-2": runs}, tmp_path / "figure.png")
+    coverage.draw(facts, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000

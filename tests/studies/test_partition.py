@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from experiments import measures, partition
-from experiments.partition import ROWS, cells
-from experiments.worlds import CYCLE, ROOM, SHAPED, paid, walks
 from scipy.ndimage import label
 
-from jepa_extractor import largest_bisimulation
+from jepa_extractor.bisimulation import largest_bisimulation
+from studies import measures, partition
+from studies.partition import ROWS, cells
+from studies.worlds import CYCLE, ROOM, SHAPED, paid, walks
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -77,14 +77,15 @@ def test_the_table_finds_a_counterexample_and_pairs_seeds(tmp_path):
         "pooled-joint-four": {"0": made_up(448), "1": made_up(224)},
         "pooled-reward_only-four": {"0": made_up(224, r2=0.9), "1": made_up(0, r2=0.9)},
     }
-    assert [cell.fits for cell in cells(results)] == [True, True, False, False]
-    table = partition.table(results)
+    facts = {"results": results}
+    assert [cell.fits for cell in cells(facts)] == [True, True, False, False]
+    table = partition.table(facts)
     assert "| pooled | joint | 2 | 0.750 | 2 | 1 |" in table
     assert "| pooled | reward only | 2 | 0.250 | 0 | 0 |" in table
     assert "| pooled, 4 objects | 1 | 1.0000, 1.0000 | 0.500 | 224 of 448 |" in table
     assert table.count("| pooled, 4 objects |") == 1
     assert "+0.500 [+0.500, +0.500]" in table
-    partition.draw(results, tmp_path / "figure.png")
+    partition.draw(facts, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 

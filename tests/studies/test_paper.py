@@ -1,17 +1,15 @@
 """What the study measures, held against cases worked by hand."""
 
 import dataclasses
-import types
 
 import numpy as np
 import pytest
 import torch
-from paper import measures
-from paper.conditions import CellBrightness
-from paper.decoder import read_images
-from paper.run import read_walks
-from paper.scenes import EACH, STEPS, random_walks
-from paper.summary import ALSO, MEASURES, differences, markdown, summarise
+
+from studies import paper
+from studies.measures import probe, read_walks
+from studies.paper import ALSO, MEASURES, CellBrightness, difference, mean, of_measures
+from studies.scenes import EACH, STEPS, quadrant, random_walks, read_images
 
 
 def test_scenes_show_what_they_say(scenes):
@@ -58,7 +56,7 @@ def test_r2_by_hand():
     latents, held_out = rng.normal(size=(2, 4_000, 2)).astype(np.float32)
 
     def r2(read):
-        return measures.r2(latents, read(latents), held_out, read(held_out), seed=0)
+        return paper.r2(latents, read(latents), held_out, read(held_out), seed=0)
 
     def noise(inputs):
         return rng.normal(size=(len(inputs), 1)).astype(np.float32)
@@ -74,24 +72,21 @@ def test_probe():
     rng = np.random.default_rng(0)
     latents = rng.normal(size=(2_000, 3))
     labels = (latents[:, 0] > 0).astype(int)
-    assert measures.probe(latents[:1000], labels[:1000], latents[1000:], labels[1000:]) > 0.98
+    assert probe(latents[:1000], labels[:1000], latents[1000:], labels[1000:]) > 0.98
     guesses = rng.integers(4, size=2_000)
-    assert measures.probe(latents[:1000], guesses[:1000], latents[1000:], guesses[1000:]) == pytest.approx(
-        0.25, abs=0.06
-    )
+    assert probe(latents[:1000], guesses[:1000], latents[1000:], guesses[1000:]) == pytest.approx(0.25, abs=0.06)
     hidden = np.where(latents[:, 1] > 0, labels, -1)
-    assert measures.probe(latents[:1000], hidden[:1000], latents[1000:], hidden[1000:]) > 0.98
+    assert probe(latents[:1000], hidden[:1000], latents[1000:], hidden[1000:]) > 0.98
 
 
 def test_walks_are_read_off_predictions():
     """Where the transition knows the dynamics, each predicted count is right; where it stands still, few are."""
 
-    class Jepa:
+    class Model:
         def unroll(self, latents, actions):
-            step = (actions[..., 1:] - actions[..., :1]).cumsum(dim=1)
-            return latents[:, None] + step
+            return latents[:, None] + (2 * actions[..., None] - 1).cumsum(dim=1)
 
-    model = types.SimpleNamespace(jepa=Jepa())
+    model = Model()
     actions = np.array([[1, 1, 0, 1, 0, 0, 0, 1]])
     latents = np.arange(9, dtype=np.float32)[:, None]
     read = read_walks(model, latents[2:3] + 0.3, actions, latents, np.arange(9))
@@ -114,40 +109,42 @@ def test_quadrant_by_hand(scenes):
     places[0, 0] = (5, 60)
     places[1, :2] = [(50, 50), (40, 40)]
     few = dataclasses.replace(scenes, images=scenes.images[:3], positions=places)
-    assert list(measures.quadrant(few)) == [1, 3, -1]
+    assert list(quadrant(few)) == [1, 3, -1]
 
 
-def results_of(**by_condition):
+def facts_of(**by_condition):
     return {
-        name: {seed: dict.fromkeys(MEASURES | ALSO, 0.5) | {"rollout": value} for seed, value in enumerate(values)}
-        for name, values in by_condition.items()
+        "results": {
+            name: {str(seed): dict.fromkeys(MEASURES | ALSO, 0.5) | {"rollout": value} for seed, value in enumerate(of)}
+            for name, of in by_condition.items()
+        }
     }
 
 
-def test_summary_by_hand():
+def test_means_by_hand():
     """Mean over seeds with Student's t: for 1, 2, 3 it reaches 4.303 standard errors of 1 / sqrt(3)."""
-    summary = summarise(results_of(joint=[1.0, 2.0, 3.0]))
-    assert summary["joint"]["worst_error"] == (0.5, 0.5, 0.5)
-    assert summary["joint"]["rollout"] == pytest.approx((2.0, 2 - 2.4841, 2 + 2.4841), abs=1e-3)
-    assert summarise(results_of(joint=[1.0]))["joint"]["rollout"] == (1.0, 1.0, 1.0)
-    table = markdown(summary, MEASURES)
+    facts = facts_of(joint=[1.0, 2.0, 3.0])
+    assert mean(facts, "joint", "worst_error") == (0.5, 0.5, 0.5)
+    assert mean(facts, "joint", "rollout") == pytest.approx((2.0, 2 - 2.4841, 2 + 2.4841), abs=1e-3)
+    assert mean(facts_of(joint=[1.0]), "joint", "rollout") == (1.0, 1.0, 1.0)
+    table = of_measures(facts)
     assert "| P-JEPA, reward | 0.500 [0.500, 0.500] |" in table
     assert "| 2.000 [-0.484, 4.484] |" in table
 
 
 def test_differences_are_paired_by_seed():
     """Seeds that move both conditions alike leave no interval; a condition of other seeds has no difference."""
-    results = results_of(joint=[1.0, 2.0, 4.0], reward_only=[0.5, 1.5, 3.5], random=[1.0])
-    found = differences(results)
-    assert set(found) == {"reward_only"}
-    assert found["reward_only"]["rollout"] == (0.5, 0.5, 0.5)
+    facts = facts_of(joint=[1.0, 2.0, 4.0], reward_only=[0.5, 1.5, 3.5], random=[1.0])
+    assert difference(facts, "reward_only", "rollout") == (0.5, 0.5, 0.5)
+    table = paper.SHOWN["table differences"](facts)
+    assert "| reward only | 0.000 [0.000, 0.000] |" in table
+    assert len(table.splitlines()) == 3
 
 
 def test_probes_are_relative_to_the_untrained_encoder():
     """The accuracy of a probe is divided by the mean accuracy over the untrained encoders."""
-    results = results_of(joint=[1.0, 1.0], untrained=[1.0, 1.0])
-    for seed, accuracy in enumerate((0.2, 0.3)):
-        results["untrained"][seed]["shape"] = accuracy
-    summary = summarise(results)
-    assert summary["joint"]["shape"] == pytest.approx((2.0, 2.0, 2.0))
-    assert summary["untrained"]["shape"].mean == pytest.approx(1.0)
+    facts = facts_of(joint=[1.0, 1.0], untrained=[1.0, 1.0])
+    for seed, accuracy in (("0", 0.2), ("1", 0.3)):
+        facts["results"]["untrained"][seed]["shape"] = accuracy
+    assert mean(facts, "joint", "shape") == pytest.approx((2.0, 2.0, 2.0))
+    assert mean(facts, "untrained", "shape").value == pytest.approx(1.0)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def command(out, *arguments, options=()):
-    script = ["examples/train_ppo.py", "--out", str(out), "--threads", "1", *arguments]
+    script = ["examples/train.py", "--out", str(out), *arguments]
     return [sys.executable, "-W", "error", *options, *script]
 
 
@@ -61,13 +61,30 @@ def test_a_short_training_leaves_everything(tmp_path, arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["dqn", "sac"])
+def test_the_other_algorithms(algorithm, tmp_path):
+    """DQN and SAC train, are tested and leave the same files."""
+    run = subprocess.run(
+        command(tmp_path, "--algorithm", algorithm, "--steps", "1040"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert 0 <= json.loads((tmp_path / "result.json").read_text())["success_rate"] <= 1
+    assert (tmp_path / "model.zip").exists()
+    assert (tmp_path / "latent.png").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_stopped_training_saves_the_model_so_far(tmp_path, stop):
     """Ctrl-C and SIGTERM save the model so far; the last line says where, and no traceback is printed."""
     out = tmp_path / "out"
     with running(command(out, "--steps", "1000000")) as process:
-        for _ in range(600):  # last_good.zip appears when training begins
-            if (out / "last_good.zip").exists() or process.poll() is not None:
+        for _ in range(600):  # the logs appear when training begins
+            if list(out.glob("PPO_1/events*")) or process.poll() is not None:
                 break
             time.sleep(0.1)
         time.sleep(2)
@@ -100,6 +117,6 @@ def test_bad_arguments(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the script sets both for its process
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as exit_status:
-        runpy.run_path(str(ROOT / "examples" / "train_ppo.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "examples" / "train.py"), run_name="__main__")
     assert exit_status.value.code == 2
     assert "--steps" in capsys.readouterr().err

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from study import TRIES, Run, _execute, add_study_arguments, run_study
 
-from tests.study.studies import mishap, note, notes, square
+from studies.runner import TRIES, Run, _execute, add_study_arguments, run_study
+from tests.studies.walks import mishap, note, notes, square
 
 CONFIGURATIONS = {"two": {"number": 2}, "five": {"number": 5}}
 

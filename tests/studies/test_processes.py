@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from study import run_study
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from tests.study.studies import mishap, notes, slow_walk, square, walks
+from studies.runner import run_study
+from tests.studies.walks import mishap, notes, slow_walk, square, walks
 
-SCRIPT = str(Path(__file__).with_name("studies.py"))
+SCRIPT = str(Path(__file__).with_name("walks.py"))
 SEEDS = range(12)
 
 

@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-X
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for the script
 
-from study import add_study_arguments, run_study
+from studies.runner import add_study_arguments, run_study
 
 
 def note(path, text):
