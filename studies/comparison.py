@@ -37,23 +37,14 @@ Runs = Mapping[str, Mapping[str, Any]]  # results by seed
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment, and how to make it.
-
-    Attributes:
-        env_id: its id in Gymnasium.
-        module: the package that registers it.
-        install: how to install that.
-        options: of ``gymnasium.make``.
-        wrapper: what it is wrapped in.
-        vectorized: whether it has a vector environment of its own.
-    """
+    """An environment, and how to make it."""
 
     env_id: str
-    module: str
-    install: str
+    module: str  # the package that registers it
+    install: str  # how to install that
     options: Mapping[str, Any] = field(default_factory=dict)
     wrapper: Wrapper | None = None
-    vectorized: bool = False
+    vectorized: bool = False  # whether it has a vector environment of its own
 
     def require_installed(self) -> None:
         """Raise ``ModuleNotFoundError`` if the package of the environment is missing."""
@@ -73,65 +64,38 @@ class Environment:
 
 @dataclass(frozen=True)
 class Algorithm:
-    """An algorithm of Stable-Baselines3, and its settings, the same for all arms.
-
-    Attributes:
-        build: its class.
-        arguments: of its constructor.
-        num_envs: environments at a time.
-        policy: other arguments of the policy than those of the encoder.
-        policy_class: the policy's name.
-    """
+    """An algorithm of Stable-Baselines3, and its settings, the same for all arms."""
 
     build: type[BaseAlgorithm]
     arguments: Mapping[str, Any]
     num_envs: int
-    policy: Mapping[str, Any]
+    policy: Mapping[str, Any]  # arguments beside those of the encoder
     policy_class: str = "MlpPolicy"  # the encoder is given by name, whatever the observations are
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train the encoder.
-
-    Attributes:
-        title: its name in tables.
-        options: of ``JEPA``, beside the task's network; ``None``: Stable-Baselines3's own network.
-        callback: arguments of ``JEPACallback``; ``None``: no auxiliary.
-        settings: of algorithms, in place of the shared, by the algorithm's name.
-    """
+    """One way to train the encoder."""
 
     title: str
-    options: Mapping[str, Any] | None = field(default_factory=dict)
-    callback: Mapping[str, Any] | None = None
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, Any] | None = field(default_factory=dict)  # of the JEPA; None: the algorithm's own network
+    callback: Mapping[str, Any] | None = None  # arguments; None: no auxiliary
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of algorithms, in place of the shared
 
 
 @dataclass(frozen=True)
 class Task:
-    """An environment, the algorithm that learns it, and for how long.
-
-    Attributes:
-        title: its name in tables.
-        environment: in which the policy learns.
-        algorithm: its name.
-        steps: environment steps of a training, at most.
-        arms: names of what is compared.
-        network: ``encoder`` and ``latent_dim`` of all arms.
-        arguments: of the algorithm, for this task.
-        judged: where it is evaluated, unless it is where it learns.
-        shifted: where it is evaluated once more at the end, with a distractor as it was not in training.
-    """
+    """An environment, the algorithm that learns it, and for how many steps at most."""
 
     title: str
     environment: Environment
     algorithm: str
     steps: int
-    arms: Sequence[str]
-    network: Mapping[str, Any] = field(default_factory=dict)
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    judged: Environment | None = None
-    shifted: Environment | None = None
+    arms: Sequence[str]  # what is compared
+    network: Mapping[str, Any] = field(default_factory=dict)  # options of the JEPA of all arms
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of the algorithm
+    judged: Environment | None = None  # where it is evaluated, unless it is where it learns
+    shifted: Environment | None = None  # where it is evaluated at the end, too: with another distractor
 
 
 class Evaluation(BaseCallback):
@@ -213,6 +177,11 @@ def train(
     if arm.callback is not None:
         callbacks.append(JEPACallback(seed=seed, **arm.callback))
     return model.learn(steps, callback=callbacks)
+
+
+def check_installed(tasks: Mapping[str, Task], configuration: Mapping[str, Any]) -> None:
+    """Raise ``ModuleNotFoundError`` if the package of the configuration's environment is missing."""
+    tasks[configuration["task"]].environment.require_installed()
 
 
 def configurations(tasks: Mapping[str, Task]) -> dict[str, dict[str, Any]]:

@@ -105,9 +105,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     transitions = TransitionRing.from_episodes(random_episodes(envs, TRANSITIONS, seed), seed)
     torch.manual_seed(seed)
     jepa = JEPA(
-        envs.single_observation_space,
-        envs.single_action_space,
-        encoder=PreviousEncoder if name == "previous" else name,
+        envs.single_observation_space, envs.single_action_space, encoder=PreviousEncoder if name == "previous" else name
     )
     images, counts = scenes(options, 2 * PER_COUNT.get(variant, 100), TEST_SEED + seed)
     read_counts = LabelAccuracy(images, counts)

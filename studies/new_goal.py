@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
@@ -33,6 +33,7 @@ from jepa_extractor import (
 from jepa_extractor.diagnostics import effective_rank, latent_std
 from jepa_extractor.networks.encoders import EncoderName
 from jepa_extractor.planning import LatentPlanner, retarget
+from studies.comparison import Evaluation
 from studies.facts import Facts
 from studies.markdown import interval_text, markdown_table, spread_text
 from studies.measures import losses_and_variance, pairwise
@@ -59,7 +60,7 @@ SETTINGS: dict[str, Any] = {"n_steps": 128, "batch_size": 256, "n_epochs": 4, "e
 
 @dataclass(frozen=True)
 class Case:
-    """One case of the study. Every jepa is trained at one goal, without a look at the others."""
+    """One case of the study. Every JEPA is trained at one goal, without a look at the others."""
 
     title: str
     way: str = "joint"  # see ``train``
@@ -184,7 +185,7 @@ def make_test(configuration: dict[str, Any], goal: int, num_envs: int) -> VecEnv
 
 
 def train(configuration: dict[str, Any], seed: int) -> JEPA:
-    """Return an jepa trained on random steps; in every way its transition is fitted to its latents."""
+    """Return a JEPA trained on random steps; in every way its transition is fitted to its latents."""
     envs = make_envs(configuration, 64)
     space, actions = envs.single_observation_space, envs.single_action_space
     episodes = random_episodes(envs, configuration["transitions"], seed, labels=("count",))
@@ -219,35 +220,18 @@ def steps_from_scratch(configuration: dict[str, Any], goal: int, seed: int) -> i
     ``None`` where the case's ``ppo_steps`` do not suffice.
     """
     env = VecMonitor(make_test(configuration, goal, 8))
-    features = jepa_policy_kwargs(env.action_space)
-    kwargs = {"net_arch": [64], **features}
+    kwargs = {"net_arch": [64], **jepa_policy_kwargs(env)}
     model = PPO("CnnPolicy", env, learning_rate=1e-3, policy_kwargs=kwargs, seed=seed, **SETTINGS)
-    stop = _StopAtSuccess(make_test(configuration, goal, 64), configuration["episodes"])
-    model.learn(configuration["ppo_steps"], callback=stop)
-    return stop.steps
+    unseen = make_test(configuration, goal, 64)
 
+    def success(model: BaseAlgorithm) -> float:
+        unseen.seed(UNSEEN_SEED)
+        returns, _ = evaluate_policy(model, unseen, configuration["episodes"], return_episode_rewards=True, warn=False)
+        return float(np.mean(returns))
 
-class _StopAtSuccess(BaseCallback):
-    """Tests the policy after every rollout, and ends the training once it succeeds."""
-
-    def __init__(self, env: VecEnv, episodes: int) -> None:
-        super().__init__()
-        self.steps: int | None = None
-        self._env = env
-        self._episodes = episodes
-
-    def _on_rollout_start(self) -> None:  # the policy has just been updated
-        if self.num_timesteps and self.steps is None:
-            self._env.seed(UNSEEN_SEED)
-            returns, _ = evaluate_policy(self.model, self._env, self._episodes, return_episode_rewards=True, warn=False)
-            if np.mean(returns) >= SUCCESS:
-                self.steps = self.num_timesteps
-
-    def _on_training_end(self) -> None:
-        self._on_rollout_start()
-
-    def _on_step(self) -> bool:
-        return self.steps is None
+    each_rollout = Evaluation(success, lambda steps, _: steps + 1, enough=SUCCESS)
+    model.learn(configuration["ppo_steps"], callback=each_rollout)
+    return each_rollout.curve[-1][0] if each_rollout.solved else None
 
 
 def take_pictures(configuration: dict[str, Any], counts: np.ndarray, seed: int) -> np.ndarray:

@@ -7,10 +7,9 @@ and thresholds: ``docs/plans/other_tasks.md``. All arms of a task share its netw
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -21,28 +20,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from jepa_extractor import RewardTask, Shared
-from studies.comparison import (
-    ADVICE,
-    UNSEEN_SEED,
-    Algorithm,
-    Arm,
-    Environment,
-    Evaluation,
-    ExtraChannels,
-    MinAtarNetwork,
-    RepeatAction,
-    Runs,
-    Task,
-    Wrapper,
-    advice,
-    by_task,
-    configurations,
-    equal_cost,
-    scores,
-    seconds,
-    train,
-    verdict,
-)
+from studies import comparison
+from studies.comparison import Algorithm, Arm, Environment, Evaluation, Runs, Task, scores, seconds
 from studies.facts import Facts, Results
 from studies.markdown import interval_text, markdown_table
 from studies.statistics import Values, stratified
@@ -76,7 +55,7 @@ ALGORITHMS = {
         PPO,
         {"learning_rate": 1e-3, "n_steps": 128, "batch_size": 256, "n_epochs": 4, "ent_coef": 0.01},
         num_envs=8,
-        policy={"net_arch": [64], "normalize_images": False},  # Minigrid's symbols are no brightness
+        policy={"net_arch": [64]},
     ),
     "SAC": Algorithm(
         SAC,
@@ -113,7 +92,7 @@ ARMS = {
 BASELINES = ("plain", "layer", "layer_2", "layer_4")
 
 
-def _minatar(game: str, wrapper: Wrapper | None = None) -> Environment:
+def _minatar(game: str, wrapper: comparison.Wrapper | None = None) -> Environment:
     limited = {"max_episode_steps": 2_500}  # as in Freeway; Breakout can go on for ever
     return Environment(f"MinAtar/{game}-v1", "minatar.gym", "pip install minatar", limited, wrapper)
 
@@ -136,7 +115,7 @@ def _control(name: str) -> Environment:
 
 
 def _as_vector(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    return RepeatAction(gym.wrappers.FlattenObservation(env))
+    return comparison.RepeatAction(gym.wrappers.FlattenObservation(env))
 
 
 def _counting(background: str) -> Environment:
@@ -153,18 +132,19 @@ GAMES = {
     "seaquest": "Seaquest",
     "space_invaders": "SpaceInvaders",
 }
-SMALL = {"encoder": MinAtarNetwork, "latent_dim": 128}
+SYMBOLS = {"encoder": "grid", "normalize_images": False}  # Minigrid's are no brightness
+SMALL = {"encoder": comparison.MinAtarNetwork, "latent_dim": 128}
 TASKS = {
     **{name: Task(f"{game}, DQN", _minatar(game), "DQN", 20_000, OFF_POLICY, SMALL) for name, game in GAMES.items()},
     **{
         f"breakout_{kind}": Task(
             f"Breakout with {kind}, DQN",
-            _minatar("Breakout", partial(ExtraChannels, kind=kind)),
+            _minatar("Breakout", partial(comparison.ExtraChannels, kind=kind)),
             "DQN",
             20_000,
             FEW,
             SMALL,
-            shifted=_minatar("Breakout", partial(ExtraChannels, kind=kind, density=0.3)),
+            shifted=_minatar("Breakout", partial(comparison.ExtraChannels, kind=kind, density=0.3)),
         )
         for kind in ("noise", "drift")
     },
@@ -185,7 +165,7 @@ TASKS = {
         for name in ("breakout", "space_invaders")
     },
     **{
-        name: Task(f"{env}, PPO", _minigrid(env), "PPO", 100_000, ON_POLICY, {"encoder": "grid"})
+        name: Task(f"{env}, PPO", _minigrid(env), "PPO", 100_000, ON_POLICY, SYMBOLS)
         for name, env in (("empty", "Empty-8x8"), ("door_key", "DoorKey-5x5"))
     },
     **{
@@ -202,23 +182,16 @@ TASKS = {
 }
 CONFIGURATIONS = {
     name: {**of, "learning_rate": ALGORITHMS[TASKS[of["task"]].algorithm].arguments["learning_rate"]}
-    for name, of in configurations(TASKS).items()
+    for name, of in comparison.configurations(TASKS).items()
 }
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A return that others published for a task, or the best possible one.
-
-    Attributes:
-        score: the return.
-        what: of what it is.
-        source: where it stands, in Markdown.
-    """
+class Reference(NamedTuple):
+    """A return that others published for a task, or the best possible one."""
 
     score: float
-    what: str
-    source: str
+    what: str  # it is the return of
+    source: str  # in Markdown
 
 
 REFERENCES = {
@@ -236,9 +209,7 @@ REFERENCES = {
 }
 
 
-def check(configuration: dict[str, Any]) -> None:
-    """Raise ``ModuleNotFoundError`` if the package of the environment is missing."""
-    TASKS[configuration["task"]].environment.require_installed()
+check = partial(comparison.check_installed, TASKS)
 
 
 def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:  # noqa: ARG001  # a study's signature
@@ -251,7 +222,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     task, steps = TASKS[configuration["task"]], configuration["steps"]
 
     def mean_return(model: BaseAlgorithm, environment: Environment = task.environment) -> float:
-        with contextlib.closing(environment.make(EVALUATED, UNSEEN_SEED + seed)) as env:
+        with contextlib.closing(environment.make(EVALUATED, comparison.UNSEEN_SEED + seed)) as env:
             mean, _ = evaluate_policy(model, env, EPISODES)
         return float(np.mean(mean))
 
@@ -261,7 +232,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     evaluation = Evaluation(mean_return, following, least=EVALUATIONS)
     arm, algorithm = ARMS[configuration["arm"]], ALGORITHMS[task.algorithm]
     rate = {"learning_rate": configuration["learning_rate"]}
-    model = train(task, algorithm, arm, steps, seed, evaluation, **rate)
+    model = comparison.train(task, algorithm, arm, steps, seed, evaluation, **rate)
     result = {"seconds": evaluation.seconds, "returns": [value for *_, value in evaluation.curve]}
     if task.shifted is not None:
         result["shifted"] = mean_return(model, task.shifted)
@@ -275,7 +246,7 @@ def ends(runs: Runs) -> Values:
 
 def gathered(results: Results) -> Facts:
     """Return the results by task, arm and seed, and their summary, which takes minutes."""
-    found = by_task(results)
+    found = comparison.by_task(results)
     return {"summary": summarise(found), "results": found}
 
 
@@ -318,7 +289,7 @@ def _row(arms: Mapping[str, Runs], name: str) -> dict[str, Any]:
     }
     if all("shifted" in run for run in runs.values()):
         row["shifted"] = float(aggregate_iqm(np.array([run["shifted"] for run in runs.values()])))
-    baseline = equal_cost(arms, name, BASELINES)
+    baseline = comparison.equal_cost(arms, name, BASELINES)
     if name in BASELINES or baseline == name:
         return row
     mean = float(aggregate_iqm(scores(arms[baseline])))
@@ -328,7 +299,7 @@ def _row(arms: Mapping[str, Runs], name: str) -> dict[str, Any]:
         "baseline": baseline,
         "ratio": row["return"][0] / mean if mean > 0 else None,
         "probability": probability,
-        "verdict": verdict(probability),
+        "verdict": comparison.verdict(probability),
     }
 
 
@@ -414,8 +385,8 @@ def of_advice(facts: Facts) -> str:
             name, row = max(compared.items(), key=lambda one: one[1]["probability"][0])
             titles = [ARMS[one].title for one in (name, row["baseline"])]
             cost = row["seconds"] / arms[row["baseline"]]["seconds"]
-            rows.append(advice(TASKS[task].title, titles, row["ratio"], row["probability"], cost))
-    return markdown_table(ADVICE, rows)
+            rows.append(comparison.advice(TASKS[task].title, titles, row["ratio"], row["probability"], cost))
+    return markdown_table(comparison.ADVICE, rows)
 
 
 SHOWN = {"advice": of_advice}

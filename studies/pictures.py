@@ -1,36 +1,18 @@
-"""Pictures of latents. matplotlib is needed here alone: it comes with the ``examples`` extra."""
-
-from collections.abc import Callable
-from pathlib import Path
+"""Pictures of latents."""
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
-from sklearn.decomposition import PCA
 
 SHOWN = 500  # most latents in the distance matrix: with more, one would be smaller than a pixel
 
 
-def plot_latents(latents: NDArray[np.floating], classes: NDArray[np.generic], path: Path, class_name: str) -> None:
-    """Write a picture of latents (N, D), N >= 2, whose observations belong to ``classes`` (N,).
-
-    Left: the two principal components, coloured by class. Right: all pairwise Euclidean distances, sorted
-    by class, so that classes kept apart show as dark squares along the diagonal.
-    """
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    draw_pca(left, latents, classes, class_name)
-    draw_distances(right, latents, classes, class_name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-
-
 def draw_pca(axes: Axes, latents: NDArray[np.floating], classes: NDArray[np.generic], class_name: str) -> None:
     """Draw the first two principal components of ``latents``, coloured by class."""
-    points = principal_plane(latents)(latents)
+    centred = latents - latents.mean(axis=0)
+    points = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
     names = np.unique(classes)
     colors = matplotlib.colormaps["turbo"](np.linspace(0, 1, len(names)))
     for name, color in zip(names, colors, strict=True):
@@ -51,11 +33,3 @@ def draw_distances(axes: Axes, latents: NDArray[np.floating], classes: NDArray[n
     axes.set(xlabel=class_name, ylabel=class_name, title="Distance of latents")
     assert axes.figure is not None
     axes.figure.colorbar(image, ax=axes, shrink=0.8)
-
-
-def principal_plane(latents: NDArray[np.floating]) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
-    """Return the map of latents (N, D) to their first two principal components, (N, 2), or (N, 1) where D is 1."""
-    with np.errstate(invalid="ignore"):  # where all latents are equal, the explained share of the variance is 0 / 0
-        pca = PCA(n_components=min(2, latents.shape[1]), svd_solver="full").fit(latents)
-    transform: Callable[[NDArray[np.floating]], NDArray[np.floating]] = pca.transform
-    return transform

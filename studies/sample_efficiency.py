@@ -6,6 +6,7 @@ replace pygame. What is compared is below; measures, seeds and thresholds: ``doc
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from jepa_extractor import Alternating, RewardTask, Shared
 from jepa_extractor.checkpoint import replace_file
-from studies.comparison import (
-    ADVICE,
-    UNSEEN_SEED,
-    Algorithm,
-    Arm,
-    Environment,
-    Evaluation,
-    Runs,
-    Task,
-    advice,
-    by_task,
-    configurations,
-    equal_cost,
-    scores,
-    seconds,
-    train,
-)
+from studies import comparison
+from studies.comparison import Algorithm, Arm, Environment, Evaluation, Runs, Task, scores, seconds
 from studies.facts import Facts, Results
 from studies.markdown import interval_text, markdown_table
 from studies.statistics import Interval, interquartile, interquartile_mean, stratified
@@ -65,11 +51,7 @@ ALGORITHMS = {
     "SAC": Algorithm(SAC, {**OFF_POLICY, "ent_coef": 0.01, "tau": 0.1}, **SHARED),
 }
 # Thirteen times as many steps of the algorithm's own optimizer: what do these buy without any auxiliary?
-THIRTEENFOLD = {
-    "PPO": {"batch_size": 64, "n_epochs": 13},
-    "DQN": {"gradient_steps": 13},
-    "SAC": {"gradient_steps": 13},
-}
+THIRTEENFOLD = {"PPO": {"batch_size": 64, "n_epochs": 13}, "DQN": {"gradient_steps": 13}, "SAC": {"gradient_steps": 13}}
 # NatureCNN's best learning rate of 3e-4, 1e-3 and 3e-3 on two other seeds: see docs/plans/sample_efficiency.md.
 TUNED = {"PPO": {"learning_rate": 1e-3}, "DQN": {"learning_rate": 3e-4}}
 POOLED = {"encoder": "pooled"}
@@ -137,12 +119,10 @@ TASKS = {
     )
     for algorithm, steps in {"PPO": 100_000, "DQN": 50_000}.items()
 }
-CONFIGURATIONS = configurations(TASKS)
+CONFIGURATIONS = comparison.configurations(TASKS)
 
 
-def check(configuration: dict[str, Any]) -> None:
-    """Raise ``ModuleNotFoundError`` if the package of the environment is missing."""
-    TASKS[configuration["task"]].environment.require_installed()
+check = partial(comparison.check_installed, TASKS)
 
 
 def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
@@ -158,7 +138,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     unseen = (task.judged or task.environment).make(50)
 
     def success(model: BaseAlgorithm) -> float:
-        unseen.seed(UNSEEN_SEED + seed)
+        unseen.seed(comparison.UNSEEN_SEED + seed)
         returns, _ = evaluate_policy(model, unseen, EPISODES, deterministic=True, return_episode_rewards=True)
         return float(np.mean(np.array(returns) > 0))
 
@@ -167,7 +147,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
 
     evaluation = Evaluation(success, following, enough=SUCCESS)
     arm, algorithm = ARMS[configuration["arm"]], ALGORITHMS[task.algorithm]
-    model = train(task, algorithm, arm, configuration["steps"], seed, evaluation)
+    model = comparison.train(task, algorithm, arm, configuration["steps"], seed, evaluation)
     replace_file(folder / "model.zip", model.save)
     last_steps, last_seconds, _ = evaluation.curve[-1]
     return {
@@ -181,7 +161,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
 def gathered(results: Results) -> Facts:
     """Return the results by environment, algorithm, arm and seed."""
     found: dict[str, dict[str, Any]] = {}
-    for name, arms in by_task(results).items():
+    for name, arms in comparison.by_task(results).items():
         environment, _, algorithm = name.partition("-")
         found.setdefault(environment, {})[algorithm] = arms
     return {"results": found}
@@ -235,7 +215,7 @@ def of_advice(facts: Facts) -> str:
             if (ARMS[name].options or {}).get("encoder") == "pooled"
         }
         baselines = [name for name in arms if ARMS[name].callback is None]
-        pairs = [(name, equal_cost(arms, name, baselines)) for name in arms if name not in baselines]
+        pairs = [(name, comparison.equal_cost(arms, name, baselines)) for name in arms if name not in baselines]
         improvements = {
             (name, baseline): probability_of_improvement(scores(arms[name]), scores(arms[baseline]))
             for name, baseline in pairs
@@ -248,8 +228,8 @@ def of_advice(facts: Facts) -> str:
             cost = seconds(arms[name]) / seconds(arms[baseline])
             algorithm, _, env_id = TASKS[task].title.partition(" on ")
             titles = [ARMS[one].title for one in (name, baseline)]
-            rows.append(advice(f"{env_id}, {algorithm}", titles, steps[0] / steps[1], probability, cost))
-    return markdown_table(ADVICE, rows)
+            rows.append(comparison.advice(f"{env_id}, {algorithm}", titles, steps[0] / steps[1], probability, cost))
+    return markdown_table(comparison.ADVICE, rows)
 
 
 SHOWN = {"brief": brief, "advice": of_advice}

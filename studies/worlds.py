@@ -149,7 +149,7 @@ class Differences(nn.Module):
 
 
 def make_jepa(world: World, encoder: EncoderName, **arguments: Any) -> JEPA:
-    """Return an untrained jepa for the world; torch's global generator draws its parameters."""
+    """Return an untrained JEPA for the world; torch's global generator draws its parameters."""
     envs = world.make()
     return JEPA(envs.single_observation_space, envs.single_action_space, encoder=encoder, **arguments)
 

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))  # test_tutorials.py runs their code
 DOCUMENTS = [ROOT / "README.md", *PAGES]
-RESULTS = sorted((ROOT / "benchmarks").glob("*.md"))
-OTHERS = [*RESULTS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+PLANS = sorted((ROOT / "docs" / "plans").glob("*.md"))
+OTHERS = [*PLANS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 
 
 def blocks(document):
@@ -31,7 +31,6 @@ LONG = {"audit.md", "plug-in.md"}
 def test_code_runs(name, tmp_path, monkeypatch):
     """The documents' Python code is executed by the tests; trainings are cut short."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(ROOT / "examples")  # as the page on studies says
     learn, pretrain, random_episodes = PPO.learn, jepa_extractor.pretrain, jepa_extractor.random_episodes
 
     def short_learn(model, steps, **kwargs):
@@ -64,7 +63,7 @@ def test_pictures_and_links_exist(document):
         assert target.startswith("http") or (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", [*DOCUMENTS, *TUTORIALS, *RESULTS], ids=lambda path: path.name)
+@pytest.mark.parametrize("page", [*DOCUMENTS, *TUTORIALS, *PLANS], ids=lambda path: path.name)
 def test_a_page_can_be_read_at_once(page):
     """At most 1,500 words, without code, tables and what they are written from."""
     text = re.sub(r"^```.*?^```|^\|.*?$|<!--.*?-->", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
