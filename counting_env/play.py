@@ -7,8 +7,8 @@ in the working directory; F11 fills the screen; Q, Esc or closing the window lea
 A click or a touch on a button of the window does the same. On a gamepad the cross and the left stick remove and add, as
 do the left and the right one of the four buttons at the thumb; every other button starts and goes on.
 
-With --agent an agent plays, and the window shows what it foresees: counting_env.agents tells what an agent is. Space
-pauses and goes on; Right makes one step.
+With --agent an agent plays, and the window shows what it foresees; counting_env.viewer.agents tells what an agent is.
+Space pauses and goes on; Right makes one step.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 
 import gymnasium as gym
 
-from counting_env.agents import AgentError, find_agent, has_numbers, require_fit
-from counting_env.dynamics import Target
+from counting_env.checks import Target
 from counting_env.options import CHOICES, IMAGE_SIZES, Options
-from counting_env.viewer import Viewer
-from counting_env.watch import AgentViewer
+from counting_env.viewer.agents import AgentError, find_agent, has_numbers, require_fit
+from counting_env.viewer.watch import AgentViewer
+from counting_env.viewer.window import Viewer
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -93,7 +93,7 @@ print(next_count(3, 1, 0, 8, False), *next_count.stats.cache_hits.values())
 
 def test_kernels_depend_on_no_other_file() -> None:
     """kernels.py holds all compiled code and imports nothing from the package: Numba's cache knows no other file."""
-    for path in Path(counting_env.__file__).parent.glob("*.py"):
+    for path in Path(counting_env.__file__).parent.rglob("*.py"):
         text = path.read_text()
         if path.name == "kernels.py":
             assert "counting_env" not in text

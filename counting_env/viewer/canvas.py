@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from counting_env.controls import Intent
-from counting_env.window import open_window
+from counting_env.display import open_window
+from counting_env.viewer.controls import Intent
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # no greeting in the player's terminal
 with contextlib.suppress(ImportError):  # open_window() says what is missing

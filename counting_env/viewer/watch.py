@@ -7,10 +7,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from counting_env.agents import Agent, Foresight, chosen_action
-from counting_env.canvas import LINE, MEDIUM, MUTED, SMALL, Button
-from counting_env.controls import Intent
-from counting_env.viewer import GAP, Message, Viewer
+from counting_env.viewer.agents import Agent, Foresight, chosen_action
+from counting_env.viewer.canvas import LINE, MEDIUM, MUTED, SMALL, Button
+from counting_env.viewer.controls import Intent
+from counting_env.viewer.window import GAP, Message, Viewer
 
 with contextlib.suppress(ImportError):  # open_window() says what is missing
     import pygame
@@ -25,7 +25,7 @@ class AgentViewer(Viewer):
     Args:
         env: a ``CountingEnv`` as ``gym.make`` gives it, with the agent's action space.
         max_episode_steps: the time limit of ``env``, shown as steps left.
-        agent: what plays; see ``counting_env.agents``.
+        agent: what plays; see ``counting_env.viewer.agents``.
         seed: seed of the first episode; ``None`` for a random one.
 
     Attributes:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from counting_env.controls import Intent
-from counting_env.window import open_window
+from counting_env.display import open_window
+from counting_env.viewer.controls import Intent
 
 pytest.importorskip("pygame")
 

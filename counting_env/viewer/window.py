@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 from gymnasium.error import DependencyNotInstalled
 
-from counting_env.canvas import (
+from counting_env.checks import Target
+from counting_env.display import enlarge
+from counting_env.kernels import ADD, REMOVE
+from counting_env.viewer.canvas import (
     BIG,
     HUGE,
     INK,
@@ -25,12 +28,9 @@ from counting_env.canvas import (
     Canvas,
     Color,
 )
-from counting_env.controls import Controls, Intent
-from counting_env.dynamics import Target
-from counting_env.game import Game
-from counting_env.kernels import ADD, REMOVE
-from counting_env.recording import Recording
-from counting_env.window import enlarge
+from counting_env.viewer.controls import Controls, Intent
+from counting_env.viewer.game import Game
+from counting_env.viewer.recording import Recording
 
 with contextlib.suppress(ImportError):  # open_window() says what is missing
     import pygame

@@ -4,9 +4,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from counting_env.canvas import INK, SIGNS, SIZE
-from counting_env.viewer import BAD, GOOD
-from counting_env.watch import AgentViewer
+from counting_env.viewer.canvas import INK, SIGNS, SIZE
+from counting_env.viewer.watch import AgentViewer
+from counting_env.viewer.window import BAD, GOOD
 
 pytest.importorskip("pygame")
 
@@ -65,8 +65,8 @@ SCREENS = {
 def test_every_text_can_be_read(start, press, screen, monkeypatch, tmp_path, opening, keys):
     """Each text lies on a plain ground, over nothing else, with a contrast of at least 4.5."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("counting_env.recording.Recording.see", lambda *_: None)
-    monkeypatch.setattr("counting_env.recording.Recording.save", lambda _: "counting-20260504-120000-12.gif")
+    monkeypatch.setattr("counting_env.viewer.recording.Recording.see", lambda *_: None)
+    monkeypatch.setattr("counting_env.viewer.recording.Recording.save", lambda _: "counting-20260504-120000-12.gif")
     viewer = opening(start)
     viewer.welcoming = not isinstance(viewer, AgentViewer)
     press(viewer, *keys.split())

@@ -10,8 +10,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from counting_env import agents, play
-from counting_env.watch import PACE, AgentViewer
+from counting_env import play
+from counting_env.viewer import agents
+from counting_env.viewer.watch import PACE, AgentViewer
 
 pytest.importorskip("pygame")
 
@@ -102,7 +103,7 @@ def live(screen, monkeypatch):
                 return screen.event.Event(screen.NOEVENT)
             return screen.event.Event(screen.KEYDOWN, key=code[event])
 
-        monkeypatch.setattr("counting_env.watch.monotonic", lambda: clock[0])
+        monkeypatch.setattr("counting_env.viewer.watch.monotonic", lambda: clock[0])
         monkeypatch.setattr(screen.event, "wait", wait)
         monkeypatch.setattr(screen.event, "get", list)
         viewer.running = True
@@ -211,7 +212,7 @@ def test_the_project_declares_the_loader_of_planners():
     """The entry point of this project for ``.pt`` is LatentPlanner.load."""
     from jepa_extractor import LatentPlanner
 
-    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text()
     line = next(line for line in text.split('"counting_env.agents"]')[1].splitlines() if line.startswith("pt"))
     assert EntryPoint("pt", line.split('"')[1], agents.GROUP).load() == LatentPlanner.load
 
@@ -251,7 +252,7 @@ def test_a_missing_file(folder, monkeypatch, capsys):
 
 def test_an_action_that_the_environment_does_not_know(screen, folder, monkeypatch, capsys):
     """The window closes, the program prints a sentence, and ends with status 2."""
-    monkeypatch.setattr("counting_env.watch.PACE", 0.1)
+    monkeypatch.setattr("counting_env.viewer.watch.PACE", 0.1)
     assert play.main(["--agent", "agents_for_tests:lost"]) == 2
     assert "(7), which is not in Discrete(2)" in capsys.readouterr().err
     assert not screen.display.get_init()
