@@ -2,8 +2,7 @@
 
 import numpy as np
 
-# Filled circle, filled square, filled upward triangle, and a diagonal stroke two pixels wide, each 7x7 pixels. They are
-# drawn by hand here, so that the package's sprites are tested too.
+# Filled circle, filled square, filled upward triangle, and a diagonal stroke two pixels wide, each 7x7 pixels.
 SPRITES = {
     "circle": """
         ..###..

@@ -15,27 +15,12 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 import counting_env
 from counting_env import CountingEnv, CountingVectorEnv
 from tests.environment.comparing import MODES, assert_same, draw_actions, make_sync, play
-
-VARIANTS = [
-    {},
-    {"continuous": True},
-    {"reward": "dense", "terminate_on_target": False},
-    {"placement": "persist"},
-    {"appearance": "object"},
-    {"background": "noise", "image_size": 35},
-    {"background": "clutter", "image_size": 35, "placement": "persist"},
-    {"background": "drift", "image_size": 35, "appearance": "object"},
-    {"target": (0, 5), "max_count": 5, "wrap": True, "placement": "persist", "appearance": "object"},
-    {"target": {"circle": 2, "square": (1, 4)}, "least_count": 1, "max_count": 4, "reward": "dense"},
-    {"slip": 0.4},
-    {"target": 0, "max_count": 1, "image_size": 32, "appearance": "object"},
-    {"target": 9, "max_count": 16, "image_size": 33, "placement": "persist", "appearance": "object"},
-]
+from tests.environment.option_sets import CHOSEN
 
 
 @pytest.mark.parametrize("copies", [True, False], ids=["copy", "no-copy"])
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
-@pytest.mark.parametrize("options", VARIANTS, ids=str)
+@pytest.mark.parametrize("options", CHOSEN, ids=str)
 def test_equals_sync_vector_env(options, mode, copies):
     """For the same seed it returns byte for byte what SyncVectorEnv returns for single environments."""
     sync = make_sync(5, mode, **options)
