@@ -98,7 +98,7 @@ def play_beside_twins(options, mode, seed, num_envs=3, steps=9, copy=True):
             assert "final_obs" not in info
         if mode == AutoresetMode.DISABLED and over.any():
             observations, info = env.reset(options={"reset_mask": over.copy()})
-            for i in np.flatnonzero(over):
+            for i in np.flatnonzero(over).tolist():
                 assert_said(observations[i], row(info, i), *twins[i].reset())
             assert info["_count"].tolist() == over.tolist()
 

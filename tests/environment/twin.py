@@ -138,7 +138,7 @@ class Twin:
         return shape, [30 + self.random.below(196) for _ in range(3)] if color is None else list(color)
 
     def _scatter(self, count):
-        places = []
+        places: list[list[int]] = []
         for _ in range(count):
             for _ in range(50):
                 place = [3 + self.random.below(self.size - 6) for _ in range(2)]
@@ -153,7 +153,7 @@ class Twin:
         side = (self.size + 1) // 8
         slack = self.size - (8 * side - 1)
         top, left = 3 + self.random.below(slack + 1), 3 + self.random.below(slack + 1)
-        places = []
+        places: list[list[int]] = []
         for cell in range(side**2):
             if self.random.below(side**2 - cell) < count - len(places):
                 places.append([top + 8 * (cell // side), left + 8 * (cell % side)])
