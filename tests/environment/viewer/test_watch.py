@@ -32,7 +32,7 @@ class Agent:
 
 class Seer(Agent):
     def imagine(self, observation):
-        return [(None, "seven"), (np.int64(0), "six"), (np.int64(1), "again seven"), (0, "c"), (0, "d"), (0, "e")]
+        return [(None, "7"), (np.int64(0), "6, reward 0.0"), (np.int64(1), "7"), (0, "six"), (0, "5"), (0, "4")]
 
 
 class Continuous(Agent):
@@ -153,21 +153,58 @@ def test_space_pauses_and_right_makes_one_step(start, live):
     assert (viewer.game.steps, viewer.game.results) == (0, [True, False])
 
 
+def drawn(viewer, monkeypatch):
+    """Draw the window, and return the signs and the dots of what the agent imagines."""
+    signs, dots = [], []
+    sign, draw_dots = viewer.canvas.sign, viewer.canvas.dots
+    monkeypatch.setattr(
+        viewer.canvas,
+        "sign",
+        lambda name, middle, *rest: (signs.append(name) if middle[0] > 912 else None, sign(name, middle, *rest)),
+    )
+    monkeypatch.setattr(viewer.canvas, "dots", lambda number, *rest: (dots.append(number), draw_dots(number, *rest)))
+    viewer.draw()
+    monkeypatch.undo()
+    return signs, dots
+
+
 def test_the_window_shows_what_the_agent_imagines(start, screen, monkeypatch):
-    """Beside the picture stand what the agent sees now and what it expects of the steps that are left."""
+    """What the agent sees now and expects of the steps that are left: numbers as dots, other words as words."""
     viewer = start("Seer")
     written = texts(viewer, monkeypatch)
     at = written.index("The agent imagines")
-    assert written[at + 1 :] == ["now", "seven", "remove", "six", "add", "again seven", "remove", "c", "remove", "d"]
+    assert written[at + 1 :] == ["now", "7", "6", "reward 0.0", "7", "six", "5"]
+    assert drawn(viewer, monkeypatch) == (["minus", "plus", "minus", "minus"], [7, 6, 7, 5])
     viewer.advance()
     viewer.advance()
     viewer.advance()
     viewer.game.ended = False
-    written = texts(viewer, monkeypatch)
-    assert written[written.index("The agent imagines") + 1 :] == ["now", "seven", "remove", "six"]
+    assert drawn(viewer, monkeypatch) == (["minus"], [7, 6])
     for text in ("Space", "pause", "one step", "R", "new episode", "hide the count", "leave"):
         assert text in written, text
-    assert {"add", "Next"}.isdisjoint(written[: written.index("The agent imagines")])
+    assert {"add", "Next"}.isdisjoint(written)
+
+
+def test_the_imagined_future_ends_at_the_goal(start, screen, monkeypatch):
+    """The first imagined target has a tick, and nothing comes after it; a start on the target is no arrival."""
+    viewer = start("Seer")
+    viewer.foresight = [(None, "4"), (0, "3"), (1, "4, reward 1.0"), (1, "5")]
+    assert drawn(viewer, monkeypatch) == (["minus", "plus", "tick"], [4, 3, 4])
+    viewer.foresight = [(None, "4 squares"), (0, "14"), (1, "41")]
+    assert drawn(viewer, monkeypatch) == (["minus", "plus"], [4, 14, 41])
+
+
+@pytest.mark.parametrize(
+    ("target", "shape", "counts"),
+    [(4, "circle", [4]), ((2, 6), "circle", [2, 6]), ({"circle": 4, "square": (2, 8)}, "square", [2, 8])],
+)
+def test_which_counts_are_goals(start, target, shape, counts):
+    """A target may be a count, several, or depend on the shape."""
+    viewer = start("Seer", target=target, least_count=1)
+    viewer.game.info["shape"] = shape
+    assert [count for count in range(9) if viewer.game.rewards(count)] == counts
+    viewer.game.info["shape"] = "stroke"
+    assert not (isinstance(target, dict) and viewer.game.rewards(4))
 
 
 def test_an_agent_that_imagines_nothing(start, screen, monkeypatch):
@@ -182,7 +219,10 @@ def test_continuous_actions(start, monkeypatch):
     viewer.agent.imagine = lambda observation: [(np.array([-0.5]), "less"), (np.array([0.0]), "more")]
     viewer.advance()
     assert viewer.game.info["count"] == 6
-    assert texts(viewer, monkeypatch)[-4:] == ["remove", "less", "add", "more"]
+    viewer.foresight = viewer.agent.imagine(None)
+    assert texts(viewer, monkeypatch)[-2:] == ["less", "more"]
+    signs, dots = drawn(viewer, monkeypatch)
+    assert (signs[-2:], dots) == (["minus", "plus"], [])
 
 
 @pytest.mark.parametrize(

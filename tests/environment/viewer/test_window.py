@@ -2,11 +2,13 @@
 
 import copy
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from counting_env.display import enlarge
-from counting_env.viewer.window import Viewer
+from counting_env.viewer.window import GOOD, Viewer
 
 pytest.importorskip("pygame")
 
@@ -42,11 +44,11 @@ def test_the_window_shows_the_picture_and_the_numbers(start, press, shows, scree
     twin = copy.deepcopy(viewer.game.env)
     press(viewer)
     np.testing.assert_array_equal(picture(screen, viewer), enlarge(viewer.game.observation))
-    for text in ("Make it 4", "Objects", "7", "Steps left", "4 of 4", "Last reward", "none yet", "score", "in a row"):
+    for text in ("Make it 4", "Objects", "?", "Steps left", "4 of 4", "Last reward", "none yet", "score", "in a row"):
         assert shows(text), text
     for text in ("R", "H", "G", "F11", "Q"):
         assert shows(text), text
-    for text in ("remove", "add", "new episode", "hide the count", "record a GIF", "full screen", "leave"):
+    for text in ("remove", "add", "new episode", "show the count", "record a GIF", "full screen", "leave"):
         assert shows(text), text
     assert not shows("3 of 4")
 
@@ -54,13 +56,13 @@ def test_the_window_shows_the_picture_and_the_numbers(start, press, shows, scree
     image, *_, info = twin.step(0)
     assert info["count"] == 6
     np.testing.assert_array_equal(picture(screen, viewer), enlarge(image))
-    for text in ("6", "3 of 4", "0.00"):
+    for text in ("?", "3 of 4", "0.00"):
         assert shows(text), text
     assert not shows("4 of 4")
 
 
 def test_the_first_screen_explains_the_game(start, press, shows) -> None:
-    """It tells what to do, how, and how to begin, and nothing of the picture."""
+    """It tells what to do, how, and how to begin, and nothing of the picture that is to be counted."""
     viewer = start()
     viewer.welcoming = True
     press(viewer, "h", "F1")
@@ -84,6 +86,9 @@ def test_the_large_buttons_show_their_keys(start, press, monkeypatch: pytest.Mon
     sign = viewer.canvas.sign
     monkeypatch.setattr(viewer.canvas, "sign", lambda name, *rest: (signs.append(name), sign(name, *rest)))
     viewer.draw()
+    if welcoming:
+        assert signs[:3] == ["minus", "minus", "tick"]  # the example
+        del signs[:3]
     assert signs == ["minus", "left", "down", "minus", "plus", "right", "up", "plus"]
 
 
@@ -162,7 +167,7 @@ def test_score_and_streak(start, press, shows, monkeypatch: pytest.MonkeyPatch) 
 def test_h_hides_and_shows_the_count(start, press, shows, screen) -> None:
     """H hides or shows the count and changes nothing else."""
     viewer = start()
-    press(viewer)
+    press(viewer, "h")
     shown = pixels(screen).copy()
     press(viewer, "h")
     hidden = pixels(screen).copy()
@@ -177,6 +182,61 @@ def test_h_hides_and_shows_the_count(start, press, shows, screen) -> None:
     press(viewer, "RIGHT", "h")
     assert shows("7")
     assert not shows("?")
+
+
+def test_the_count_appears_when_the_episode_is_over(start, press, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has not counted yet sees no number before the end, and none in the next episode either."""
+    viewer = start()
+    written = []
+    monkeypatch.setattr(viewer.canvas, "write", lambda text, *rest, **more: written.append(text))
+
+    def count() -> str:
+        written.clear()
+        viewer.draw()
+        return written[written.index("Objects") + 1]
+
+    press(viewer, "LEFT", "LEFT")
+    assert count() == "?"
+    press(viewer, "LEFT")
+    assert viewer.game.ended
+    assert count() == "4"
+    press(viewer, "SPACE")
+    assert count() == "?"
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [
+        ({}, [6, 5, 4]),
+        ({"target": 8}, [6, 7, 8]),
+        ({"target": 7}, [8, 7]),
+        ({"target": (2, 6), "reward": "dense"}, [4, 3, 2]),
+        ({"target": {"square": 1, "circle": 3}, "least_count": 1, "slip": 1.0}, [3, 2, 1]),
+        ({"target": 3, "least_count": 3, "max_count": 3}, [3]),
+        ({"target": 0, "wrap": True, "appearance": "object"}, [2, 1, 0]),
+    ],
+    ids=str,
+)
+def test_the_first_screen_shows_how_a_picture_becomes_right(start, screen, options: dict, counts: list[int]) -> None:
+    """Its pictures lead to a target one object at a time, the last one framed; no picture is empty without need."""
+    viewer = Viewer(gym.make("CountingEnv-v0", **options), 4, seed=0)
+    shown = []
+    picture = viewer.canvas.picture
+    viewer.canvas.picture = lambda image, area, color: (shown.append((image, color)), picture(image, area, color))
+    viewer.draw()
+    images, colors = zip(*shown, strict=True)
+    assert [ndimage.label(image.any(axis=2), np.ones((3, 3)))[1] for image in images] == counts
+    assert [color == GOOD for color in colors] == [False] * (len(counts) - 1) + [True]
+
+
+def test_an_empty_picture_says_so(start, press, shows) -> None:
+    """A black square alone would look broken."""
+    viewer = start(max_episode_steps=9)
+    press(viewer)
+    assert not shows("No objects: that is 0")
+    viewer.game.observation, viewer.game.info = viewer.game.env.reset(options={"count": 0})
+    press(viewer)
+    assert shows("No objects: that is 0")
 
 
 def test_without_termination_an_episode_succeeds_once(start, press, shows) -> None:
