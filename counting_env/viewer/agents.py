@@ -47,8 +47,7 @@ def find_agent(name: str) -> Agent:
     Raises:
         AgentError: there is none, or it has no ``predict``.
     """
-    if name == "demo":
-        name = str(DEMO)
+    path = DEMO if name == "demo" else Path(name)
     place, _, attribute = name.rpartition(":")
     try:
         if place and attribute.replace(".", "_").isidentifier():
@@ -58,9 +57,9 @@ def find_agent(name: str) -> Agent:
             if callable(found) and (isinstance(found, type) or not isinstance(found, Agent)):
                 found = found()
         else:
-            found = _loader(Path(name))(name)
+            found = _loader(path)(str(path))
     except ModuleNotFoundError as error:
-        mend = ': pip install "counting-jepa[jepa]"' if name == str(DEMO) else ""
+        mend = ': pip install "counting-jepa[jepa]"' if name == "demo" else ""
         raise AgentError(f"agent {name!r} cannot be had: {error}{mend}") from error
     except (ImportError, SyntaxError, AttributeError, OSError, ValueError) as error:
         raise AgentError(f"agent {name!r} cannot be had: {error}") from error

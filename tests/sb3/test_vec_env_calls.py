@@ -1,6 +1,8 @@
 """What GymnasiumVecEnv passes on: seeds, options, pictures, attributes, methods; and how it fails."""
 
 import copy
+import subprocess
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -143,6 +145,24 @@ def _make_single():
 
     gym.register_envs(counting_env)  # a spawned process has registered nothing yet
     return gym.make("CountingEnv-v0")
+
+
+@pytest.mark.slow
+def test_subproc_vec_env_without_a_script():
+    """Workers of `python -c`, as of a notebook, have nothing to import: the id names the package, as documented."""
+    code = """
+import multiprocessing
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import SubprocVecEnv
+for method in multiprocessing.get_all_start_methods():
+    kwargs = {"start_method": method}
+    env = make_vec_env("counting_env:CountingEnv-v0", n_envs=2, vec_env_cls=SubprocVecEnv, vec_env_kwargs=kwargs)
+    print(env.reset().shape)
+    env.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.splitlines()) == {"(2, 64, 64, 3)"}
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -248,6 +248,20 @@ def test_a_file_is_loaded_by_the_entry_point_of_its_ending(folder, monkeypatch):
     assert agent.action == "some.agent"
 
 
+def test_the_demo_is_a_file_of_the_package(folder, monkeypatch):
+    """``demo`` is loaded as any file of a planner; where a package is missing, the message says what to install."""
+    monkeypatch.setattr(agents, "DEMO", folder / "demo.pt")
+    monkeypatch.setattr(agents, "entry_points", lambda group: [EntryPoint("pt", "agents_for_tests:Agent", group)])
+    with pytest.raises(agents.AgentError, match="agent 'demo' cannot be had: there is no file"):
+        agents.find_agent("demo")
+    (folder / "demo.pt").touch()
+    agent: Any = agents.find_agent("demo")
+    assert agent.action == str(folder / "demo.pt")
+    monkeypatch.setattr(agents, "entry_points", lambda group: [EntryPoint("pt", "broken_for_tests:Agent", group)])
+    with pytest.raises(agents.AgentError, match=r'named .nothing_of_that_name.: pip install "counting-jepa\[jepa\]"$'):
+        agents.find_agent("demo")
+
+
 def test_the_project_declares_the_loader_of_planners():
     """The entry point of this project for ``.pt`` is LatentPlanner.load."""
     from jepa_extractor import LatentPlanner
