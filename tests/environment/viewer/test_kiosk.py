@@ -15,20 +15,23 @@ class Removes:
 
 
 @pytest.fixture
-def kiosk(screen, monkeypatch):
-    """A kiosk on a start with 7 objects, whose clock stands still unless ``kiosk.clock[0]`` moves it."""
-    env = gym.make("CountingEnv-v0", max_episode_steps=4)
-    clock = [0.0]
-    for module in ("kiosk", "watch"):
-        monkeypatch.setattr(f"counting_env.viewer.{module}.monotonic", lambda: clock[0])
-    seed = next(seed for seed in range(999) if env.reset(seed=seed)[1]["count"] == 7)
-    viewer = Kiosk(env, 4, Removes(), idle=30, seed=seed)
-    viewer.clock = clock
-    return viewer
+def clock():
+    """The kiosk's clock, in seconds, as a list of one number."""
+    return [0.0]
 
 
 @pytest.fixture
-def live(screen, monkeypatch):
+def kiosk(screen, clock, monkeypatch):
+    """A kiosk on a start with 7 objects."""
+    env = gym.make("CountingEnv-v0", max_episode_steps=4)
+    for module in ("kiosk", "watch"):
+        monkeypatch.setattr(f"counting_env.viewer.{module}.monotonic", lambda: clock[0])
+    seed = next(seed for seed in range(999) if env.reset(seed=seed)[1]["count"] == 7)
+    return Kiosk(env, 4, Removes(), idle=30, seed=seed)
+
+
+@pytest.fixture
+def live(screen, clock, monkeypatch):
     """A function that runs a viewer over a script of keys and of seconds that pass, and then leaves it by the chord."""
 
     def run(viewer, *script):
@@ -38,7 +41,7 @@ def live(screen, monkeypatch):
         def wait(milliseconds):
             event = next(events)
             if isinstance(event, float):
-                viewer.clock[0] += event
+                clock[0] += event
                 return screen.event.Event(screen.NOEVENT)
             if isinstance(event, str):
                 return screen.event.Event(screen.KEYDOWN, key=getattr(screen, f"K_{event}"), mod=screen.KMOD_NONE)

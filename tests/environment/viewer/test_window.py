@@ -217,12 +217,13 @@ def test_the_count_appears_when_the_episode_is_over(start, press, monkeypatch: p
     ],
     ids=str,
 )
-def test_the_first_screen_shows_how_a_picture_becomes_right(start, screen, options: dict, counts: list[int]) -> None:
+def test_the_first_screen_shows_how_a_picture_becomes_right(
+    start, monkeypatch: pytest.MonkeyPatch, options: dict, counts: list[int]
+) -> None:
     """Its pictures lead to a target one object at a time, the last one framed; no picture is empty without need."""
     viewer = Viewer(gym.make("CountingEnv-v0", **options), 4, seed=0)
     shown = []
-    picture = viewer.canvas.picture
-    viewer.canvas.picture = lambda image, area, color: (shown.append((image, color)), picture(image, area, color))
+    monkeypatch.setattr(viewer.canvas, "picture", lambda image, area, color: shown.append((image, color)))
     viewer.draw()
     images, colors = zip(*shown, strict=True)
     assert [ndimage.label(image.any(axis=2), np.ones((3, 3)))[1] for image in images] == counts
