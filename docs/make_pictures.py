@@ -13,7 +13,7 @@ import pygame
 from counting_env import SHAPES, CountingEnv
 from counting_env.kernels import capacity
 from counting_env.options import Reward
-from counting_env.viewer import Viewer
+from counting_env.viewer.window import Viewer
 from jepa_extractor import collapse_audit
 from jepa_extractor.audit.picture import plot_audit
 

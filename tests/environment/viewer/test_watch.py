@@ -10,8 +10,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from counting_env import agents, play
-from counting_env.watch import PACE, AgentViewer
+from counting_env import play
+from counting_env.viewer import agents
+from counting_env.viewer.watch import PACE, AgentViewer
 
 pytest.importorskip("pygame")
 
@@ -31,7 +32,7 @@ class Agent:
 
 class Seer(Agent):
     def imagine(self, observation):
-        return [(None, "seven"), (np.int64(0), "six"), (np.int64(1), "again seven"), (0, "c"), (0, "d"), (0, "e")]
+        return [(None, "7"), (np.int64(0), "6, reward 0.0"), (np.int64(1), "7"), (0, "six"), (0, "5"), (0, "4")]
 
 
 class Continuous(Agent):
@@ -102,7 +103,7 @@ def live(screen, monkeypatch):
                 return screen.event.Event(screen.NOEVENT)
             return screen.event.Event(screen.KEYDOWN, key=code[event])
 
-        monkeypatch.setattr("counting_env.watch.monotonic", lambda: clock[0])
+        monkeypatch.setattr("counting_env.viewer.watch.monotonic", lambda: clock[0])
         monkeypatch.setattr(screen.event, "wait", wait)
         monkeypatch.setattr(screen.event, "get", list)
         viewer.running = True
@@ -152,21 +153,58 @@ def test_space_pauses_and_right_makes_one_step(start, live):
     assert (viewer.game.steps, viewer.game.results) == (0, [True, False])
 
 
+def drawn(viewer, monkeypatch):
+    """Draw the window, and return the signs and the dots of what the agent imagines."""
+    signs, dots = [], []
+    sign, draw_dots = viewer.canvas.sign, viewer.canvas.dots
+    monkeypatch.setattr(
+        viewer.canvas,
+        "sign",
+        lambda name, middle, *rest: (signs.append(name) if middle[0] > 912 else None, sign(name, middle, *rest)),
+    )
+    monkeypatch.setattr(viewer.canvas, "dots", lambda number, *rest: (dots.append(number), draw_dots(number, *rest)))
+    viewer.draw()
+    monkeypatch.undo()
+    return signs, dots
+
+
 def test_the_window_shows_what_the_agent_imagines(start, screen, monkeypatch):
-    """Beside the picture stand what the agent sees now and what it expects of the steps that are left."""
+    """What the agent sees now and expects of the steps that are left: numbers as dots, other words as words."""
     viewer = start("Seer")
     written = texts(viewer, monkeypatch)
     at = written.index("The agent imagines")
-    assert written[at + 1 :] == ["now", "seven", "remove", "six", "add", "again seven", "remove", "c", "remove", "d"]
+    assert written[at + 1 :] == ["now", "7", "6", "reward 0.0", "7", "six", "5"]
+    assert drawn(viewer, monkeypatch) == (["minus", "plus", "minus", "minus"], [7, 6, 7, 5])
     viewer.advance()
     viewer.advance()
     viewer.advance()
     viewer.game.ended = False
-    written = texts(viewer, monkeypatch)
-    assert written[written.index("The agent imagines") + 1 :] == ["now", "seven", "remove", "six"]
+    assert drawn(viewer, monkeypatch) == (["minus"], [7, 6])
     for text in ("Space", "pause", "one step", "R", "new episode", "hide the count", "leave"):
         assert text in written, text
-    assert {"add", "Next"}.isdisjoint(written[: written.index("The agent imagines")])
+    assert {"add", "Next"}.isdisjoint(written)
+
+
+def test_the_imagined_future_ends_at_the_goal(start, screen, monkeypatch):
+    """The first imagined target has a tick, and nothing comes after it; a start on the target is no arrival."""
+    viewer = start("Seer")
+    viewer.foresight = [(None, "4"), (0, "3"), (1, "4, reward 1.0"), (1, "5")]
+    assert drawn(viewer, monkeypatch) == (["minus", "plus", "tick"], [4, 3, 4])
+    viewer.foresight = [(None, "4 squares"), (0, "14"), (1, "41")]
+    assert drawn(viewer, monkeypatch) == (["minus", "plus"], [4, 14, 41])
+
+
+@pytest.mark.parametrize(
+    ("target", "shape", "counts"),
+    [(4, "circle", [4]), ((2, 6), "circle", [2, 6]), ({"circle": 4, "square": (2, 8)}, "square", [2, 8])],
+)
+def test_which_counts_are_goals(start, target, shape, counts):
+    """A target may be a count, several, or depend on the shape."""
+    viewer = start("Seer", target=target, least_count=1)
+    viewer.game.info["shape"] = shape
+    assert [count for count in range(9) if viewer.game.rewards(count)] == counts
+    viewer.game.info["shape"] = "stroke"
+    assert not (isinstance(target, dict) and viewer.game.rewards(4))
 
 
 def test_an_agent_that_imagines_nothing(start, screen, monkeypatch):
@@ -181,7 +219,10 @@ def test_continuous_actions(start, monkeypatch):
     viewer.agent.imagine = lambda observation: [(np.array([-0.5]), "less"), (np.array([0.0]), "more")]
     viewer.advance()
     assert viewer.game.info["count"] == 6
-    assert texts(viewer, monkeypatch)[-4:] == ["remove", "less", "add", "more"]
+    viewer.foresight = viewer.agent.imagine(None)
+    assert texts(viewer, monkeypatch)[-2:] == ["less", "more"]
+    signs, dots = drawn(viewer, monkeypatch)
+    assert (signs[-2:], dots) == (["minus", "plus"], [])
 
 
 @pytest.mark.parametrize(
@@ -207,11 +248,25 @@ def test_a_file_is_loaded_by_the_entry_point_of_its_ending(folder, monkeypatch):
     assert agent.action == "some.agent"
 
 
+def test_the_demo_is_a_file_of_the_package(folder, monkeypatch):
+    """``demo`` is loaded as any file of a planner; where a package is missing, the message says what to install."""
+    monkeypatch.setattr(agents, "DEMO", folder / "demo.pt")
+    monkeypatch.setattr(agents, "entry_points", lambda group: [EntryPoint("pt", "agents_for_tests:Agent", group)])
+    with pytest.raises(agents.AgentError, match="agent 'demo' cannot be had: there is no file"):
+        agents.find_agent("demo")
+    (folder / "demo.pt").touch()
+    agent: Any = agents.find_agent("demo")
+    assert agent.action == str(folder / "demo.pt")
+    monkeypatch.setattr(agents, "entry_points", lambda group: [EntryPoint("pt", "broken_for_tests:Agent", group)])
+    with pytest.raises(agents.AgentError, match=r'named .nothing_of_that_name.: pip install "counting-jepa\[jepa\]"$'):
+        agents.find_agent("demo")
+
+
 def test_the_project_declares_the_loader_of_planners():
     """The entry point of this project for ``.pt`` is LatentPlanner.load."""
     from jepa_extractor import LatentPlanner
 
-    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text()
     line = next(line for line in text.split('"counting_env.agents"]')[1].splitlines() if line.startswith("pt"))
     assert EntryPoint("pt", line.split('"')[1], agents.GROUP).load() == LatentPlanner.load
 
@@ -251,7 +306,7 @@ def test_a_missing_file(folder, monkeypatch, capsys):
 
 def test_an_action_that_the_environment_does_not_know(screen, folder, monkeypatch, capsys):
     """The window closes, the program prints a sentence, and ends with status 2."""
-    monkeypatch.setattr("counting_env.watch.PACE", 0.1)
+    monkeypatch.setattr("counting_env.viewer.watch.PACE", 0.1)
     assert play.main(["--agent", "agents_for_tests:lost"]) == 2
     assert "(7), which is not in Discrete(2)" in capsys.readouterr().err
     assert not screen.display.get_init()

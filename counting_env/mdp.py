@@ -1,13 +1,12 @@
 """The MDP that underlies the environment, apart from any picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from counting_env.checks import Target, check_integer, check_target
 from counting_env.kernels import ADD, REMOVE, SHAPES, Rules, next_count
-
-Target = int | Sequence[int] | Mapping[str, int | Sequence[int]]
 
 
 def count_mdp(max_count: int = 8, target: int = 4) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -80,36 +79,6 @@ def reward_table(
             nearest = distances.min(axis=1)
             rewards[row] = np.where(targets[row], 1.0, -nearest / max(1, nearest[least_count:].max()))
     return rewards
-
-
-def check_target(target: Target, least_count: int, max_count: int) -> None:
-    """Raise ``ValueError`` unless ``target`` is of one of the forms that ``CountingEnv`` describes, and reachable."""
-    if isinstance(target, Mapping):
-        for shape in target:
-            if shape not in SHAPES:
-                raise ValueError(f"target={target!r} has the unknown shape {shape!r}: choose among {', '.join(SHAPES)}")
-        parts = list(target.values())
-    else:
-        parts = [target]
-    counts = [count for part in parts for count in (part if isinstance(part, tuple | list) else (part,))]
-    if not counts:
-        raise ValueError(f"target={target!r} names no count: give at least one")
-    for count in counts:
-        if isinstance(count, bool) or not isinstance(count, int | np.integer):
-            raise ValueError(
-                f"target={target!r} is not an integer, a tuple of integers or a mapping from shape to these"
-            )
-        if not least_count <= count <= max_count:
-            raise ValueError(
-                f"target={target!r} cannot be reached: give counts in least_count..max_count, "
-                f"here {least_count}..{max_count}"
-            )
-
-
-def check_integer(name: str, value: object, lowest: int) -> None:
-    """Raise ``ValueError`` unless ``value``, the argument ``name``, is an integer of at least ``lowest``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
-        raise ValueError(f"{name}={value!r} is not an integer of at least {lowest}")
 
 
 def _next_counts(least_count: int, max_count: int, wrap: bool) -> NDArray[np.int64]:

@@ -4,9 +4,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from counting_env.canvas import INK, SIGNS, SIZE
-from counting_env.viewer import BAD, GOOD
-from counting_env.watch import AgentViewer
+from counting_env.viewer.canvas import INK, SIGNS, SIZE
+from counting_env.viewer.duel import DuelViewer
+from counting_env.viewer.watch import AgentViewer
+from counting_env.viewer.window import BAD, GOOD
 
 pytest.importorskip("pygame")
 
@@ -40,6 +41,17 @@ class Seer:
         return [(None, "some count"), (0, "one less"), (1, "what it was before, and a reward that is long to say")]
 
 
+def duel(start):
+    env = gym.make("CountingEnv-v0", max_episode_steps=4)
+    return DuelViewer(env, 4, Seer(), next(seed for seed in range(999) if env.reset(seed=seed)[1]["count"] == 7))
+
+
+def dots(start):
+    viewer = agent(start)
+    viewer.foresight = [(None, "64"), (0, "0, reward 0.0"), (1, "33, reward -12.5"), (1, "4, reward 1.0")]
+    return viewer
+
+
 def agent(start):
     return AgentViewer(gym.make("CountingEnv-v0", max_episode_steps=4), 4, Seer())
 
@@ -56,6 +68,12 @@ SCREENS = {
     "success": (lambda start: start(), "SPACE LEFT LEFT LEFT"),
     "failure": (lambda start: start(), "SPACE UP UP UP UP"),
     "arrived": (lambda start: start(terminate_on_target=False), "SPACE LEFT LEFT LEFT"),
+    "empty": (lambda start: start(target=8, max_episode_steps=9), "SPACE" + 7 * " LEFT"),
+    "duel, first": (duel, ""),
+    "duel": (duel, "SPACE LEFT"),
+    "duel, won": (duel, "SPACE LEFT LEFT LEFT"),
+    "duel, lost": (duel, "SPACE UP UP UP UP"),
+    "dots": (dots, ""),
     "agent": (agent, ""),
     "agent, paused": (agent, "SPACE RIGHT"),
 }
@@ -65,8 +83,8 @@ SCREENS = {
 def test_every_text_can_be_read(start, press, screen, monkeypatch, tmp_path, opening, keys):
     """Each text lies on a plain ground, over nothing else, with a contrast of at least 4.5."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("counting_env.recording.Recording.see", lambda *_: None)
-    monkeypatch.setattr("counting_env.recording.Recording.save", lambda _: "counting-20260504-120000-12.gif")
+    monkeypatch.setattr("counting_env.viewer.recording.Recording.see", lambda *_: None)
+    monkeypatch.setattr("counting_env.viewer.recording.Recording.save", lambda _: "counting-20260504-120000-12.gif")
     viewer = opening(start)
     viewer.welcoming = not isinstance(viewer, AgentViewer)
     press(viewer, *keys.split())

@@ -1,5 +1,6 @@
 """Episodes of CountingEnv one after the other, and the score."""
 
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -50,6 +51,13 @@ class Game:
         self.reward = float(reward)
         self.ended = terminated or truncated
         self.results[-1] = self.succeeded or self.info["is_success"]
+
+    def rewards(self, count: int) -> bool:
+        """Return whether arriving at ``count`` is a success in this episode."""
+        target = self.options.target
+        if isinstance(target, Mapping):
+            target = target.get(self.info["shape"], ())
+        return count in target if isinstance(target, Sequence) else count == target
 
     @property
     def succeeded(self) -> bool:

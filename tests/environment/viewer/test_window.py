@@ -1,17 +1,14 @@
 """The viewer, played through real key events on SDL's dummy driver, and read off its window's pixels."""
 
 import copy
-import signal
-import subprocess
-import sys
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from counting_env import CountingEnv, play
-from counting_env.viewer import Viewer
-from counting_env.window import NO_DISPLAY, enlarge
+from counting_env.display import enlarge
+from counting_env.viewer.window import GOOD, Viewer
 
 pytest.importorskip("pygame")
 
@@ -47,11 +44,11 @@ def test_the_window_shows_the_picture_and_the_numbers(start, press, shows, scree
     twin = copy.deepcopy(viewer.game.env)
     press(viewer)
     np.testing.assert_array_equal(picture(screen, viewer), enlarge(viewer.game.observation))
-    for text in ("Make it 4", "Objects", "7", "Steps left", "4 of 4", "Last reward", "none yet", "score", "in a row"):
+    for text in ("Make it 4", "Objects", "?", "Steps left", "4 of 4", "Last reward", "none yet", "score", "in a row"):
         assert shows(text), text
     for text in ("R", "H", "G", "F11", "Q"):
         assert shows(text), text
-    for text in ("remove", "add", "new episode", "hide the count", "record a GIF", "full screen", "leave"):
+    for text in ("remove", "add", "new episode", "show the count", "record a GIF", "full screen", "leave"):
         assert shows(text), text
     assert not shows("3 of 4")
 
@@ -59,13 +56,13 @@ def test_the_window_shows_the_picture_and_the_numbers(start, press, shows, scree
     image, *_, info = twin.step(0)
     assert info["count"] == 6
     np.testing.assert_array_equal(picture(screen, viewer), enlarge(image))
-    for text in ("6", "3 of 4", "0.00"):
+    for text in ("?", "3 of 4", "0.00"):
         assert shows(text), text
     assert not shows("4 of 4")
 
 
 def test_the_first_screen_explains_the_game(start, press, shows) -> None:
-    """It tells what to do, how, and how to begin, and nothing of the picture."""
+    """It tells what to do, how, and how to begin, and nothing of the picture that is to be counted."""
     viewer = start()
     viewer.welcoming = True
     press(viewer, "h", "F1")
@@ -89,6 +86,9 @@ def test_the_large_buttons_show_their_keys(start, press, monkeypatch: pytest.Mon
     sign = viewer.canvas.sign
     monkeypatch.setattr(viewer.canvas, "sign", lambda name, *rest: (signs.append(name), sign(name, *rest)))
     viewer.draw()
+    if welcoming:
+        assert signs[:3] == ["minus", "minus", "tick"]  # the example
+        del signs[:3]
     assert signs == ["minus", "left", "down", "minus", "plus", "right", "up", "plus"]
 
 
@@ -167,7 +167,7 @@ def test_score_and_streak(start, press, shows, monkeypatch: pytest.MonkeyPatch) 
 def test_h_hides_and_shows_the_count(start, press, shows, screen) -> None:
     """H hides or shows the count and changes nothing else."""
     viewer = start()
-    press(viewer)
+    press(viewer, "h")
     shown = pixels(screen).copy()
     press(viewer, "h")
     hidden = pixels(screen).copy()
@@ -184,6 +184,62 @@ def test_h_hides_and_shows_the_count(start, press, shows, screen) -> None:
     assert not shows("?")
 
 
+def test_the_count_appears_when_the_episode_is_over(start, press, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has not counted yet sees no number before the end, and none in the next episode either."""
+    viewer = start()
+    written = []
+    monkeypatch.setattr(viewer.canvas, "write", lambda text, *rest, **more: written.append(text))
+
+    def count() -> str:
+        written.clear()
+        viewer.draw()
+        return written[written.index("Objects") + 1]
+
+    press(viewer, "LEFT", "LEFT")
+    assert count() == "?"
+    press(viewer, "LEFT")
+    assert viewer.game.ended
+    assert count() == "4"
+    press(viewer, "SPACE")
+    assert count() == "?"
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [
+        ({}, [6, 5, 4]),
+        ({"target": 8}, [6, 7, 8]),
+        ({"target": 7}, [8, 7]),
+        ({"target": (2, 6), "reward": "dense"}, [4, 3, 2]),
+        ({"target": {"square": 1, "circle": 3}, "least_count": 1, "slip": 1.0}, [3, 2, 1]),
+        ({"target": 3, "least_count": 3, "max_count": 3}, [3]),
+        ({"target": 0, "wrap": True, "appearance": "object"}, [2, 1, 0]),
+    ],
+    ids=str,
+)
+def test_the_first_screen_shows_how_a_picture_becomes_right(
+    start, monkeypatch: pytest.MonkeyPatch, options: dict, counts: list[int]
+) -> None:
+    """Its pictures lead to a target one object at a time, the last one framed; no picture is empty without need."""
+    viewer = Viewer(gym.make("CountingEnv-v0", **options), 4, seed=0)
+    shown = []
+    monkeypatch.setattr(viewer.canvas, "picture", lambda image, area, color: shown.append((image, color)))
+    viewer.draw()
+    images, colors = zip(*shown, strict=True)
+    assert [ndimage.label(image.any(axis=2), np.ones((3, 3)))[1] for image in images] == counts
+    assert [color == GOOD for color in colors] == [False] * (len(counts) - 1) + [True]
+
+
+def test_an_empty_picture_says_so(start, press, shows) -> None:
+    """A black square alone would look broken."""
+    viewer = start(max_episode_steps=9)
+    press(viewer)
+    assert not shows("No objects: that is 0")
+    viewer.game.observation, viewer.game.info = viewer.game.env.reset(options={"count": 0})
+    press(viewer)
+    assert shows("No objects: that is 0")
+
+
 def test_without_termination_an_episode_succeeds_once(start, press, shows) -> None:
     """`--no-terminate-on-target`: arriving twice in one episode is one success, and the steps run on."""
     viewer = start(terminate_on_target=False, max_episode_steps=6)
@@ -196,54 +252,6 @@ def test_without_termination_an_episode_succeeds_once(start, press, shows) -> No
     assert shows("Success!")
 
 
-@pytest.mark.parametrize("key", ["q", "ESCAPE", None])
-def test_leaving(screen, key: str | None) -> None:
-    """Q, Esc and closing the window leave with exit status 0, and nothing stays open."""
-    screen.display.init()
-    if key:
-        screen.event.post(screen.event.Event(screen.KEYDOWN, key=getattr(screen, f"K_{key}")))
-    else:
-        screen.event.post(screen.event.Event(screen.QUIT))
-    assert play.main(["--seed", "0"]) == 0
-    assert not screen.display.get_init()
-
-
-def test_leaving_by_ctrl_c(screen, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in the terminal leaves like Q, without a traceback."""
-
-    def interrupted(milliseconds: int) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(screen.event, "wait", interrupted)
-    assert play.main([]) == 0
-    assert not screen.display.get_init()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM cannot be handled there")
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_leaving_by_a_signal(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """SIGTERM and SIGINT leave with exit status 0 and print nothing."""
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    code = """
-import os, runpy, sys
-os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
-import pygame
-wait = pygame.event.wait
-def first_wait(milliseconds):
-    print("open", flush=True)
-    pygame.event.wait = wait
-    return wait(milliseconds)
-pygame.event.wait = first_wait
-sys.argv = ["play"]
-runpy.run_module("counting_env.play", run_name="__main__", alter_sys=True)
-"""
-    viewer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert viewer.stdout.readline() == "open\n"
-    viewer.send_signal(number)
-    assert viewer.communicate(timeout=60) == ("", "")
-    assert viewer.returncode == 0
-
-
 @pytest.mark.parametrize("image_size", [32, 64, 100, 150, 171, 256])
 def test_every_image_size_has_room(start, press, screen, image_size: int) -> None:
     """The picture is the environment's own enlargement, whole and unblurred, beside the panel."""
@@ -251,111 +259,3 @@ def test_every_image_size_has_room(start, press, screen, image_size: int) -> Non
     press(viewer)
     assert screen.Rect(24, 104, 512, 512).contains(viewer.picture_area)
     np.testing.assert_array_equal(picture(screen, viewer), enlarge(viewer.game.observation))
-
-
-def test_the_command_line_takes_the_environments_options(screen, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line takes the environment's options."""
-    opened = []
-
-    def note(viewer: Viewer) -> None:
-        opened.append(viewer)
-
-    monkeypatch.setattr(Viewer, "run", note)
-    line = "--target 3 --max-count 12 --image-size 100 --reward dense --placement persist --appearance object"
-    line += " --background noise --no-terminate-on-target --max-episode-steps 9 --seed 5"
-    line += " --least-count 2 --wrap --slip 0.25"
-    assert play.main(line.split()) == 0
-    assert play.main([]) == 0
-    asked, plain = opened
-    positional = (3, 12, 100, False, "dense", "persist", "object", "noise", False, 2, True, 0.25)
-    assert asked.game.options == CountingEnv(*positional).options
-    assert asked.game.max_episode_steps == 9
-    twin = gym.make("CountingEnv-v0", **vars(asked.game.options))
-    assert asked.game.observation.tobytes() == twin.reset(seed=5)[0].tobytes()
-    assert plain.game.options == CountingEnv().options
-    assert plain.game.max_episode_steps == 4
-
-
-@pytest.mark.parametrize(
-    ("target", "title"),
-    [
-        ("1", "Make it 1"),
-        ("2,6", "Make it 2 or 6"),
-        ("circle=4,square=1", "Make it 4 circles, 1 square"),
-    ],
-)
-def test_the_title_names_every_target(screen, shows, monkeypatch: pytest.MonkeyPatch, target: str, title: str) -> None:
-    """--target takes a count, several counts, or counts for shapes, and the window shows them."""
-    seen = []
-
-    def look(viewer: Viewer) -> None:
-        viewer.draw()
-        seen.append(shows(title))
-
-    monkeypatch.setattr(Viewer, "run", look)
-    assert play.main(["--target", target]) == 0
-    assert seen == [True]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("--target 9", "target=9 cannot be reached: give counts in least_count..max_count, here 0..8"),
-        ("--target hexagon=3", "target={'hexagon': 3} has the unknown shape 'hexagon'"),
-        ("--slip 2", "slip=2.0 is not a probability"),
-        ("--max-count 65", "max_count=65 does not fit"),
-        ("--image-size 16", "image_size=16 is not an integer in 32..256"),
-        ("--target four", "argument --target: 'four' is neither counts nor counts for shapes"),
-        ("--reward rich", "argument --reward: invalid choice: 'rich'"),
-        ("--max-episode-steps 0", "argument --max-episode-steps: 0 is not an integer of at least 1"),
-        ("--seed -1", "argument --seed: -1 is not an integer of at least 0"),
-        ("--seed x", "argument --seed: invalid integer value: 'x'"),
-    ],
-)
-def test_a_bad_command_line(capsys: pytest.CaptureFixture[str], line: str, message: str) -> None:
-    """A bad command line ends with status 2 and a message that names the option and what would be right."""
-    with pytest.raises(SystemExit) as leaving:
-        play.main(line.split())
-    assert leaving.value.code == 2
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems find their display without an environment variable")
-@pytest.mark.parametrize(
-    "display",
-    [
-        {},
-        pytest.param({"DISPLAY": ":987"}, marks=pytest.mark.slow),
-        pytest.param({"SDL_VIDEODRIVER": "x11"}, marks=pytest.mark.slow),
-    ],
-    ids=str,
-)
-def test_without_a_display(monkeypatch: pytest.MonkeyPatch, display: dict[str, str]) -> None:
-    """Without a display the viewer prints one sentence and ends with status 2; render_mode="human" raises it."""
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in display.items():
-        monkeypatch.setenv(name, value)
-    done = subprocess.run(
-        [sys.executable, "-m", "counting_env.play"], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", NO_DISPLAY + "\n")
-    pytest.importorskip("pygame").display.quit()  # an environment of an earlier test may have left one open
-    env = CountingEnv(render_mode="human")
-    with pytest.raises(gym.error.Error) as error:
-        env.reset(seed=0)
-    assert str(error.value) == NO_DISPLAY
-
-
-def test_without_pygame() -> None:
-    """Without pygame the viewer prints what to install, and ends with status 2."""
-    code = """
-import runpy, sys
-sys.modules["pygame"] = None
-sys.argv = ["play"]
-runpy.run_module("counting_env.play", run_name="__main__", alter_sys=True)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
-    assert 'pip install "counting-jepa[play]"' in done.stderr

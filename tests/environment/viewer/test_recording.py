@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counting_env import play, recording
-from counting_env.canvas import VERMILLION
+from counting_env import play
+from counting_env.viewer import recording
+from counting_env.viewer.canvas import VERMILLION
 
 pytest.importorskip("pygame")
 Image = pytest.importorskip("PIL.Image")

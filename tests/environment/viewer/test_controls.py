@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from counting_env.controls import Intent
-from counting_env.window import open_window
+from counting_env.display import open_window
+from counting_env.viewer.controls import Intent
 
 pytest.importorskip("pygame")
 
@@ -74,7 +74,7 @@ def test_every_key_of_the_strip_is_a_button(start, happen, where, click) -> None
     """A person with a mouse alone can do all of it."""
     viewer = start()
     happen(viewer)
-    texts = ("new episode", "hide the count", "record a GIF", "full screen", "leave")
+    texts = ("new episode", "show the count", "record a GIF", "full screen", "leave")
     meant = [viewer.canvas.touched(where(text)) for text in texts]
     assert meant == [Intent.NEW_EPISODE, Intent.COUNT, Intent.RECORD, Intent.FULL_SCREEN, Intent.LEAVE]
 

@@ -6,9 +6,17 @@ from textwrap import wrap
 from typing import Any, NamedTuple
 
 import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
 from gymnasium.error import DependencyNotInstalled
+from numpy.typing import NDArray
 
-from counting_env.canvas import (
+from counting_env.checks import Target
+from counting_env.display import enlarge
+from counting_env.env import CountingEnv
+from counting_env.kernels import ADD, REMOVE
+from counting_env.options import Options
+from counting_env.viewer.canvas import (
     BIG,
     HUGE,
     INK,
@@ -25,12 +33,9 @@ from counting_env.canvas import (
     Canvas,
     Color,
 )
-from counting_env.controls import Controls, Intent
-from counting_env.dynamics import Target
-from counting_env.game import Game
-from counting_env.kernels import ADD, REMOVE
-from counting_env.recording import Recording
-from counting_env.window import enlarge
+from counting_env.viewer.controls import Controls, Intent
+from counting_env.viewer.game import Game
+from counting_env.viewer.recording import Recording
 
 with contextlib.suppress(ImportError):  # open_window() says what is missing
     import pygame
@@ -42,6 +47,7 @@ MARGIN, GAP = 24, 8
 TOP = 104  # height of the title and the score
 SIDE = 512  # of the square for the picture; a smaller picture is centred in it
 STRIP = 60  # height of the small buttons
+EXAMPLE = 192  # side of a picture on the first screen
 
 GOOD, BAD = SKY, ORANGE
 
@@ -60,9 +66,10 @@ class Viewer:
     """A window in which a person plays one ``CountingEnv``, step by step.
 
     Args:
-        env: a ``CountingEnv`` as ``gym.make`` gives it, with discrete actions.
+        env: a ``CountingEnv`` as ``gym.make`` gives it.
         max_episode_steps: the time limit of ``env``, shown as steps left.
         seed: seed of the first episode; ``None`` for a random one.
+        canvas: what to draw on; ``None`` opens a window.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: pygame is not installed.
@@ -71,19 +78,29 @@ class Viewer:
     Attributes:
         game: the ``Game`` that the window shows.
         welcoming: whether the window shows the first screen, which explains the game.
-        count_shown: whether the window shows the count.
+        count_shown: whether the window shows the count at any time, and not only when the episode is over.
+        kiosk: whether what a visitor should not do is left out: leave, record, change the size of the window.
         recording: what is being recorded, ``None`` if nothing is.
         running: whether the window stays open.
         picture_area: the ``pygame.Rect`` of the canvas that holds the picture.
         panel: the ``pygame.Rect`` of the canvas for the numbers, the message and the large buttons.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], max_episode_steps: int, seed: int | None = None) -> None:
-        self.canvas = Canvas()
+    patience = 200  # milliseconds without an event after which the window is drawn again
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        max_episode_steps: int,
+        seed: int | None = None,
+        canvas: Canvas | None = None,
+    ) -> None:
+        self.canvas = canvas or Canvas()
         self.controls = Controls(self.canvas.touched)
         self.game = Game(env, max_episode_steps, seed)
         self.welcoming = True
-        self.count_shown = True
+        self.count_shown = False  # who has not counted yet should
+        self.kiosk = False
         self.recording: Recording | None = None
         self.running = True
         self._news = ""
@@ -96,13 +113,22 @@ class Viewer:
         self.draw()
         while self.running:
             # The timeout lets Python see Ctrl-C in the terminal.
-            for event in (pygame.event.wait(200), *pygame.event.get()):
+            for event in (pygame.event.wait(self.patience), *pygame.event.get()):
                 self.handle(event)
+            self.tick()
             self.draw()
+
+    def tick(self) -> None:
+        """Do what is due without an event: here nothing."""
 
     def handle(self, event: "pygame.event.Event") -> None:
         """Do what one pygame event asks for; ignore it if it asks for nothing."""
         intent = self.controls.intent(event)
+        if intent is not None:
+            self.want(intent)
+
+    def want(self, intent: Intent) -> None:
+        """Do what the player wants."""
         if intent is Intent.LEAVE:
             self.running = False
         elif intent is Intent.COUNT:
@@ -111,7 +137,7 @@ class Viewer:
             self.canvas.toggle_full_screen()
         elif intent is Intent.RECORD:
             self._start_recording() if self.recording is None else self._save_recording()
-        elif intent is not None:
+        else:
             self._play(intent)
 
     def close(self) -> None:
@@ -126,9 +152,18 @@ class Viewer:
         if self.welcoming:
             self.welcoming = False
         elif intent is Intent.NEW_EPISODE or (intent is Intent.GO_ON and self.game.ended):
-            self.game.begin()
+            self.begin()
         elif intent in ACTIONS and not self.game.ended:
-            self.game.step(ACTIONS[intent])
+            self.step(ACTIONS[intent])
+
+    def begin(self) -> None:
+        """Begin the next episode."""
+        self.game.begin()
+
+    def step(self, action: int) -> None:
+        """Make the player's step: ``REMOVE`` or ``ADD``."""
+        numbers = isinstance(self.game.env.action_space, spaces.Box)
+        self.game.step(np.array([2.0 * action - 1.0], np.float32) if numbers else action)
 
     def _start_recording(self) -> None:
         try:
@@ -161,20 +196,35 @@ class Viewer:
     def _draw_welcome(self) -> None:
         middle = SIZE[0] // 2
         some_steps = "1 step" if self.game.max_episode_steps == 1 else f"{self.game.max_episode_steps} steps"
-        self.canvas.write(self._title(), middle, 100, HUGE, align="center", width=SIZE[0] - 2 * MARGIN)
+        self.canvas.write(self._title(), middle, 96, HUGE, align="center", width=SIZE[0] - 2 * MARGIN)
         advice = f"Count the objects. Remove or add one at a time. You have {some_steps}."
-        self.canvas.write(advice, middle, 180, LARGE, color=MUTED, align="center")
-        left = pygame.Rect(middle - 452, 278, 448, 212)
+        self.canvas.write(advice, middle, 176, LARGE, color=MUTED, align="center")
+        self._draw_example()
+        left = pygame.Rect(SIZE[0] - MARGIN - 2 * 256 - GAP, 278, 256, 212)
         for question, area, button in zip(
-            ("Too many?", "Too few?"), (left, left.move(456, 0)), self._large_buttons(), strict=True
+            ("Too many?", "Too few?"), (left, left.move(256 + GAP, 0)), self._large_buttons(), strict=True
         ):
             self.canvas.write(question, area.centerx, 246, LARGE, align="center")
             self.canvas.large_button(area, button)
         start = pygame.Rect(middle - 170, 524, 340, 72)
         self.canvas.button(start, "Start", "Space", Intent.GO_ON)
-        self.canvas.write("Or click, touch, or take a gamepad.", middle, 614, SMALL, color=MUTED, align="center")
+        self.canvas.write(self._hint(), middle, 614, SMALL, color=MUTED, align="center")
         self._draw_strip()
         self.canvas.add_button(pygame.Rect(0, 0, *SIZE), Intent.GO_ON)
+
+    def _draw_example(self) -> None:
+        """Draw how a picture becomes one with as many objects as it takes."""
+        action, images = _way_to_target(self.game.options)
+        step = EXAMPLE + 56
+        area = pygame.Rect(0, 288, EXAMPLE, EXAMPLE)
+        area.left = (2 * MARGIN + 3 * step - 56 - (len(images) - 1) * step - EXAMPLE) // 2
+        for number, image in enumerate(images):
+            last = number == len(images) - 1
+            self.canvas.picture(image, area, GOOD if last else LINE)
+            if not last:
+                self.canvas.sign("minus" if action == REMOVE else "plus", (area.right + 28, area.centery), 36)
+                area = area.move(step, 0)
+        self.canvas.sign("tick", (area.centerx, area.bottom + 24), 28, GOOD)
 
     def _draw_game(self) -> None:
         self.canvas.write(self._title(), MARGIN, 40, BIG, width=SIDE)
@@ -188,14 +238,18 @@ class Viewer:
         buttons.height = self.panel.bottom - buttons.top
         self._draw_numbers(numbers)
         self._draw_message(message)
-        buttons.width = (buttons.width - GAP) // 2
-        for button in self._large_buttons():
+        choices = self._large_buttons()
+        buttons.width = (buttons.width + GAP) // len(choices) - GAP
+        for button in choices:
             self.canvas.large_button(buttons, button)
             buttons = buttons.move(buttons.width + GAP, 0)
         self._draw_strip()
 
     def _title(self) -> str:
         return f"Make it {_in_words(self.game.options.target)}"
+
+    def _hint(self) -> str:
+        return "Or click, touch, or take a gamepad."
 
     def _draw_news(self) -> None:
         """Write above the panel what became of a recording, or the sign that there is one."""
@@ -218,16 +272,17 @@ class Viewer:
             self.canvas.write(label, middle, 80, SMALL, color=MUTED, align="center")
 
     def _draw_picture(self) -> None:
-        picture = pygame.surfarray.make_surface(enlarge(self.game.observation, SIDE).swapaxes(0, 1))
-        color = self._message().color
-        edge = 2 if color == LINE else 6
-        pygame.draw.rect(self.canvas.surface, color, self.picture_area.inflate(2 * edge, 2 * edge), width=edge)
-        self.canvas.surface.blit(picture, self.picture_area)
+        self.canvas.picture(self.game.observation, self.picture_area, self._message().color)
+        if self.game.info["count"] == 0:  # an empty picture looks as if something were broken
+            note = pygame.Rect(0, 0, 300, 56)
+            note.midbottom = self.picture_area.centerx, self.picture_area.bottom - 24
+            self.canvas.card(note)
+            self.canvas.write("No objects: that is 0", note.centerx, note.centery, MEDIUM, align="center")
 
     def _draw_numbers(self, card: "pygame.Rect") -> None:
         self.canvas.card(card)
         left, right = card.left + 18, card.right - 18
-        count = str(self.game.info["count"]) if self.count_shown else "?"
+        count = str(self.game.info["count"]) if self.count_shown or self.game.ended else "?"
         self.canvas.write("Objects", left, card.top + 58, LARGE, color=MUTED)
         self.canvas.write(count, right, card.top + 58, HUGE, align="right")
         pygame.draw.line(self.canvas.surface, LINE, (left, card.top + 108), (right, card.top + 108))
@@ -257,7 +312,8 @@ class Viewer:
             self.canvas.sign(sign, (left + 28, card.centery), 56, color)
             left += 76
         self.canvas.write(headline, left, card.top + 36, LARGE, color=color if sign else INK)
-        self.canvas.write(advice, left, card.top + 74, MEDIUM, color=MUTED)
+        width = card.right - left - (250 + 3 * GAP if button else GAP)
+        self.canvas.write(advice, left, card.top + 74, MEDIUM, color=MUTED, width=width)
         if button:
             area = card.inflate(-2 * GAP, -2 * GAP)
             area.left, area.width = area.right - 250, 250
@@ -280,12 +336,31 @@ class Viewer:
         }
         if self.welcoming:
             del buttons[Intent.NEW_EPISODE], buttons[Intent.COUNT]
+        if self.kiosk:
+            del buttons[Intent.RECORD], buttons[Intent.FULL_SCREEN], buttons[Intent.LEAVE]
         width = (SIZE[0] - 2 * MARGIN + GAP) // 5 - GAP
         area = pygame.Rect(0, SIZE[1] - MARGIN - STRIP, width, STRIP)
         area.left = (SIZE[0] - (width + GAP) * len(buttons) + GAP) // 2
         for intent, (key, effect) in buttons.items():
             self.canvas.small_button(area, key, effect, intent)
             area = area.move(width + GAP, 0)
+
+
+def _way_to_target(options: Options) -> tuple[int, list[NDArray[np.uint8]]]:
+    """Return an action, and the pictures of at most three counts by which it leads to a target."""
+    env = CountingEnv(**vars(options) | {"placement": "persist", "slip": 0.0, "terminate_on_target": False})
+    start: dict[str, Any] = {"shape": "circle", "color": SKY} if options.appearance == "episode" else {}
+    counts: Any = options.target
+    if isinstance(counts, Mapping):
+        start["shape"], counts = next(iter(counts.items()))
+    target = counts[0] if isinstance(counts, Sequence) else counts
+    action = REMOVE if target < options.max_count else ADD
+    most = min(target + 2, options.max_count) if action == REMOVE else max(target - 2, options.least_count)
+    steps = abs(most - target)
+    given = np.array([2.0 * action - 1.0], np.float32) if options.continuous else action
+    images = [env.reset(seed=0, options=start | {"count": most})[0]]
+    images += [env.step(given)[0] for _ in range(steps)]
+    return action, images
 
 
 def _in_words(target: Target) -> str:

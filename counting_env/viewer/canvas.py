@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from counting_env.controls import Intent
-from counting_env.window import open_window
+import numpy as np
+from numpy.typing import NDArray
+
+from counting_env.display import open_window
+from counting_env.viewer.controls import Intent
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # no greeting in the player's terminal
 with contextlib.suppress(ImportError):  # open_window() says what is missing
@@ -137,6 +140,29 @@ class Canvas:
         area = line.get_rect(centery=middle)
         setattr(area, {"left": "left", "center": "centerx", "right": "right"}[align], x)
         self.surface.blit(line, area)
+
+    def picture(self, image: NDArray[np.uint8], area: "pygame.Rect", color: Color) -> None:
+        """Draw ``image`` (H, W, 3) without blur, as large as ``area``, in a frame that is thick unless it is a line."""
+        edge = 2 if color == LINE else 6
+        pygame.draw.rect(self.surface, color, area.inflate(2 * edge, 2 * edge), width=edge)
+        pixels = pygame.surfarray.make_surface(image.swapaxes(0, 1))
+        self.surface.blit(pygame.transform.scale(pixels, area.size), area)
+
+    def dots(self, number: int, area: "pygame.Rect", color: Color) -> None:
+        """Draw ``number`` dots in rows, as large as they fit into ``area``; there is room for two rows at least."""
+        if number == 0:
+            return
+        unit, columns = max(
+            (min(area.width // columns, area.height // max(2, -(-number // columns))), columns)
+            for columns in range(1, number + 1)
+        )
+        rows = -(-number // columns)
+        top = area.centery - rows * unit // 2
+        for dot in range(number):
+            row, column = divmod(dot, columns)
+            in_row = min(columns, number - row * columns)
+            x = area.centerx - in_row * unit // 2 + column * unit + unit // 2
+            pygame.draw.circle(self.surface, color, (x, top + row * unit + unit // 2), unit * 2 // 5)
 
     def card(self, area: "pygame.Rect", color: Color = CARD, edge: Color | None = None) -> None:
         """Draw the ground of something, with round corners."""

@@ -8,6 +8,8 @@ of its next actions, in its own words; the first entry, whose action is ``None``
 It is named on the command line as one of
 
 - ``package.module:attribute`` or ``file.py:attribute``: the agent, or a function without arguments that returns it;
+- ``demo``: the planner that comes with this package, made by ``python scripts/make_demo_agent.py``, for
+  ``CountingEnv-v0``;
 - a file, such as ``planner.pt``: an installed package has an entry point in the group ``counting_env.agents``, whose
   name is the ending of such files and whose object is a function from the path to the agent.
 """
@@ -23,6 +25,7 @@ import gymnasium as gym
 from gymnasium import spaces
 
 GROUP = "counting_env.agents"
+DEMO = Path(__file__).with_name("demo.pt")
 Foresight = Sequence[tuple[Any, str]]
 
 
@@ -44,6 +47,7 @@ def find_agent(name: str) -> Agent:
     Raises:
         AgentError: there is none, or it has no ``predict``.
     """
+    path = DEMO if name == "demo" else Path(name)
     place, _, attribute = name.rpartition(":")
     try:
         if place and attribute.replace(".", "_").isidentifier():
@@ -53,7 +57,10 @@ def find_agent(name: str) -> Agent:
             if callable(found) and (isinstance(found, type) or not isinstance(found, Agent)):
                 found = found()
         else:
-            found = _loader(Path(name))(name)
+            found = _loader(path)(str(path))
+    except ModuleNotFoundError as error:
+        mend = ': pip install "counting-jepa[jepa]"' if name == "demo" else ""
+        raise AgentError(f"agent {name!r} cannot be had: {error}{mend}") from error
     except (ImportError, SyntaxError, AttributeError, OSError, ValueError) as error:
         raise AgentError(f"agent {name!r} cannot be had: {error}") from error
     if not isinstance(found, Agent):
