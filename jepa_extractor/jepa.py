@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from jepa_extractor.checks import require_choice, require_integer, require_weight
 from jepa_extractor.data.batch import Batch, Latents, Tensors
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.data.spaces import preprocessed_size
 from jepa_extractor.networks.copies import MovingAverage, NetworkCopy, PeriodicCopy
 from jepa_extractor.networks.encoders import EncoderName, MakeEncoder, make_encoder
@@ -256,7 +256,7 @@ class JEPA(nn.Module):
         if self.needs_one_latent:
             first = batch.first_latents
             if first is None:
-                first = self.encoder(each(lambda frames: frames[:, 0], batch.observations))
+                first = self.encoder(map_arrays(lambda frames: frames[:, 0], batch.observations))
             encoded = first.unsqueeze(1)
         else:
             encoded = _of_each_frame(self.encoder, batch.observations)
@@ -287,7 +287,7 @@ class JEPA(nn.Module):
 def _of_each_frame(network: Callable[[Tensors], torch.Tensor], observations: Tensors) -> torch.Tensor:
     """Return what ``network`` maps observations (B, k, ...) to, (B, k, width)."""
     size = (next(iter(observations.values())) if isinstance(observations, dict) else observations).shape[:2]
-    mapped = network(each(lambda frames: frames.flatten(0, 1), observations))
+    mapped = network(map_arrays(lambda frames: frames.flatten(0, 1), observations))
     return mapped.reshape(*size, mapped.shape[-1])
 
 

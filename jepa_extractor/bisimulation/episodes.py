@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.checks import require_integer
-from jepa_extractor.data.observations import Arrays, each, length
+from jepa_extractor.data.observations import Arrays, length, map_arrays
 
 if TYPE_CHECKING:
     from jepa_extractor.data.collection import Episode
@@ -108,7 +108,7 @@ def empirical_data(
                 "give one for each"
             )
     data = EmpiricalData(
-        each(lambda *arrays: np.concatenate(arrays), *(episode.observations for episode in kept)),
+        map_arrays(lambda *arrays: np.concatenate(arrays), *(episode.observations for episode in kept)),
         successors,
         np.concatenate(given),
         {name: np.concatenate([episode.labels[name] for episode in kept]) for name in kept[0].labels},

@@ -8,8 +8,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from jepa_extractor.checks import require_integer, require_strings, require_type
-from jepa_extractor.data.observations import Arrays, each
-from jepa_extractor.data.spaces import as_policies_see
+from jepa_extractor.data.observations import Arrays, map_arrays
+from jepa_extractor.data.spaces import channels_first
 
 
 class Episode(NamedTuple):
@@ -57,7 +57,7 @@ def random_episodes(
     space, n = envs.single_observation_space, envs.num_envs
     envs.action_space.seed(action_seed)
     observations, infos = envs.reset(seed=env_seed)
-    observations, known = as_policies_see(observations, space), label_arrays(infos, labels, n)
+    observations, known = channels_first(observations, space), label_arrays(infos, labels, n)
     recorders = [_Recorder(observations, known, i) for i in range(n)]
     missing = {name for name in labels if not np.isfinite(known[name]).any()}
     resetting = np.zeros(n, np.bool_)  # whether the coming step only resets
@@ -65,7 +65,7 @@ def random_episodes(
     while taken < transitions:
         actions = envs.action_space.sample()
         observations, rewards, terminated, truncated, infos = envs.step(actions)
-        observations, known = as_policies_see(observations, space), label_arrays(infos, labels, n)
+        observations, known = channels_first(observations, space), label_arrays(infos, labels, n)
         ended = terminated | truncated
         arrived, arrived_labels = observations, known
         if mode is AutoresetMode.SAME_STEP and ended.any():
@@ -87,7 +87,7 @@ def random_episodes(
             resetting = ended
         elif ended.any():
             observations, infos = envs.reset(options={"reset_mask": ended})
-            observations, known = as_policies_see(observations, space), label_arrays(infos, labels, n)
+            observations, known = channels_first(observations, space), label_arrays(infos, labels, n)
             restarted = ended
         for i in np.flatnonzero(restarted):
             recorders[i] = _Recorder(observations, known, int(i))
@@ -114,13 +114,13 @@ class _Recorder:
 
     def _see(self, observations: Arrays, labels: dict[str, NDArray[np.float64]]) -> None:
         # a copy: a vector environment may write its next observations where these are
-        self._observations.append(each(lambda array: np.array(array[self._env]), observations))
+        self._observations.append(map_arrays(lambda array: np.array(array[self._env]), observations))
         for name, values in labels.items():
             self._labels[name].append(float(values[self._env]))
 
     def episode(self, terminated: bool) -> Episode:
         return Episode(
-            each(lambda *arrays: np.stack(arrays), *self._observations),
+            map_arrays(lambda *arrays: np.stack(arrays), *self._observations),
             np.stack(self.actions),
             np.array(self._rewards, np.float32),
             terminated,
@@ -130,13 +130,13 @@ class _Recorder:
 
 def _finals(observations: Arrays, infos: dict[str, Any], ended: NDArray[np.bool_], space: Any) -> Arrays:
     """Return observations in which those of ended episodes are their last, from ``infos["final_obs"]``."""
-    arrived = each(np.array, observations)
+    arrived = map_arrays(np.array, observations)
     for i in np.flatnonzero(ended):
 
         def write(array: NDArray[Any], last: NDArray[Any], i: Any = i) -> None:
             array[i] = last
 
-        each(write, arrived, as_policies_see(infos["final_obs"][i], space))
+        map_arrays(write, arrived, channels_first(infos["final_obs"][i], space))
     return arrived
 
 

@@ -10,7 +10,7 @@ Arrays = NDArray[Any] | dict[str, NDArray[Any]]
 T = TypeVar("T")
 
 
-def each(function: Callable[..., T], *observations: Any) -> T | dict[str, T]:
+def map_arrays(function: Callable[..., T], *observations: Any) -> T | dict[str, T]:
     """Call ``function`` with observations that are arrays, or key by key with those of dicts; return the same form."""
     if isinstance(observations[0], dict):
         return {key: function(*(observation[key] for observation in observations)) for key in observations[0]}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from jepa_extractor.checks import require_fraction, require_integer, require_type
 from jepa_extractor.data.batch import Batch, Labels, Step
 from jepa_extractor.data.collection import Episode
-from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.data.observations import Arrays, map_arrays
 
 Layout = tuple[tuple[int, ...], np.dtype[Any]]  # shape and dtype of one observation or action
 _ARRAYS = ("frames", "actions", "rewards", "terminated", "labels", "complete", "newest", "filled")
@@ -88,7 +88,9 @@ class TransitionRing:
         for number, episode in enumerate(episodes):
             _require_lengths(number, episode)
         first = episodes[0]
-        frames: Layout | dict[str, Layout] = each(lambda array: (array.shape[1:], array.dtype), first.observations)
+        frames: Layout | dict[str, Layout] = map_arrays(
+            lambda array: (array.shape[1:], array.dtype), first.observations
+        )
         total = sum(len(episode.rewards) + 1 for episode in episodes)
         ring = cls.__new__(cls)
         ring._allocate(frames, (first.actions.shape[1:], first.actions.dtype), 1, total + 1, seed)
@@ -174,11 +176,11 @@ class TransitionRing:
         if step.ended.any():
             over = np.flatnonzero(step.ended)
             labels = {name: values[over] for name, values in step.restarted_labels.items()}
-            self._append(over, each(lambda array: array[over], step.restarted), labels)
+            self._append(over, map_arrays(lambda array: array[over], step.restarted), labels)
 
     def newest_observations(self) -> Arrays:
         """Return the frames ``(n, *observation shape)`` at which the next actions will be taken."""
-        return each(lambda frames: frames[self._envs, self._newest], self._frames)
+        return map_arrays(lambda frames: frames[self._envs, self._newest], self._frames)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the ring holds, as arrays and plain values: see ``restore``."""
@@ -269,7 +271,7 @@ class TransitionRing:
         frames = (env[:, None], (slot[:, None] + np.arange(horizon + 1)) % self._slots)
         steps = (env[:, None], frames[1][:, :-1])
         return Batch(
-            observations=each(lambda array: torch.from_numpy(array[frames]), self._frames),
+            observations=map_arrays(lambda array: torch.from_numpy(array[frames]), self._frames),
             actions=torch.from_numpy(self._actions[steps]),
             rewards=torch.from_numpy(self._rewards[steps]),
             terminated=torch.from_numpy(self._terminated[steps]),
@@ -278,12 +280,12 @@ class TransitionRing:
         )
 
     def _append(self, envs: NDArray[np.intp], observations: Arrays, labels: Labels) -> None:
-        each(partial(_require_frames, len(envs)), self._frames, observations)
+        map_arrays(partial(_require_frames, len(envs)), self._frames, observations)
         slots = (self._newest[envs] + 1) % self._slots
         self._newest[envs] = slots
         self._filled[envs] = np.minimum(self._filled[envs] + 1, self._slots)
         self._complete[envs, slots] = False
-        each(lambda frames, seen: frames.__setitem__((envs, slots), seen), self._frames, observations)
+        map_arrays(lambda frames, seen: frames.__setitem__((envs, slots), seen), self._frames, observations)
         for name in self._labels.keys() | labels.keys():
             self._label(name)[envs, slots] = labels.get(name, np.nan)
 
@@ -302,7 +304,7 @@ def encoded(ring: TransitionRing, encode: Callable[[Arrays], NDArray[np.float32]
 
     The two share everything but the observations, the generator too.
     """
-    flat = each(lambda frames: frames.reshape(-1, *frames.shape[2:]), ring._frames)
+    flat = map_arrays(lambda frames: frames.reshape(-1, *frames.shape[2:]), ring._frames)
     twin = copy.copy(ring)
     twin._frames = encode(flat).reshape(*ring._rewards.shape, -1)
     return twin
@@ -319,7 +321,7 @@ def _write_episodes(ring: TransitionRing, episodes: list[Episode]) -> None:
     def write(frames: NDArray[Any], *arrays: NDArray[Any]) -> None:
         np.concatenate(arrays, out=frames[0, :total])
 
-    each(write, ring._frames, *(episode.observations for episode in episodes))
+    map_arrays(write, ring._frames, *(episode.observations for episode in episodes))
     ring._actions[0, :total][begins] = np.concatenate([episode.actions for episode in episodes])
     ring._rewards[0, :total][begins] = np.concatenate([episode.rewards for episode in episodes])
     ring._terminated[0, last - 1] = [episode.terminated for episode in episodes]
@@ -330,6 +332,10 @@ def _write_episodes(ring: TransitionRing, episodes: list[Episode]) -> None:
         ring._label(name)[0, :total] = np.concatenate(labels)
     ring._newest[:] = total - 1
     ring._filled[:] = total
+
+
+def _layout_of(array: NDArray[Any]) -> Layout:
+    return array.shape[1:], array.dtype
 
 
 def _layout(name: str, space: spaces.Space[Any]) -> Layout:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.data.observations import Arrays, map_arrays
 
 
 def policy_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
@@ -28,12 +28,14 @@ def policy_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
     return spaces.Box(low, high, dtype=space.dtype.type)
 
 
-def as_policies_see(observations: Arrays, space: spaces.Space[Any]) -> Arrays:
+def channels_first(observations: Arrays, space: spaces.Space[Any]) -> Arrays:
     """Return observations (..., *shape of ``space``) in ``policy_space``, as views."""
     if isinstance(space, spaces.Dict):
         assert isinstance(observations, dict)
-        return {key: as_policies_see(observations[key], subspace) for key, subspace in space.items()}  # type: ignore[misc]
-    return each(lambda array: np.moveaxis(array, -1, -3), observations) if has_channels_last(space) else observations
+        return {key: channels_first(observations[key], subspace) for key, subspace in space.items()}  # type: ignore[misc]
+    return (
+        map_arrays(lambda array: np.moveaxis(array, -1, -3), observations) if has_channels_last(space) else observations
+    )
 
 
 def has_channels_last(space: spaces.Space[Any]) -> bool:

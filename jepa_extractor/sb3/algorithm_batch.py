@@ -11,7 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.utils.hooks import RemovableHandle
 
 from jepa_extractor.data.batch import Batch
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.jepa import AlgorithmTarget
 from jepa_extractor.sb3 import adapter
 from jepa_extractor.sb3.algorithm_buffer import OwnBuffer
@@ -88,7 +88,7 @@ class OwnBatch:
         first = latents.detach().requires_grad_()
         batch = self._source.transitions(self._drawn, self._arguments).replace(first_latents=first)
         if extractor in self._target_of:
-            none: Any = each(lambda frames: frames[:, :0], batch.observations)
+            none: Any = map_arrays(lambda frames: frames[:, :0], batch.observations)
             targets = self._targets[self._target_of[extractor]].unsqueeze(1)
             batch = batch.replace(observations=none, targets=targets)
         gradient = self._gradient(extractor, _One(batch))

@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 
 from jepa_extractor.checks import require_choice, require_type
 from jepa_extractor.data.batch import Batch, Latents, Tensors
-from jepa_extractor.data.observations import Arrays, each, length
+from jepa_extractor.data.observations import Arrays, length, map_arrays
 from jepa_extractor.data.spaces import is_image
 from jepa_extractor.jepa import (
     JEPA,
@@ -168,7 +168,7 @@ class JEPAExtractor(BaseFeaturesExtractor):
         with evaluation_mode(self):
             return in_chunks(
                 lambda seen: self(_preprocess(seen, self.observation_space, normalize_images)),
-                lambda rows: each(lambda array: array[rows], observations),
+                lambda rows: map_arrays(lambda array: array[rows], observations),
                 length(observations),
                 self.device,
             )
@@ -189,11 +189,11 @@ class JEPAExtractor(BaseFeaturesExtractor):
             ValueError: with ``target="algorithm"``, the batch holds no ``targets``.
         """
         batch = batch.to(self.device)
-        frames = each(lambda tensor: tensor.flatten(0, 1), batch.observations)
+        frames = map_arrays(lambda tensor: tensor.flatten(0, 1), batch.observations)
         seen = _preprocess(frames, self.observation_space, batch.normalize_images)
         return self.jepa.losses(
             batch.replace(
-                observations=each(_stretched, seen, batch.observations),
+                observations=map_arrays(_stretched, seen, batch.observations),
                 actions=self.action_features(batch.actions),
                 next_actions=None if batch.next_actions is None else self.action_features(batch.next_actions),
             )

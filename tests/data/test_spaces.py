@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 
 from jepa_extractor import policy_space
 from jepa_extractor.data.spaces import (
-    as_policies_see,
+    channels_first,
     has_channels_last,
     is_image,
     preprocessed_shape,
@@ -66,6 +66,6 @@ def test_observations_of_a_dict_are_transposed_key_by_key():
     space = SPACES[-1]
     one: dict[str, np.ndarray] = {"image": np.zeros((36, 40, 3), np.uint8), "speed": np.zeros(2, np.float32)}
     many = {key: np.stack([array] * 5) for key, array in one.items()}
-    assert policy_space(space)["image"].shape == as_policies_see(one, space)["image"].shape == (3, 36, 40)
-    assert as_policies_see(many, space)["image"].shape == (5, 3, 36, 40)
-    assert as_policies_see(many, space)["speed"].shape == (5, 2)
+    assert policy_space(space)["image"].shape == channels_first(one, space)["image"].shape == (3, 36, 40)
+    assert channels_first(many, space)["image"].shape == (5, 3, 36, 40)
+    assert channels_first(many, space)["speed"].shape == (5, 2)
