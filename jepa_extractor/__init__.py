@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from jepa_extractor.data.batch import Batch as Batch
     from jepa_extractor.data.batch import Latents as Latents
     from jepa_extractor.data.batch import Step as Step
-    from jepa_extractor.data.collection import Episode as Episode
     from jepa_extractor.data.collection import random_episodes as random_episodes
+    from jepa_extractor.data.episodes import Episode as Episode
     from jepa_extractor.data.ring import TransitionRing as TransitionRing
     from jepa_extractor.data.spaces import policy_space as policy_space
     from jepa_extractor.envs.table_images import TableImages as TableImages
@@ -71,7 +71,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "train.pretraining": ("LabelAccuracy", "pretrain"),
         "objectives.regularizers": ("R2R2Task", "SIGRegTask", "VICRegTask"),
         "data.ring": ("TransitionRing",),
-        "data.collection": ("Episode", "random_episodes"),
+        "data.collection": ("random_episodes",),
+        "data.episodes": ("Episode",),
         "sb3.callback": ("JEPACallback",),
         "sb3.extractor": ("JEPAExtractor", "jepa_policy_kwargs"),
         "sb3.pretrained": ("load_pretrained",),

@@ -25,7 +25,8 @@ from tqdm import tqdm
 from jepa_extractor.audit.audit_set import AUXILIARIES, AuditSet
 from jepa_extractor.audit.report import Report, audit, compare
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.data.collection import Episode, random_episodes
+from jepa_extractor.data.collection import random_episodes
+from jepa_extractor.data.episodes import Episode
 from jepa_extractor.data.observations import Arrays, map_arrays
 from jepa_extractor.data.spaces import channels_first
 

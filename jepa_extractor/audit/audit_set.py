@@ -15,7 +15,7 @@ from jepa_extractor.audit.separation import DifferentClasses, DifferentFutures, 
 from jepa_extractor.bisimulation.episodes import arrival_rewards
 from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.checks import require_choice, require_integer, require_key, require_weight
-from jepa_extractor.data.collection import Episode
+from jepa_extractor.data.episodes import Episode
 from jepa_extractor.data.observations import Arrays, map_arrays
 
 FORMAT = "jepa_extractor audit set 1"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 Arrays = NDArray[Any] | dict[str, NDArray[Any]]
@@ -20,3 +21,15 @@ def map_arrays(function: Callable[..., T], *observations: Any) -> T | dict[str, 
 def length(observations: Any) -> int:
     """Return the first dimension of observations (N, ...)."""
     return len(next(iter(observations.values())) if isinstance(observations, dict) else observations)
+
+
+def require_finite(name: str, arrays: Arrays, step: int) -> None:
+    """Raise ``ValueError`` if what n environments gave, (n, ...), is not finite; the message names the environment."""
+    for key, array in arrays.items() if isinstance(arrays, dict) else [("", arrays)]:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            i = int(np.argwhere(~np.isfinite(array))[0, 0])
+            part = f"{name}[{key!r}]" if key else name
+            raise ValueError(
+                f"{part} of environment {i} hold {array[i][~np.isfinite(array[i])].ravel()[0]} at step {step}: make "
+                "the environment give finite numbers"
+            )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from jepa_extractor.checks import require_integer
-from jepa_extractor.data.collection import Episode
+from jepa_extractor.data.episodes import Episode
 from jepa_extractor.data.spaces import channels_first
 
 Image = NDArray[np.uint8]

@@ -118,5 +118,5 @@ def test_a_ring_needs_a_step():
 def test_a_ring_needs_arrays_that_fit():
     """An episode has one observation and label more than it has actions and rewards."""
     wrong = Episode(np.zeros((2, 4)), np.zeros(2, np.int64), np.zeros(2, np.float32), False, {"a": np.zeros(4)})
-    with pytest.raises(ValueError, match=r"episode 0 has 2 rewards and 4 labels\['a'\], 2 observations"):
+    with pytest.raises(ValueError, match=r"episode 0 has 2 rewards and 2 observations, 4 labels\['a'\]"):
         TransitionRing.from_episodes([wrong], seed=0)

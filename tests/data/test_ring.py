@@ -276,5 +276,5 @@ def test_episodes_with_different_labels():
 @pytest.mark.parametrize("space", [spaces.Tuple([PIXEL]), spaces.Text(3), spaces.Dict({"a": DICT})])
 def test_spaces_that_are_no_arrays(space):
     """A space whose observations are no arrays is refused with the mend."""
-    with pytest.raises(ValueError, match=r"observation_space=.* cannot be stored.*flatten"):
+    with pytest.raises(ValueError, match=r"observation_space.* is not a Box.*FlattenObservation"):
         TransitionRing(space, ACTION, 1, 50, 0)
