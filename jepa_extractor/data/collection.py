@@ -13,7 +13,13 @@ from jepa_extractor.checks import require_integer, require_strings, require_type
 from jepa_extractor.data.ends import EndReader, Envs, autoreset_mode, env_seed
 from jepa_extractor.data.episodes import Episode
 from jepa_extractor.data.observations import Arrays, map_arrays, require_finite
-from jepa_extractor.data.spaces import channels_first, require_action_space, require_bounded, require_observation_space
+from jepa_extractor.data.spaces import (
+    keys_with_channels_last,
+    move_channels,
+    require_action_space,
+    require_bounded,
+    require_observation_space,
+)
 
 PATIENCE = 1_000  # steps of each environment after which a label that no info has held is worth a warning
 
@@ -79,15 +85,16 @@ def episodes(
 def _episodes(
     envs: Envs, mode: AutoresetMode, transitions: int, seed: int, policy: Policy | None, labels: Sequence[str]
 ) -> Iterator[Episode]:
-    space, shape, n = envs.single_observation_space, envs.single_action_space.shape, envs.num_envs
+    n, shape = envs.num_envs, envs.single_action_space.shape
     assert shape is not None
+    images = keys_with_channels_last(envs.single_observation_space)
     env_word, action_seed = (int(word) for word in np.random.SeedSequence(seed).generate_state(2))
     actor = _RandomActions(envs, action_seed) if policy is None else policy
     reader = EndReader(envs, mode)
     given, infos = reader.reset(env_seed(env_word, n))
-    observations, known = channels_first(given, space), label_arrays(infos, labels, n)
-    require_finite("observations", observations, 0)
-    recorders = [_Recorder(observations, known, i) for i in range(n)]
+    seen, known = move_channels(given, images), label_arrays(infos, labels, n)
+    require_finite("observations", seen, 0)
+    recorders = [_Recorder(seen, known, i) for i in range(n)]
     missing = {name for name in labels if not np.isfinite(known[name]).any()}
     begins, state = np.ones(n, np.bool_), None
     taken = steps = 0
@@ -97,25 +104,27 @@ def _episodes(
             raise ValueError(f"policy={policy!r} gives actions of shape {np.shape(actions)}: {n} of {shape} are needed")
         moment = reader.step(actions)
         given, begins, steps = moment.observations, moment.begins, steps + 1
-        arrived, known = channels_first(moment.arrived, space), label_arrays(moment.arrived_infos, labels, n)
+        seen, known = move_channels(moment.arrived, images), label_arrays(moment.arrived_infos, labels, n)
         if moment.last_infos is not moment.arrived_infos:
             last = label_arrays(moment.last_infos, labels, n)
             known = {name: np.where(moment.ended, last[name], known[name]) for name in labels}
-        require_finite("observations", arrived, steps)
-        require_finite("rewards", np.where(moment.is_step, moment.rewards, 0), steps)
+        require_finite("observations", seen, steps)
+        if not np.isfinite(moment.rewards).all():
+            require_finite("rewards", np.where(moment.is_step, moment.rewards, 0), steps)
         missing -= {name for name in missing if np.isfinite(known[name]).any()}
         if missing:
             _report(sorted(missing), steps, bool(moment.ended.any()))
         for i in np.flatnonzero(moment.is_step):
-            recorders[i].add(actions[i], moment.rewards[i], arrived, known)
+            recorders[i].add(actions[i], moment.rewards[i], seen, known)
             taken += 1
             if moment.ended[i]:
                 yield recorders[i].episode(bool(moment.terminated[i]))
-        if begins.any():
-            observations, known = channels_first(given, space), label_arrays(moment.infos, labels, n)
-            require_finite("observations", observations, steps)
-            for i in np.flatnonzero(begins):
-                recorders[i] = _Recorder(observations, known, int(i))
+        begun = np.flatnonzero(begins)
+        if len(begun) and given is not moment.arrived:
+            seen, known = move_channels(given, images), label_arrays(moment.infos, labels, n)
+            require_finite("observations", seen, steps)
+        for i in begun:
+            recorders[i] = _Recorder(seen, known, int(i))
     for recorder, is_given in zip(recorders, moment.ended & ~begins, strict=True):
         if recorder.actions and not is_given:
             yield recorder.episode(terminated=False)
@@ -161,14 +170,17 @@ class _Recorder:
 
     def _see(self, observations: Arrays, labels: dict[str, NDArray[np.float64]]) -> None:
         # a copy: a vector environment may write its next observations where these are
-        self._observations.append(map_arrays(lambda array: np.array(array[self._env]), observations))
+        self._observations.append(map_arrays(self._copy, observations))
         for name, values in labels.items():
-            self._labels[name].append(float(values[self._env]))
+            self._labels[name].append(values[self._env])
+
+    def _copy(self, array: NDArray[Any]) -> NDArray[Any]:
+        return array[self._env].copy()  # type: ignore[no-any-return]
 
     def episode(self, terminated: bool) -> Episode:
         return Episode(
-            map_arrays(lambda *arrays: np.stack(arrays), *self._observations),
-            np.stack(self.actions),
+            map_arrays(lambda *rows: np.array(rows), *self._observations),
+            np.array(self.actions),
             np.array(self._rewards, np.float32),
             terminated,
             {name: np.array(values) for name, values in self._labels.items()},

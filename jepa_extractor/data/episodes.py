@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from jepa_extractor.data.observations import Arrays, map_arrays
 
+_OF_STEPS = ("rewards", "actions")
+
 
 class Episode(NamedTuple):
     """One episode of T steps, or the beginning of one.
@@ -81,22 +83,27 @@ def join_episodes(episodes: Iterable[Episode]) -> JoinedEpisodes:
     kept = list(episodes)
     if not kept:
         raise ValueError("episodes is empty: give at least one (a generator can be read once: use a list)")
-    first: dict[str, tuple[int, str]] = {}
-    for number, episode in enumerate(kept):
-        _require_lengths(number, episode)
-        _require_the_same(number, episode, first)
-        _require_finite(number, episode)
-    sizes = [len(episode.rewards) + 1 for episode in kept]
+    arrays = [_arrays(number, episode) for number, episode in enumerate(kept)]
+    first = next((given for given in arrays if len(given["actions"])), arrays[0])
+    for number, given in enumerate(arrays):
+        _require_fit(number, given)
+        _require_same(number, given, first)
     acting = [episode for episode in kept if len(episode.rewards)] or kept[:1]
     names = dict.fromkeys(name for episode in kept for name in episode.labels)
-    return JoinedEpisodes(
+    joined = JoinedEpisodes(
         map_arrays(lambda *arrays: np.concatenate(arrays), *(episode.observations for episode in kept)),
         np.concatenate([episode.actions for episode in acting]),
         np.concatenate([episode.rewards for episode in acting]),
         np.array([episode.terminated for episode in kept], np.bool_),
         {name: np.concatenate([_label(episode, name) for episode in kept]) for name in names},
-        np.cumsum([0, *sizes], dtype=np.int64),
+        np.cumsum([0, *(len(episode.rewards) + 1 for episode in kept)], dtype=np.int64),
     )
+    steps = np.flatnonzero(joined.begins_step)
+    for name, array in _parts(joined.observations).items():
+        _require_finite(name, array, np.arange(len(array)), joined.offsets)
+    _require_finite("actions", joined.actions, steps, joined.offsets)
+    _require_finite("rewards", joined.rewards, steps, joined.offsets)
+    return joined
 
 
 def _label(episode: Episode, name: str) -> NDArray[np.floating[Any]]:
@@ -104,65 +111,63 @@ def _label(episode: Episode, name: str) -> NDArray[np.floating[Any]]:
     return np.asarray(episode.labels.get(name, unknown))
 
 
-def _parts(episode: Episode) -> dict[str, NDArray[Any]]:
+def _parts(observations: Arrays) -> dict[str, NDArray[Any]]:
     """Return the arrays of observations by what they are called in a message."""
-    if isinstance(episode.observations, dict):
-        return {f"observations[{key!r}]": array for key, array in episode.observations.items()}
-    return {"observations": episode.observations}
+    if isinstance(observations, dict):
+        return {f"observations[{key!r}]": array for key, array in observations.items()}
+    return {"observations": observations}
 
 
-def _require_lengths(number: int, episode: Episode) -> None:
+def _arrays(number: int, episode: object) -> dict[str, NDArray[Any]]:
+    """Return all arrays of an episode by what they are called in a message; raise ``ValueError`` if one is none."""
     if not isinstance(episode, Episode):
         raise ValueError(f"episode {number} is a {type(episode).__name__}: give jepa_extractor.Episode(...)")
-    arrays = {**_parts(episode), "actions": episode.actions, "rewards": episode.rewards}
-    arrays |= {f"labels[{name!r}]": values for name, values in episode.labels.items()}
+    arrays = {"rewards": episode.rewards, "actions": episode.actions, **_parts(episode.observations)}
+    for name, values in episode.labels.items():
+        arrays[f"labels[{name!r}]"] = values
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.ndim == 0:
-            raise ValueError(f"episode {number} has {name} of type {type(array).__name__}: give an array")
-    steps = len(episode.rewards)
-    wrong = {
-        name: len(array)
-        for name, array in arrays.items()
-        if len(array) != (steps if name in ("actions", "rewards") else steps + 1)
-    }
+        if not isinstance(array, np.ndarray) or array.ndim == 0 or array.dtype.kind not in "biuf":
+            raise ValueError(f"episode {number} has {name} of type {type(array).__name__}: give an array of numbers")
+    return arrays
+
+
+def _require_fit(number: int, arrays: dict[str, NDArray[Any]]) -> None:
+    """Raise ``ValueError`` unless the arrays of an episode are of as many steps."""
+    steps = len(arrays["rewards"])
+    wrong = []
+    for name, array in arrays.items():
+        if len(array) != (steps if name in _OF_STEPS else steps + 1):
+            wrong.append(f"{len(array)} {name}")
+        if array.ndim > 1 and (name == "rewards" or name.startswith("labels")):
+            raise ValueError(f"episode {number} has {name} of shape {array.shape}: give one number each")
     if wrong:
-        lengths = ", ".join(f"{count} {name}" for name, count in wrong.items())
         raise ValueError(
-            f"episode {number} has {steps} rewards and {lengths}: T steps need T actions, T rewards, T + 1 "
+            f"episode {number} has {steps} rewards and {', '.join(wrong)}: T steps need T actions, T rewards, T + 1 "
             "observations and T + 1 of each label (NaN where unknown)"
         )
-    for name in ("rewards", *(name for name in arrays if name.startswith("labels"))):
-        if arrays[name].ndim != 1 or arrays[name].dtype.kind not in "biuf":
-            raise ValueError(
-                f"episode {number} has {name} of shape {arrays[name].shape} and dtype {arrays[name].dtype}: give one "
-                "number for each"
-            )
 
 
-def _require_the_same(number: int, episode: Episode, first: dict[str, tuple[int, str]]) -> None:
-    """Raise ``ValueError`` unless observations and actions are as in ``first``, by name; what is new is added."""
-    parts = _parts(episode)
-    kinds = {"keys": f"{', '.join(parts)}"} | {name: _kind(array) for name, array in parts.items()}
-    if len(episode.actions):  # without steps it may be any empty array
-        kinds["actions"] = _kind(episode.actions)
-    for name, kind in kinds.items():
-        before, expected = first.setdefault(name, (number, kind))
-        if kind != expected:
-            what = "" if name == "keys" else f"{name} of "
-            raise ValueError(
-                f"episode {number} has {what}{kind}, and episode {before} {what}{expected}: all need the same"
-            )
+def _require_same(number: int, arrays: dict[str, NDArray[Any]], first: dict[str, NDArray[Any]]) -> None:
+    """Raise ``ValueError`` unless observations, and actions if there are any, have the form of those in ``first``."""
+    for name in arrays.keys() | first.keys():
+        if name == "rewards" or name.startswith("labels") or (name == "actions" and not len(arrays[name])):
+            continue
+        own, other = arrays.get(name), first.get(name)
+        if own is None or other is None or own.dtype != other.dtype or own.shape[1:] != other.shape[1:]:
+            raise ValueError(f"episode {number} has {name} of {_form(own)}, another of {_form(other)}: give the same")
 
 
-def _kind(array: NDArray[Any]) -> str:
-    return f"shape {array.shape[1:]} and dtype {array.dtype}"
+def _form(array: NDArray[Any] | None) -> str:
+    return "no kind" if array is None else f"shape {array.shape[1:]} and dtype {array.dtype}"
 
 
-def _require_finite(number: int, episode: Episode) -> None:
-    for name, array in {**_parts(episode), "rewards": episode.rewards, "actions": episode.actions}.items():
-        if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
-            row = np.argwhere(~finite)[0]
-            where = "observation" if name.startswith("observations") else "step"
-            raise ValueError(
-                f"episode {number} has {name} of {array[tuple(row)]} at its {where} {row[0]}: give finite numbers"
-            )
+def _require_finite(name: str, array: NDArray[Any], rows: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    """Raise ``ValueError`` if ``array`` (M, ...) is not finite; its rows belong to the observations ``rows`` (M,)."""
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return
+    place = np.argwhere(~np.isfinite(array))[0]
+    row = rows[place[0]]
+    number = int(np.searchsorted(offsets, row, side="right")) - 1
+    raise ValueError(
+        f"episode {number} has {name} of {array[tuple(place)]} at row {row - offsets[number]}: give finite numbers"
+    )

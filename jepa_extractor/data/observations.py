@@ -25,7 +25,7 @@ def length(observations: Any) -> int:
 
 def require_finite(name: str, arrays: Arrays, step: int) -> None:
     """Raise ``ValueError`` if what n environments gave, (n, ...), is not finite; the message names the environment."""
-    for key, array in arrays.items() if isinstance(arrays, dict) else [("", arrays)]:
+    for key, array in arrays.items() if isinstance(arrays, dict) else (("", arrays),):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             i = int(np.argwhere(~np.isfinite(array))[0, 0])
             part = f"{name}[{key!r}]" if key else name

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium import spaces
 
 from jepa_extractor.checks import require_type
-from jepa_extractor.data.observations import Arrays, map_arrays
+from jepa_extractor.data.observations import Arrays
 
 _ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _FLATTENABLE = (spaces.Tuple, spaces.Text, spaces.OneOf)  # what FlattenObservation makes a Box of
@@ -92,12 +92,22 @@ def policy_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
 
 def channels_first(observations: Arrays, space: spaces.Space[Any]) -> Arrays:
     """Return observations (..., *shape of ``space``) in ``policy_space``, as views."""
-    if isinstance(space, spaces.Dict):
-        assert isinstance(observations, dict)
-        return {key: channels_first(observations[key], subspace) for key, subspace in space.items()}  # type: ignore[misc]
-    return (
-        map_arrays(lambda array: np.moveaxis(array, -1, -3), observations) if has_channels_last(space) else observations
-    )
+    return move_channels(observations, keys_with_channels_last(space))
+
+
+def keys_with_channels_last(space: spaces.Space[Any]) -> frozenset[str]:
+    """Return the keys of a ``Dict`` whose entries ``policy_space`` changes; ``""`` stands for any other space."""
+    parts = space if isinstance(space, spaces.Dict) else {"": space}
+    return frozenset(key for key, part in parts.items() if has_channels_last(part))
+
+
+def move_channels(observations: Arrays, keys: frozenset[str]) -> Arrays:
+    """Return observations (..., height, width, channels) with channels first, as views, those of ``keys`` alone."""
+    if not keys:
+        return observations
+    if isinstance(observations, dict):
+        return {key: np.moveaxis(array, -1, -3) if key in keys else array for key, array in observations.items()}
+    return np.moveaxis(observations, -1, -3)
 
 
 def has_channels_last(space: spaces.Space[Any]) -> bool:
