@@ -1,6 +1,6 @@
 """Observations: an array, or a dict of arrays where the observation space is a ``Dict``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,13 +23,17 @@ def length(observations: Any) -> int:
     return len(next(iter(observations.values())) if isinstance(observations, dict) else observations)
 
 
-def require_finite(name: str, arrays: Arrays, step: int) -> None:
-    """Raise ``ValueError`` if what n environments gave, (n, ...), is not finite; the message names the environment."""
+def require_finite(name: str, arrays: Arrays, step: int, envs: Sequence[int] | NDArray[Any] | None = None) -> None:
+    """Raise ``ValueError`` if what environments gave, (n, ...), is not finite; the message names the environment.
+
+    ``envs`` (n,) are their numbers, by default 0..n-1.
+    """
     for key, array in arrays.items() if isinstance(arrays, dict) else (("", arrays),):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             i = int(np.argwhere(~np.isfinite(array))[0, 0])
+            number = i if envs is None else int(envs[i])
             part = f"{name}[{key!r}]" if key else name
             raise ValueError(
-                f"{part} of environment {i} hold {array[i][~np.isfinite(array[i])].ravel()[0]} at step {step}: make "
+                f"{part} of environment {number} hold {array[i][~np.isfinite(array[i])].ravel()[0]} at step {step}: make "
                 "the environment give finite numbers"
             )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from jepa_extractor.checks import require_fraction, require_integer
 from jepa_extractor.data.batch import Batch, Labels, Step
 from jepa_extractor.data.episodes import Episode, join_episodes
-from jepa_extractor.data.observations import Arrays, map_arrays
+from jepa_extractor.data.observations import Arrays, map_arrays, require_finite
 from jepa_extractor.data.spaces import require_action_space, require_observation_space
 
 _ARRAYS = ("frames", "actions", "rewards", "terminated", "labels", "complete", "newest", "filled")
@@ -113,6 +113,7 @@ class TransitionRing:
         self._newest = np.full(num_envs, -1)  # slot of the frame at which the next action will be taken
         self._filled = np.zeros(num_envs, np.int64)  # slots written so far
         self._envs = np.arange(num_envs)
+        self._steps = 0  # how many were added
         self.generator = np.random.default_rng(seed)
 
     def __len__(self) -> int:
@@ -150,9 +151,10 @@ class TransitionRing:
             labels: numbers (n,) by name that belong to them, NaN where unknown.
 
         Raises:
-            ValueError: an array has another shape, or holds no numbers.
+            ValueError: an array has another shape, holds no numbers, or is not finite.
             KeyError: a dict lacks a key of the space.
         """
+        require_finite("observations", observations, self._steps)
         self._append(self._envs, observations, labels or {})
 
     def add(self, step: Step) -> None:
@@ -161,11 +163,14 @@ class TransitionRing:
         Raises:
             RuntimeError: ``begin`` has not been called.
             ValueError: observations have another shape, another array cannot be broadcast to its shape for n
-                environments, or one holds no numbers.
+                environments, or one holds no numbers; or observations or rewards are not finite.
             KeyError: a dict of observations lacks a key of the space.
         """
         if not self._filled.all():
             raise RuntimeError("the ring holds no observation yet: call begin(observations) before the first add")
+        self._steps += 1
+        require_finite("observations", step.arrived, self._steps)
+        require_finite("rewards", step.rewards, self._steps)
         at = (self._envs, self._newest.copy())
         self._actions[at] = step.actions
         self._rewards[at] = step.rewards
@@ -175,7 +180,9 @@ class TransitionRing:
         if step.ended.any():
             over = np.flatnonzero(step.ended)
             labels = {name: values[over] for name, values in step.restarted_labels.items()}
-            self._append(over, map_arrays(lambda array: array[over], step.restarted), labels)
+            restarted = map_arrays(lambda array: array[over], step.restarted)
+            require_finite("observations", restarted, self._steps, over)
+            self._append(over, restarted, labels)
 
     def newest_observations(self) -> Arrays:
         """Return the frames ``(n, *observation shape)`` at which the next actions will be taken."""
