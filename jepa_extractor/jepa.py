@@ -1,224 +1,119 @@
-"""JEPA: an encoder, a latent transition and auxiliary heads, and their losses on a batch."""
+"""JEPA: the model. Raw observations in; latents, what follows them, and the losses of a batch out."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, Literal, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar, cast
 
+import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from torch import nn
-from typing_extensions import TypedDict
+from torch.nn.functional import one_hot
+from typing_extensions import Unpack
 
-from jepa_extractor.checks import require_choice, require_integer, require_weight
+from jepa_extractor.checks import require_choice, require_integer, require_type, require_weight
 from jepa_extractor.data.batch import Batch, Latents, Tensors
-from jepa_extractor.data.observations import map_arrays
-from jepa_extractor.data.spaces import preprocessed_size
-from jepa_extractor.networks.copies import MovingAverage, NetworkCopy, PeriodicCopy
-from jepa_extractor.networks.encoders import EncoderName, MakeEncoder, make_encoder
-from jepa_extractor.networks.heads import LatentTransition, MinMax, SimNorm
-from jepa_extractor.networks.modules import output_shape
-from jepa_extractor.objectives.augmentation import Augment, Augmentation, AugmentName
-from jepa_extractor.objectives.dynamics import DynamicsLoss, DynamicsName, make_dynamics
-from jepa_extractor.objectives.tasks import AuxiliaryTask, make_tasks
-
-TargetName = Literal["online", "detach", "ema", "copy", "algorithm"]
-NormalizationName = Literal["none", "layer", "simnorm", "minmax"]
-# (latent_dim, action_dim, **arguments) -> a module that maps latents and action features to latents
-MakeTransition = Callable[..., nn.Module]
-MakeNormalization = Callable[[int], nn.Module]  # latent_dim -> a module that maps latents to latents
-# (embedding, **arguments) -> a module with the members of OnlineTarget
-MakeTarget = Callable[..., nn.Module]
+from jepa_extractor.data.observations import Arrays, length, map_arrays
+from jepa_extractor.data.spaces import as_batch, is_image, policy_space, preprocessed_size
+from jepa_extractor.networks.encoders import make_encoder
+from jepa_extractor.networks.heads import LatentTransition
+from jepa_extractor.networks.modules import evaluation_mode, in_chunks, output_shape
+from jepa_extractor.networks.normalization import NORMALIZATIONS
+from jepa_extractor.objectives.augmentation import Augmentation
+from jepa_extractor.objectives.dynamics import make_dynamics
+from jepa_extractor.objectives.targets import TARGETS, of_each_frame
+from jepa_extractor.objectives.tasks import make_tasks
+from jepa_extractor.options import JEPAOptions, MakeTransition, complete_options, takes_options
 
 
-class OnlineTarget(nn.Module):
-    """The transition predicts the latents themselves, with gradient: the paper's choice.
+class Logs(NamedTuple):
+    """What a loss was made of, without graph.
 
     Attributes:
-        reads_after: whether gradient flows into latents after the first.
-
-    Args:
-        embedding: what the target may copy: the encoder, and after it the projection of the dynamics loss.
+        losses: each loss by name, before its weight, scalars: ``"dynamics"`` first, then each task's by its ``name``.
+        latents: the encoded latents of the batch, float32 (B, k + 1, D); (B, 1, D) where no loss reads later ones.
     """
 
-    reads_after = True
-
-    def __init__(self, embedding: nn.Sequential) -> None:
-        del embedding
-        super().__init__()
-
-    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
-        """Return the projected latents after each step, (B, k, P)."""
-        del batch
-        projected: torch.Tensor = embedding[1](latents.after)
-        return projected
-
-    def update(self, embedding: nn.Sequential) -> None:
-        """Do nothing: there is no other network."""
+    losses: dict[str, torch.Tensor]
+    latents: torch.Tensor
 
 
-class DetachedTarget(OnlineTarget):
-    """The transition predicts the latents, without gradient."""
-
-    reads_after = False
-
-    @torch.no_grad()
-    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
-        """Return the projected latents after each step, (B, k, P), without gradient."""
-        if latents.has_after:
-            return super().forward(embedding, batch, latents)
-        return _of_each_frame(embedding, batch.observations_after)
-
-
-class CopiedTarget(nn.Module):
-    """The transition predicts the latents of a copy of the encoder, which takes a second forward pass.
-
-    Args:
-        copy: follows the embedding.
-    """
-
-    reads_after = False
-
-    def __init__(self, copy: NetworkCopy) -> None:
-        super().__init__()
-        self.copy = copy
-
-    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
-        """Return the copy's projected latents after each step, (B, k, P), without gradient."""
-        del latents
-        return _of_each_frame(partial(self.copy, embedding), batch.observations_after)
-
-    def update(self, embedding: nn.Sequential) -> None:
-        """Move the copy towards ``embedding``."""
-        self.copy.update(embedding)
-
-
-class AveragedTarget(CopiedTarget):
-    """A ``CopiedTarget`` that follows at ``rate``; see ``MovingAverage``."""
-
-    def __init__(self, embedding: nn.Sequential, rate: float = 0.01) -> None:
-        super().__init__(MovingAverage(embedding, rate))
-
-
-class PeriodicTarget(CopiedTarget):
-    """A ``CopiedTarget`` that is copied at every ``every``-th update; see ``PeriodicCopy``."""
-
-    def __init__(self, embedding: nn.Sequential, every: int = 250) -> None:
-        super().__init__(PeriodicCopy(embedding, every))
-
-
-class AlgorithmTarget(DetachedTarget):
-    """The transition predicts the latents of the algorithm's own target network, which the batch must hold."""
-
-    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
-        """Return ``batch.targets``, (B, k, P)."""
-        del embedding, latents
-        if batch.targets is None:
-            raise ValueError("target='algorithm' needs the batches of an algorithm: use JEPACallback(Shared())")
-        return batch.targets
-
-
-TARGETS: dict[str, MakeTarget] = {
-    "online": OnlineTarget,
-    "detach": DetachedTarget,
-    "ema": AveragedTarget,
-    "copy": PeriodicTarget,
-    "algorithm": AlgorithmTarget,
-}
-NORMALIZATIONS: dict[str, MakeNormalization | None] = {
-    "none": None,
-    "layer": nn.LayerNorm,
-    "simnorm": SimNorm,
-    "minmax": MinMax,
-}
-
-
-class JEPAOptions(TypedDict, total=False):
-    """The options of a JEPA, which ``JEPAExtractor`` describes."""
-
-    latent_dim: int
-    encoder: EncoderName | MakeEncoder
-    encoder_kwargs: Mapping[str, Any] | None
-    transition: Literal["mlp"] | MakeTransition
-    transition_kwargs: Mapping[str, Any] | None
-    normalization: NormalizationName | MakeNormalization
-    auxiliary: Sequence[str | AuxiliaryTask]
-    dynamics: DynamicsName | DynamicsLoss
-    dynamics_weight: float
-    target: TargetName | MakeTarget
-    target_kwargs: Mapping[str, Any] | None
-    horizon: int
-    augmentation: Sequence[AugmentName | Augment]
-
-
+@takes_options
 class JEPA(nn.Module):
-    """``z = E(o)``, ``z' = T(z, a)``, ``P(z) = p(o)``, and the weight of each loss.
+    """``z = E(o)``, ``z' = T(z, a)``, ``P(z) = p(o)``: encoder, latent transition, and the heads of auxiliary tasks.
 
-    Observations and actions are preprocessed: images float32 in [0, 1], channels first; discrete values one-hot.
+    Observations and actions go in as an environment or a ``TransitionRing`` gives them. To train it:
+
+        loss, logs = jepa.loss(batch)
+        loss.backward()
+        optimizer.step()
+
+    In training mode each call of ``loss`` moves what follows slowly (copies of the encoder and of a Q head) and goes on
+    to the next random numbers. In evaluation mode, ``jepa.eval()``, it changes nothing.
 
     Args:
-        observation_space: space of observations, before they are preprocessed.
-        action_space: space of actions, before they are preprocessed.
-        latent_dim: width D of a latent, at least 1.
-        encoder: name of an encoder, or ``(observation_space, latent_dim) -> nn.Module``: see ``make_encoder``.
-        encoder_kwargs: further arguments of the encoder.
-        transition: ``"mlp"``, or ``(latent_dim, action_dim) -> nn.Module`` that maps latents (B, D) and action features
-            (B, A) to latents (B, D).
-        transition_kwargs: further arguments of the transition.
-        normalization: of the latents, encoded and predicted: ``"none"`` (the paper), ``"layer"`` for LayerNorm,
-            ``"simnorm"`` (TD-MPC2), ``"minmax"`` (SPR), or ``(latent_dim) -> nn.Module``.
-        auxiliary: the auxiliary tasks, as names or objects.
-        dynamics: how predicted latents are compared with those that followed, a name or an object.
-        dynamics_weight: weight of the latent dynamics loss, at least 0.
-        target: what the transition learns to predict: ``"online"`` latents with gradient (the paper), ``"detach"``
-            without, those of a copy of the encoder, ``"ema"`` or ``"copy"``, or of the ``"algorithm"``'s own target
-            network; or ``(embedding) -> nn.Module``.
-        target_kwargs: further arguments of the target.
-        horizon: steps k for which the transition is unrolled in latent space, at least 1.
-        augmentation: random changes of the images, as names or callables.
+        observation_space: of the environment, or of a policy: images have their channels first or last.
+        action_space: of the environment: ``Box``, ``MultiBinary``, ``Discrete`` or ``MultiDiscrete`` from 0.
+        **options:
+
+    Attributes:
+        observation_space: in which images have their channels first.
+        action_space: as given.
+        options: all options, as given or by default.
+        encoder: maps preprocessed observations, float32 (B, ...) or a dict of these, to latents (B, D).
+        transition: maps latents (B, D) and action features (B, A) to latents (B, D), before their normalisation.
+        heads: the network of each task by its name.
+        tasks: the auxiliary tasks.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range or unknown; the message names it, its value and what to give instead.
     """
 
     def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
-        latent_dim: int,
-        encoder: EncoderName | MakeEncoder,
-        encoder_kwargs: Mapping[str, Any],
-        transition: Literal["mlp"] | MakeTransition,
-        transition_kwargs: Mapping[str, Any],
-        normalization: NormalizationName | MakeNormalization,
-        auxiliary: Sequence[str | AuxiliaryTask],
-        dynamics: DynamicsName | DynamicsLoss,
-        dynamics_weight: float,
-        target: TargetName | MakeTarget,
-        target_kwargs: Mapping[str, Any],
-        horizon: int,
-        augmentation: Sequence[AugmentName | Augment],
+        self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], **options: Unpack[JEPAOptions]
     ) -> None:
         super().__init__()
-        require_integer("latent_dim", latent_dim, least=1)
-        require_integer("horizon", horizon, least=1)
-        require_weight("dynamics_weight", dynamics_weight)
-        self.horizon = horizon
-        self.dynamics_weight = dynamics_weight
-        self.tasks = make_tasks(auxiliary)
-        self.dynamics = make_dynamics(dynamics)
-        self.augmentation = Augmentation(augmentation, observation_space)
-        make_target = _chosen("target", target, TARGETS)
-        normalize = _chosen("normalization", normalization, NORMALIZATIONS)
-        network = make_encoder(encoder, observation_space, latent_dim, encoder_kwargs)
-        self.encoder = network if normalize is None else nn.Sequential(network, normalize(latent_dim))
-        self.transition = _make_transition(transition, latent_dim, action_space, transition_kwargs)
-        self.predicted_norm = nn.Identity() if normalize is None else normalize(latent_dim)
-        self.projection = self.dynamics.make_projection(latent_dim)
-        self.predictor = self.dynamics.make_predictor(latent_dim)
-        self.target = make_target(self._embedding, **target_kwargs)
-        self.heads = nn.ModuleDict(
-            {task.name: task.make_head(latent_dim, observation_space, action_space) for task in self.tasks}
+        require_type("observation_space", observation_space, spaces.Space, "give the environment's observation space")
+        self.observation_space = policy_space(observation_space)
+        self.action_space = _checked_action_space(action_space)
+        self.options = chosen = complete_options(options)
+        require_integer("latent_dim", chosen["latent_dim"], least=1)
+        require_integer("horizon", chosen["horizon"], least=1)
+        require_weight("dynamics_weight", chosen["dynamics_weight"])
+        self.latent_dim = int(chosen["latent_dim"])
+        self.horizon: int = chosen["horizon"]
+        self.dynamics_weight: float = chosen["dynamics_weight"]
+        self.tasks = make_tasks(chosen["auxiliary"])
+        self.dynamics = make_dynamics(chosen["dynamics"])
+        self.augmentation = Augmentation(chosen["augmentation"], self.observation_space)
+        make_target = _chosen("target", chosen["target"], TARGETS)
+        normalize = _chosen("normalization", chosen["normalization"], NORMALIZATIONS)
+        network = make_encoder(chosen["encoder"], self.observation_space, self.latent_dim, chosen["encoder_kwargs"])
+        is_normalized = chosen["normalization"] != "none"
+        self.encoder = nn.Sequential(network, normalize(self.latent_dim)) if is_normalized else network
+        self.transition = _make_transition(
+            chosen["transition"], self.latent_dim, self.action_space, chosen["transition_kwargs"] or {}
         )
+        self.predicted_norm = normalize(self.latent_dim)
+        self.projection = self.dynamics.make_projection(self.latent_dim)
+        self.predictor = self.dynamics.make_predictor(self.latent_dim)
+        self.target = make_target(self._embedding, **(chosen["target_kwargs"] or {}))
+        self.heads = nn.ModuleDict(
+            {
+                task.name: task.make_head(self.latent_dim, self.observation_space, self.action_space)
+                for task in self.tasks
+            }
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters(), torch.empty(0)).device
+
+    @property
+    def normalize_images(self) -> bool:
+        """Whether uint8 images become floats in [0, 1]."""
+        return bool(self.options["normalize_images"])
 
     @property
     def needs_one_latent(self) -> bool:
@@ -230,28 +125,76 @@ class JEPA(nn.Module):
         """The encoder and the projection; built anew, so that neither is a part of the JEPA twice."""
         return nn.Sequential(self.encoder, self.projection)
 
-    def next(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Predict the latents after one action: (B, D) and action features (B, A) to (B, D)."""
-        predicted: torch.Tensor = self.predicted_norm(self.transition(latents, actions))
+    def encode(self, observations: Arrays) -> NDArray[np.float32]:
+        """Map observations to latents, float32 (N, D), without gradient, in evaluation mode.
+
+        Args:
+            observations: ``(N, *shape of the observation space)``, N at least 1, as the environment gives them, images
+                with channels first or last; a dict of such arrays for a ``Dict`` space.
+
+        Raises:
+            ValueError: there is no observation, or they are not of the observation space.
+        """
+        batch, is_batch = as_batch(observations, self.observation_space)
+        if not is_batch:
+            raise ValueError("observations is one observation: give a batch, as in np.stack([observation])")
+        if length(batch) == 0:
+            raise ValueError("observations are empty: give at least one")
+        with evaluation_mode(self):
+            return in_chunks(
+                lambda seen: self.encoder(preprocess(seen, self.observation_space, self.normalize_images)),
+                lambda rows: map_arrays(lambda array: array[rows], batch),
+                length(batch),
+                self.device,
+            )
+
+    def action_features(self, actions: torch.Tensor) -> torch.Tensor:
+        """Map actions ``(N, *action shape)`` to features, float32 (N, A): one-hot where discrete."""
+        features = preprocess(actions.to(self.device), self.action_space, normalize_images=False)
+        assert isinstance(features, torch.Tensor)
+        return features.flatten(1)
+
+    def predict(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Predict the latents (B, D) that follow latents (B, D) after actions ``(B, *action shape)``."""
+        return self.next(latents, self.action_features(actions))
+
+    def next(self, latents: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Predict the latents (B, D) that follow latents (B, D) after actions given as features (B, A)."""
+        predicted: torch.Tensor = self.predicted_norm(self.transition(latents, features))
         return predicted
 
     def unroll(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Predict the latents after each of k actions, (B, D) and (B, k, A) to (B, k, D), without observations."""
+        """Predict k steps: latents (B, D) and actions ``(B, k, *action shape)`` to the latent after each, (B, k, D)."""
+        return self._unroll(latents, self._step_features(actions))
+
+    def _step_features(self, actions: torch.Tensor) -> torch.Tensor:
+        return self.action_features(actions.flatten(0, 1)).reshape(*actions.shape[:2], -1)
+
+    def _unroll(self, latents: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         predicted = []
-        for step in range(actions.shape[1]):
-            latents = self.next(latents, actions[:, step])
+        for step in range(features.shape[1]):
+            latents = self.next(latents, features[:, step])
             predicted.append(latents)
         return torch.stack(predicted, dim=1)
 
-    def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
-        """Return every loss by name, scalars, ``"dynamics"`` first, and the latents that they were computed from.
-
-        Observations whose latents need a gradient go through the encoder in one pass. Nothing is changed;
-        ``update_targets`` updates the targets.
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, Logs]:
+        """Return the weighted sum of all losses on a batch, a float32 scalar with gradient, and what it was made of.
 
         Args:
-            batch: preprocessed.
+            batch: B stretches of k steps, as ``TransitionRing.sample`` gives them, on any device.
+
+        Raises:
+            ValueError: the batch lacks what the target or a task reads.
         """
+        losses, latents = self.losses(batch)
+        logs = Logs({name: loss.detach() for name, loss in losses.items()}, latents.encoded.detach())
+        return self.total(losses), logs
+
+    def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
+        """Return each loss by name, before its weight, with gradient, and the latents; otherwise as ``loss``."""
+        if self.training:
+            self._move_targets()
+        batch = self._preprocessed(batch)
         batch = batch.replace(observations=self.augmentation(batch.observations))
         if self.needs_one_latent:
             first = batch.first_latents
@@ -259,8 +202,8 @@ class JEPA(nn.Module):
                 first = self.encoder(map_arrays(lambda frames: frames[:, 0], batch.observations))
             encoded = first.unsqueeze(1)
         else:
-            encoded = _of_each_frame(self.encoder, batch.observations)
-        latents = Latents(encoded, self.unroll(encoded[:, 0], batch.actions))
+            encoded = of_each_frame(self.encoder, batch.observations)
+        latents = Latents(encoded, self._unroll(encoded[:, 0], batch.actions))
         target = self.target(self._embedding, batch, latents)
         predicted = self.predictor(self.projection(latents.predicted))
         losses = {"dynamics": self.dynamics.loss(predicted, target, batch.mask)}
@@ -269,26 +212,72 @@ class JEPA(nn.Module):
         return losses, latents
 
     def total(self, losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the weighted sum of ``losses``, a scalar."""
+        """Return the weighted sum of ``losses``, scalars by name, as a scalar.
+
+        Raises:
+            KeyError: there is no loss of that name.
+        """
         weights = {"dynamics": self.dynamics_weight, **{task.name: task.weight for task in self.tasks}}
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
-    def update_targets(self) -> None:
-        """Update the copy of the encoder, the targets of tasks, and what the losses draw.
+    def _preprocessed(self, batch: Batch) -> Batch:
+        """Return the batch on the JEPA's device, images as floats, actions as features.
 
-        The training loop calls this before each update.
+        Images are moved as they are stored and become float there, as a policy's own do.
         """
+        batch = batch.to(self.device)
+        frames = map_arrays(lambda tensor: tensor.flatten(0, 1), batch.observations)
+        seen = preprocess(frames, self.observation_space, self.normalize_images)
+        return batch.replace(
+            observations=map_arrays(_stretched, seen, batch.observations),
+            actions=self._step_features(batch.actions),
+            next_actions=None if batch.next_actions is None else self._step_features(batch.next_actions),
+        )
+
+    def _move_targets(self) -> None:
         self.target.update(self._embedding)  # type: ignore[operator]  # see OnlineTarget
         self.augmentation.update()
         for task in self.tasks:
             task.update_target(self.heads[task.name])
 
 
-def _of_each_frame(network: Callable[[Tensors], torch.Tensor], observations: Tensors) -> torch.Tensor:
-    """Return what ``network`` maps observations (B, k, ...) to, (B, k, width)."""
-    size = (next(iter(observations.values())) if isinstance(observations, dict) else observations).shape[:2]
-    mapped = network(map_arrays(lambda frames: frames.flatten(0, 1), observations))
-    return mapped.reshape(*size, mapped.shape[-1])
+def preprocess(values: Tensors, space: spaces.Space[Any], normalize_images: bool) -> Tensors:
+    """Preprocess a batch (B, ...) as Stable-Baselines3 does: images to [0, 1], discrete values to one-hot, all float32.
+
+    Images become float in one pass, with their channels last in memory, as convolutions want them.
+    """
+    if isinstance(values, dict):
+        assert isinstance(space, spaces.Dict)
+        return {key: preprocess(values[key], space[key], normalize_images) for key in space}  # type: ignore[misc]
+    if normalize_images and is_image(space):
+        return values.to(torch.float32, memory_format=torch.channels_last).div_(255)
+    if isinstance(space, spaces.Discrete):
+        return one_hot(values.long().reshape(-1), int(space.n)).float()
+    if isinstance(space, spaces.MultiDiscrete):
+        parts = values.long().flatten(1).unbind(1)
+        return torch.cat([one_hot(part, int(n)) for part, n in zip(parts, space.nvec.flat, strict=True)], dim=1).float()
+    return values.float()
+
+
+def _stretched(frames: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Return frames (B * k, ...) as (B, k, ...), the first two dimensions of ``like``."""
+    return frames.view(*like.shape[:2], *frames.shape[1:])
+
+
+def _checked_action_space(space: spaces.Space[Any] | None) -> spaces.Space[Any]:
+    if not isinstance(space, spaces.Space):
+        raise ValueError(
+            f"action_space={space!r} is not a space, and the latent transition needs the environment's: give "
+            "env.action_space, or policy_kwargs=jepa_policy_kwargs(env)"
+        )
+    if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary) or (
+        isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start)
+    ):
+        raise ValueError(
+            f"action_space={space} is not one in which Stable-Baselines3's policies act: give Box, "
+            "MultiBinary, or Discrete or MultiDiscrete that start at 0"
+        )
+    return space
 
 
 T = TypeVar("T")
@@ -303,12 +292,9 @@ def _chosen(name: str, value: object, named: Mapping[str, T]) -> T:
 
 
 def _make_transition(
-    transition: Literal["mlp"] | MakeTransition,
-    latent_dim: int,
-    action_space: spaces.Space[Any],
-    kwargs: Mapping[str, Any],
+    transition: str | MakeTransition, latent_dim: int, action_space: spaces.Space[Any], kwargs: Mapping[str, Any]
 ) -> nn.Module:
-    make = {"mlp": LatentTransition}.get(transition, transition) if isinstance(transition, str) else transition
+    make: Callable[..., nn.Module] | str = LatentTransition if transition == "mlp" else transition
     if not callable(make):
         raise ValueError(
             f"transition={transition!r} is unknown: give 'mlp', or a callable (latent_dim, action_dim) -> nn.Module"

@@ -1,6 +1,6 @@
-"""Published recipes of self-prediction, as options of ``JEPAExtractor``; each says where it differs from its source.
+"""Published recipes of self-prediction, as options of ``JEPA``; each says where it differs from its source.
 
-``jepa_policy_kwargs(action_space, recipe="spr")`` takes one, and options given beside it win. What belongs to the
+``jepa_policy_kwargs(env, recipe="spr")`` takes one, and options given beside it win. What belongs to the
 training, such as the batch, is not part of a recipe: give it to ``JEPACallback`` and to the algorithm. Our losses are
 means over the steps that belong to an episode; the sources divide by all steps, also those behind an end.
 """
@@ -8,16 +8,16 @@ means over the steps that belong to an episode; the sources divide by all steps,
 from collections.abc import Callable
 from typing import Literal
 
-from jepa_extractor.jepa import JEPAOptions
 from jepa_extractor.objectives.augmentation import RandomShift
 from jepa_extractor.objectives.dynamics import CosineLoss, DynamicsLoss
 from jepa_extractor.objectives.tasks import ActionRewardTask, EndTask
+from jepa_extractor.options import JEPAOptions
 
 RecipeName = Literal["paper", "spr", "mrq", "tdmpc2"]
 
 
 def paper() -> JEPAOptions:
-    """P-JEPA, arXiv 2509.12249: the defaults of ``JEPAExtractor``.
+    """P-JEPA, arXiv 2509.12249: the defaults of ``JEPA``.
 
     One step, the online latents as target, squared error with weight 2, and the reward with weight 10.
 

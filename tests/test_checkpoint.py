@@ -11,8 +11,9 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from jepa_extractor import Step, TransitionRing
+from jepa_extractor import TransitionRing
 from jepa_extractor.checkpoint import load_state, replace_file, require_sound_zip, save_state
+from jepa_extractor.data import Step
 
 
 def ring_state():

@@ -17,6 +17,7 @@ from torch import nn
 from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.checks import require_integer
 from jepa_extractor.data.observations import Arrays, map_arrays
+from jepa_extractor.jepa import JEPA, preprocess
 from jepa_extractor.networks.modules import evaluation_mode, in_chunks
 
 Encoder = BaseAlgorithm | BasePolicy | nn.Module | Callable[[Any], Any]
@@ -60,6 +61,8 @@ def encode(
 
 def _features(network: Any) -> Callable[[Any], Any]:
     """Return what maps tensors of observations to latents."""
+    if isinstance(network, JEPA):
+        return lambda seen: network.encoder(preprocess(seen, network.observation_space, network.normalize_images))
     if not isinstance(network, BasePolicy | BaseFeaturesExtractor):
         return lambda seen: network(map_arrays(_as_float, seen))
     extractor = next((part for part in network.modules() if isinstance(part, BaseFeaturesExtractor)), None)
@@ -74,8 +77,10 @@ def _as_float(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() / 255 if tensor.dtype == torch.uint8 and tensor.ndim == 4 else tensor.float()
 
 
-def _space(network: BasePolicy | BaseFeaturesExtractor) -> gym.Space[Any]:
-    space: gym.Space[Any] = network.observation_space if isinstance(network, BasePolicy) else network._observation_space
+def _space(network: JEPA | BasePolicy | BaseFeaturesExtractor) -> gym.Space[Any]:
+    space: gym.Space[Any] = (
+        network.observation_space if isinstance(network, JEPA | BasePolicy) else network._observation_space
+    )
     return space
 
 
@@ -85,7 +90,7 @@ def _seen_by(
     """Return a function that gives the observations of some rows (B,) as ``network`` sees them."""
     observations = audit_set.observations
     one: Shapes = map_arrays(lambda array: array.shape[1:], observations)
-    taken = _shapes(_space(network)) if isinstance(network, BasePolicy | BaseFeaturesExtractor) else None
+    taken = _shapes(_space(network)) if isinstance(network, JEPA | BasePolicy | BaseFeaturesExtractor) else None
     frames = (1 if taken is None else _frames(one, taken)) if frame_stack is None else frame_stack
     require_integer("frame_stack", frames, least=1)
     stacked: Shapes = map_arrays(lambda shape: _stacked(shape, frames), one)

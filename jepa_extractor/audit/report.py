@@ -177,7 +177,7 @@ def audit(
 
     Args:
         encoder: a model or a policy of Stable-Baselines3, whose first features extractor is audited; a
-            ``BaseFeaturesExtractor`` such as a ``JEPAExtractor``; or any other ``nn.Module`` or callable. The first two
+            ``BaseFeaturesExtractor``; a ``JEPA``; or any other ``nn.Module`` or callable. The first two
             kinds are given what a policy would give them. The last is given a float32 tensor ``(B, *observation
             shape)``, or a dict of them, on the module's device: images (uint8 with three axes) with their channels
             first and scaled to [0, 1], everything else as it is. It returns a tensor or an array (B, D). Training modes

@@ -43,8 +43,8 @@ class Step:
 class Batch:
     """B stretches of k steps.
 
-    A ``TransitionRing`` gives observations and actions as they are stored, and ``JEPAExtractor.losses`` takes them so.
-    The tasks take them preprocessed: observations as the encoder sees them, actions as features (one-hot where
+    A ``TransitionRing`` gives observations and actions as they are stored, and ``JEPA.loss`` takes them so. The tasks
+    take them preprocessed: observations as the encoder sees them, actions as features (one-hot where
     discrete), both float32.
 
     Attributes:
@@ -55,8 +55,7 @@ class Batch:
         mask: bool (B, k), whether the step belongs to the stretch, as the first always does; ``None``: all do.
         labels: numbers by name for each observation, float32 (B, k + 1), NaN where unknown.
         next_actions: the policy's action after each step, (B, k, ...), where a task needs it.
-        discount: the algorithm's discount factor, in [0, 1].
-        normalize_images: whether preprocessing turns uint8 images into floats in [0, 1].
+        discount: the algorithm's discount factor, in [0, 1]; ``None`` where there is no algorithm.
         first_latents: ``E(o)`` of the first observations, float32 (B, D), where it has been computed already;
             ``observations`` are then those after each step alone, (B, k, ...).
         targets: what the transition should predict, float32 (B, k, P), where the algorithm's target network has
@@ -70,8 +69,7 @@ class Batch:
     mask: torch.Tensor | None = None
     labels: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
     next_actions: torch.Tensor | None = None
-    discount: float = 0.99
-    normalize_images: bool = True
+    discount: float | None = None
     first_latents: torch.Tensor | None = None
     targets: torch.Tensor | None = None
 

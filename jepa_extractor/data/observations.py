@@ -31,9 +31,8 @@ def require_finite(name: str, arrays: Arrays, step: int, envs: Sequence[int] | N
     for key, array in arrays.items() if isinstance(arrays, dict) else (("", arrays),):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             i = int(np.argwhere(~np.isfinite(array))[0, 0])
-            number = i if envs is None else int(envs[i])
-            part = f"{name}[{key!r}]" if key else name
+            part, number = f"{name}[{key!r}]" if key else name, i if envs is None else envs[i]
+            value = array[i][~np.isfinite(array[i])].flat[0]
             raise ValueError(
-                f"{part} of environment {number} hold {array[i][~np.isfinite(array[i])].ravel()[0]} at step {step}: make "
-                "the environment give finite numbers"
+                f"{part} of environment {number} hold {value} at step {step}: make the environment give finite numbers"
             )

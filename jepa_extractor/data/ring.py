@@ -171,17 +171,17 @@ class TransitionRing:
         self._steps += 1
         require_finite("observations", step.arrived, self._steps)
         require_finite("rewards", step.rewards, self._steps)
+        over = np.flatnonzero(step.ended)
+        restarted = map_arrays(lambda array: array[over], step.restarted)
+        require_finite("observations", restarted, self._steps, over)
         at = (self._envs, self._newest.copy())
         self._actions[at] = step.actions
         self._rewards[at] = step.rewards
         self._terminated[at] = step.terminated
         self._append(self._envs, step.arrived, step.arrived_labels)
         self._complete[at] = True  # last, so that an interrupt before it leaves no false transition
-        if step.ended.any():
-            over = np.flatnonzero(step.ended)
+        if len(over):
             labels = {name: values[over] for name, values in step.restarted_labels.items()}
-            restarted = map_arrays(lambda array: array[over], step.restarted)
-            require_finite("observations", restarted, self._steps, over)
             self._append(over, restarted, labels)
 
     def newest_observations(self) -> Arrays:

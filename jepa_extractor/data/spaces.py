@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from jepa_extractor.checks import require_type
 from jepa_extractor.data.observations import Arrays
@@ -58,9 +59,9 @@ def _require_array(name: str, space: object, mend: str, wrapper: str) -> None:
     require_type(name, space, spaces.Space, "give a Gymnasium space")
     by = f"{_WRAPPERS}{wrapper}"
     if not isinstance(space, _ARRAYS):
-        raise ValueError(f"{name}={space} is not a Box, Discrete, MultiDiscrete or MultiBinary: {mend.format(by)}")
+        raise ValueError(f"{name}={space} is not a Box, Discrete, MultiDiscrete or MultiBinary: {mend.replace("{}", by)}")
     if np.dtype(space.dtype).kind not in "biuf":
-        raise ValueError(f"{name}={space} is not of numbers, but of {space.dtype}: {mend.format(by)}")
+        raise ValueError(f"{name}={space} is not of numbers, but of {space.dtype}: {mend.replace("{}", by)}")
     assert space.shape is not None
     if 0 in space.shape:
         raise ValueError(f"{name}={space} is of shape {space.shape}, which holds no number: give another")
@@ -126,6 +127,42 @@ def is_image(space: spaces.Space[Any]) -> bool:
         and space.dtype == np.uint8
         and bool(np.all(space.low == 0) and np.all(space.high == 255))
     )
+
+
+def as_batch(observations: Any, space: spaces.Space[Any]) -> tuple[Arrays, bool]:
+    """Return observations (n, ...) as the policy sees them, and whether they were a batch.
+
+    Args:
+        observations: one, or a batch; images with channels first or last.
+        space: as the policy sees it.
+
+    Raises:
+        ValueError: they are not of ``space``.
+    """
+    if isinstance(space, spaces.Dict):
+        if not isinstance(observations, dict) or observations.keys() != space.keys():
+            raise ValueError(f"observations={type(observations).__name__} must be a dict with the keys {list(space)}")
+        parts = {key: as_batch(observations[key], part) for key, part in space.items()}
+        return {key: array for key, (array, _) in parts.items()}, any(is_batch for _, is_batch in parts.values())  # type: ignore[misc]
+    if isinstance(observations, tuple | dict):
+        raise ValueError(
+            f"observations is a {type(observations).__name__}: give an array; env.reset() returns it first"
+        )
+    array, shape = np.asarray(observations), space.shape
+    assert shape is not None
+    if is_image(space):
+        if array.dtype != np.uint8:
+            raise ValueError(f"observations have dtype {array.dtype}, and the space is of uint8 images: give uint8")
+        if not _ends_with(array, shape) and _ends_with(array, (*shape[1:], shape[0])):
+            array = np.moveaxis(array, -1, -3)
+    if not _ends_with(array, shape):
+        raise ValueError(f"observations have shape {array.shape}: give {shape}, or (N, ...) of these, of {space}")
+    return array.reshape(-1, *shape), array.ndim > len(shape)
+
+
+def _ends_with(array: NDArray[Any], shape: tuple[int, ...]) -> bool:
+    """Return whether an array is of ``shape``, or a batch of these."""
+    return array.ndim - len(shape) in (0, 1) and array.shape[array.ndim - len(shape) :] == shape
 
 
 def preprocessed_size(space: spaces.Space[Any]) -> int:

@@ -26,7 +26,10 @@ class NetworkCopy(nn.Module, ABC):
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
     def forward(self, module: nn.Module, *inputs: object) -> torch.Tensor:
-        """Return what ``module`` would with the copied parameters, without gradient."""
+        """Return what ``module`` would with the copied parameters, without gradient; before any update, its own."""
+        if not self.updates:  # what was copied when it was built may have been initialised again since
+            with torch.no_grad():
+                return module(*inputs)  # type: ignore[no-any-return]
         copied = {name: self.get_buffer(_buffer_name(name)) for name in self._names}
         with torch.no_grad():
             outputs: torch.Tensor = functional_call(module, copied, inputs)

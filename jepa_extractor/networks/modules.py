@@ -36,6 +36,17 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def training_mode(module: nn.Module) -> Iterator[None]:
+    """Put ``module`` and every part of it into training mode for a while."""
+    if all(part.training for part in module.modules()):
+        yield
+        return
+    with training_mode_kept(module):
+        module.train()
+        yield
+
+
 @torch.no_grad()
 def output_shape(module: nn.Module, *inputs: Any) -> tuple[int, ...]:
     """Return the shape of what ``module`` maps ``inputs`` to, in evaluation mode."""

@@ -42,7 +42,7 @@ class Regularizer(AuxiliaryTask):
         return self.penalty(head, latents.encoded[:, 0])
 
 
-class VICRegTask(Regularizer):
+class VICReg(Regularizer):
     """Keep each component spread out, and components uncorrelated (VICReg, arXiv 2105.04906).
 
     ``mean_j max(0, 1 - sqrt(C_jj + 1e-4)) + covariance * sum_{i != j} C_ij^2 / D`` with the covariance C of the batch.
@@ -70,7 +70,7 @@ class VICRegTask(Regularizer):
         return _missing_spread((latents.var(0) + 1e-4).sqrt()) + self.covariance * second
 
 
-class R2R2Task(Regularizer):
+class R2R2(Regularizer):
     """Keep each component spread out, and the products of two small on average (R2R2, arXiv 2605.14026).
 
     ``mean_j max(0, 1 - std_j) + sum_{i != j} M_ij^2 / (D (D - 1))`` with ``M = Z^T Z / (B - 1)``, latents not centred.
@@ -92,7 +92,7 @@ class R2R2Task(Regularizer):
         return _missing_spread(spread) + _off_diagonal_squares(latents) / max(width * (width - 1), 1)
 
 
-class SIGRegTask(Regularizer):
+class SIGReg(Regularizer):
     """Keep the latents' distribution close to a standard normal one (SIGReg, arXiv 2511.08544).
 
     Latents are projected on random directions of length 1, new ones at each update. The penalty is the mean, over

@@ -13,7 +13,13 @@ from gymnasium import spaces
 from torch import nn
 from typing_extensions import TypedDict, Unpack
 
-from jepa_extractor.checks import require_choice, require_integer, require_positive_fraction, require_weight
+from jepa_extractor.checks import (
+    require_choice,
+    require_fraction,
+    require_integer,
+    require_positive_fraction,
+    require_weight,
+)
 from jepa_extractor.data.batch import Batch, Latents
 from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.data.spaces import preprocessed_size
@@ -38,11 +44,11 @@ class NumberOptions(TypedDict, total=False):
 class AuxiliaryTask(ABC):
     """The interface of an auxiliary task.
 
-    ``JEPAExtractor`` checks names and weights, and raises ``ValueError``.
+    ``JEPA`` checks names and weights, and raises ``ValueError``.
 
     Attributes:
         name: names the head, and the loss in the logs: ``jepa/<name>_loss``. A string without dots that no other
-            task of the extractor has; neither ``"dynamics"`` nor an attribute of ``torch.nn.ModuleDict``.
+            task of the JEPA has; neither ``"dynamics"`` nor an attribute of ``torch.nn.ModuleDict``.
         weight: weight of the loss, finite and at least 0.
         label: key of ``info`` whose value the loss reads from ``Batch.labels``; ``None``: it reads none.
         reads_after: whether the loss reads more of ``Latents.encoded`` than the first. Where no loss does, later
@@ -58,7 +64,7 @@ class AuxiliaryTask(ABC):
     def make_head(
         self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
     ) -> nn.Module:
-        """Return the task's head, which is trained, saved and loaded with the extractor.
+        """Return the task's head, which is trained, saved and loaded with the JEPA.
 
         Args:
             latent_dim: width D of a latent.
@@ -241,12 +247,19 @@ class QTask(AuxiliaryTask):
 
     Args:
         weight: weight of the loss, at least 0.
+        discount: discount factor, in [0, 1]; ``None`` takes that of the algorithm that ``JEPACallback`` serves.
+
+    Raises:
+        ValueError: ``discount`` is out of range; or, when the loss is computed, nobody has named it.
     """
 
     name = "q"
 
-    def __init__(self, weight: float = 10.0) -> None:
+    def __init__(self, weight: float = 10.0, discount: float | None = None) -> None:
+        if discount is not None:
+            require_fraction("discount", discount)
         self.weight = weight
+        self.discount = discount
 
     def make_head(
         self, latent_dim: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
@@ -274,13 +287,16 @@ class QTask(AuxiliaryTask):
             batch: with ``next_actions`` (B, k, A) where actions are not discrete.
         """
         assert isinstance(head, QHead)
+        discount = batch.discount if self.discount is None else self.discount
+        if discount is None:
+            raise ValueError("discount=None of the task 'q', and there is no algorithm: give QTask(discount=0.99)")
         if batch.next_actions is None:
             predicted = (head(latents.before) * batch.actions).sum(-1)
             following = head.target_values(latents.after).amax(-1)
         else:
             predicted = head(torch.cat([latents.before, batch.actions], dim=-1)).squeeze(-1)
             following = head.target_values(torch.cat([latents.after, batch.next_actions], dim=-1)).squeeze(-1)
-        target = batch.rewards + batch.discount * torch.where(batch.terminated, 0.0, following)
+        target = batch.rewards + discount * torch.where(batch.terminated, 0.0, following)
         return squared_error(predicted, target, batch.mask)
 
     def update_target(self, head: nn.Module) -> None:

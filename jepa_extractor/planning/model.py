@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from jepa_extractor.sb3.extractor import JEPAExtractor
+from jepa_extractor.jepa import JEPA
 
 OF_THE_GOAL = ("reward", "action_reward", "q", "end")  # the tasks that a planner reads
 
@@ -27,30 +27,30 @@ class Prediction(NamedTuple):
 
 
 class LatentModel:
-    """The transition and the heads of an extractor, as a model of the environment.
+    """The transition and the heads of a JEPA, as a model of the environment.
 
     Args:
-        extractor: has the task ``"reward"`` or ``"action_reward"``; with both, ``"reward"`` is read. A task ``"end"``
+        jepa: has the task ``"reward"`` or ``"action_reward"``; with both, ``"reward"`` is read. A task ``"end"``
             has a head (..., D) -> (..., 1) that predicts from the latent arrived at whether the episode has ended, as a
             number in [0, 1].
 
     Raises:
-        ValueError: the extractor predicts no reward.
+        ValueError: the JEPA predicts no reward.
     """
 
-    def __init__(self, extractor: JEPAExtractor) -> None:
-        heads = dict(extractor.jepa.heads.items())
+    def __init__(self, jepa: JEPA) -> None:
+        heads = dict(jepa.heads.items())
         if "reward" not in heads and "action_reward" not in heads:
             raise ValueError(
-                f"the extractor predicts no reward: its tasks are {tuple(heads)}; train it with auxiliary=('reward',), "
+                f"the JEPA predicts no reward: its tasks are {tuple(heads)}; train it with auxiliary=('reward',), "
                 "or give it labelled observations with retarget"
             )
-        self._next = extractor.jepa.next
+        self._next = jepa.next
         self._reward = heads.get("reward")
         self._action_reward = heads.get("action_reward")
         self._end = heads.get("end")
         self._q = heads.get("q")
-        self._q_of_all_actions = isinstance(extractor.action_space, spaces.Discrete)
+        self._q_of_all_actions = isinstance(jepa.action_space, spaces.Discrete)
 
     @property
     def has_q(self) -> bool:

@@ -11,25 +11,24 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.preprocessing import maybe_transpose, preprocess_obs
-from stable_baselines3.common.utils import is_vectorized_observation
 from torch import nn
 
 from jepa_extractor.checkpoint import load_state, save_state
 from jepa_extractor.checks import require_fraction, require_integer, require_type, require_weight
 from jepa_extractor.data.observations import Arrays, length
+from jepa_extractor.data.spaces import as_batch
+from jepa_extractor.jepa import JEPA
 from jepa_extractor.networks.modules import evaluation_mode
 from jepa_extractor.planning.graph import search
 from jepa_extractor.planning.model import LatentModel
 from jepa_extractor.planning.mppi import MPPI
-from jepa_extractor.planning.saved import KIND, built_extractor, extractor_state
-from jepa_extractor.sb3.extractor import JEPAExtractor
+from jepa_extractor.planning.saved import KIND, built_jepa, jepa_state
 
 State = tuple[NDArray[Any], ...] | None
 
 
 class LatentPlanner:
-    """Chooses actions by planning with the transition and the heads of a trained extractor; there is no policy.
+    """Chooses actions by planning with the transition and the heads of a trained JEPA; there is no policy.
 
     It has Stable-Baselines3's ``predict``, so ``evaluate_policy`` and whatever else takes a model takes a planner. It
     plans anew at each step. A plan is worth its predicted rewards, discounted; after an end that the task ``"end"``
@@ -50,8 +49,8 @@ class LatentPlanner:
     pass through the default encoder; 64 observations take 16 ms, three times as long as theirs.
 
     Args:
-        extractor: trained, with a transition that predicts and the task ``"reward"`` or ``"action_reward"``; a
-            model of Stable-Baselines3 has it as ``model.policy.features_extractor``, or in a network. It is not
+        jepa: trained, with a transition that predicts and the task ``"reward"`` or ``"action_reward"``; a
+            model of Stable-Baselines3 has it as ``model.policy.features_extractor.jepa``. It is not
             changed. A task ``"end"`` needs a head (..., D) -> (..., 1) that predicts from the latent arrived at whether
             the episode has ended, as a number in [0, 1].
         horizon: steps planned, at least 1.
@@ -65,23 +64,22 @@ class LatentPlanner:
         elites: continuous actions: the best of the sequences, which decide where the next ones are drawn; at least 1.
         iterations: continuous actions: how often sequences are drawn, at least 1.
         seed: of the random numbers, at least 0.
-        normalize_images: whether uint8 images become floats in [0, 1]: as in the training.
 
     Attributes:
-        observation_space: that of the extractor.
-        action_space: that of the extractor.
+        observation_space: that of the JEPA.
+        action_space: that of the JEPA.
 
     Raises:
-        ValueError: an argument is out of range; the extractor predicts no reward; there are more discrete actions than
+        ValueError: an argument is out of range; the JEPA predicts no reward; there are more discrete actions than
             ``width``; or the action space is a ``Box`` without bounds.
 
     Warns:
-        UserWarning: the extractor's transition was never trained.
+        UserWarning: the JEPA's transition was never trained.
     """
 
     def __init__(
         self,
-        extractor: JEPAExtractor,
+        jepa: JEPA,
         horizon: int = 8,
         discount: float = 0.99,
         width: int = 256,
@@ -90,14 +88,8 @@ class LatentPlanner:
         elites: int = 64,
         iterations: int = 6,
         seed: int = 0,
-        normalize_images: bool = True,
     ) -> None:
-        require_type(
-            "extractor",
-            extractor,
-            JEPAExtractor,
-            "a model of Stable-Baselines3 has one, model.policy.features_extractor",
-        )
+        require_type("jepa", jepa, JEPA, "that of a model of Stable-Baselines3 is model.policy.features_extractor.jepa")
         require_integer("horizon", horizon, least=1)
         require_fraction("discount", discount)
         require_integer("width", width, least=1)
@@ -106,12 +98,11 @@ class LatentPlanner:
         require_integer("samples", samples, least=elites)
         require_integer("iterations", iterations, least=1)
         require_integer("seed", seed, least=0)
-        self.observation_space = extractor.observation_space
-        self.action_space = extractor.action_space
-        self._extractor = extractor
-        self._model = LatentModel(extractor)
+        self.observation_space = jepa.observation_space
+        self.action_space = jepa.action_space
+        self._jepa = jepa
+        self._model = LatentModel(jepa)
         self._graph = (horizon, discount, width, tolerance)
-        self._normalize_images = normalize_images
         self._settings = {
             "horizon": horizon,
             "discount": discount,
@@ -121,9 +112,8 @@ class LatentPlanner:
             "elites": elites,
             "iterations": iterations,
             "seed": seed,
-            "normalize_images": normalize_images,
         }
-        self._named_latents, self._names = torch.empty(0, extractor.features_dim), list[str]()
+        self._named_latents, self._names = torch.empty(0, jepa.latent_dim), list[str]()
         self._draws = torch.Generator().manual_seed(seed)  # of actions that are not deterministic
         if isinstance(self.action_space, spaces.Box):
             if not self.action_space.is_bounded():
@@ -134,9 +124,9 @@ class LatentPlanner:
         else:
             self._actions = _all_actions(self.action_space, width)
             self._all_features = self._features(torch.from_numpy(self._actions))
-        if _is_untrained(extractor.jepa.transition):
+        if _is_untrained(jepa.transition):
             warnings.warn(
-                "the extractor's transition was never trained, so plans are worth nothing: train it with pretrain or "
+                "the JEPA's transition was never trained, so plans are worth nothing: train it with pretrain or "
                 "JEPACallback, and dynamics_weight above 0",
                 stacklevel=2,
             )
@@ -163,10 +153,10 @@ class LatentPlanner:
             call: a tuple of one array for continuous actions, and what was given for discrete ones.
 
         Raises:
-            ValueError: the observations are not of the extractor's observation space.
+            ValueError: the observations are not of the JEPA's observation space.
         """
         observations, is_batch = as_batch(observation, self.observation_space)
-        with torch.no_grad(), evaluation_mode(self._extractor):
+        with torch.no_grad(), evaluation_mode(self._jepa):
             actions, state = self._choose(self._encoded(observations), state, episode_start, deterministic)
         return actions if is_batch else actions[0], state
 
@@ -183,13 +173,13 @@ class LatentPlanner:
             predicted reward. The first entry has ``None`` in place of an action, and the name of what is seen now.
 
         Raises:
-            ValueError: the observation is a batch, or not of the extractor's observation space.
+            ValueError: the observation is a batch, or not of the JEPA's observation space.
         """
         observations, is_batch = as_batch(observation, self.observation_space)
         if is_batch:
             raise ValueError(f"observation is a batch of {length(observations)}: give one of them")
         state: State = None
-        with torch.no_grad(), evaluation_mode(self._extractor):
+        with torch.no_grad(), evaluation_mode(self._jepa):
             latents = self._encoded(observations)
             foreseen: list[tuple[NDArray[Any] | None, str]] = [(None, self._name(latents))]
             for _ in range(self._graph[0]):
@@ -210,25 +200,25 @@ class LatentPlanner:
             names: of each observation, (N,), strings or numbers; several may have the same.
 
         Raises:
-            ValueError: the observations are no batch of the extractor's space, or there is not one name for each.
+            ValueError: the observations are no batch of the JEPA's space, or there is not one name for each.
         """
         batch, is_batch = as_batch(observations, self.observation_space)
         if not is_batch or len(names) != length(batch):
             raise ValueError(f"names has {len(names)} entries for {length(batch)} observations: give one for each")
-        with torch.no_grad(), evaluation_mode(self._extractor):
+        with torch.no_grad(), evaluation_mode(self._jepa):
             self._named_latents = self._encoded(batch)
         self._names = [str(name) for name in names]
 
     def save(self, path: str | Path) -> None:
-        """Save the planner, its extractor and its names in one file, without code; see ``load``.
+        """Save the planner, its JEPA and its names in one file, without code; see ``load``.
 
         Raises:
-            ValueError: a network or a task of the extractor is of the caller's own, not of this package.
+            ValueError: a network or a task of the JEPA is of the caller's own, not of this package.
             OSError: ``path`` cannot be written.
         """
         state = {
             "settings": self._settings,
-            "extractor": extractor_state(self._extractor),
+            "jepa": jepa_state(self._jepa),
             "named_latents": self._named_latents,
             "names": self._names,
         }
@@ -243,13 +233,13 @@ class LatentPlanner:
             ValueError: the file is broken, or holds no planner.
         """
         state = load_state(Path(path), KIND)
-        planner = cls(built_extractor(state["extractor"]), **state["settings"])
+        planner = cls(built_jepa(state["jepa"]), **state["settings"])
         planner._named_latents, planner._names = state["named_latents"], state["names"]
         return planner
 
     def _encoded(self, observations: Arrays) -> torch.Tensor:
-        latents = torch.from_numpy(self._extractor.encode(observations, self._normalize_images))
-        return latents.to(self._extractor.device)
+        latents = torch.from_numpy(self._jepa.encode(observations))
+        return latents.to(self._jepa.device)
 
     def _name(self, latents: torch.Tensor) -> str:
         """Return the name of the named latent nearest to the only one of ``latents`` (1, D)."""
@@ -293,34 +283,7 @@ class LatentPlanner:
         return self._features(self._unscaled(scaled))
 
     def _features(self, actions: torch.Tensor) -> torch.Tensor:
-        features = preprocess_obs(actions.to(self._extractor.device), self.action_space, normalize_images=False)
-        assert isinstance(features, torch.Tensor)
-        return features.flatten(1)
-
-
-def as_batch(observations: Any, space: spaces.Space[Any]) -> tuple[Arrays, bool]:
-    """Return observations (n, ...) as the policy sees them, and whether they were a batch.
-
-    Args:
-        observations: one, or a batch; images with channels first or last.
-        space: as the policy sees it.
-
-    Raises:
-        ValueError: they are not of ``space``.
-    """
-    if isinstance(space, spaces.Dict):
-        if not isinstance(observations, dict) or observations.keys() != space.keys():
-            raise ValueError(f"observations={type(observations).__name__} must be a dict with the keys {list(space)}")
-        parts = {key: as_batch(observations[key], part) for key, part in space.items()}
-        return {key: array for key, (array, _) in parts.items()}, any(is_batch for _, is_batch in parts.values())  # type: ignore[misc]
-    if isinstance(observations, tuple | dict):
-        raise ValueError(
-            f"observations is a {type(observations).__name__}: give an array; env.reset() returns it first"
-        )
-    array = maybe_transpose(np.asarray(observations), space)
-    is_batch = is_vectorized_observation(array, space)
-    assert space.shape is not None
-    return array.reshape(-1, *space.shape), is_batch
+        return self._jepa.action_features(actions)
 
 
 def _all_actions(space: spaces.Space[Any], width: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""A trained extractor as plain values and tensors, from which a planner's file builds it again."""
+"""A trained JEPA as plain values and tensors, from which a planner's file builds it again."""
 
 from typing import Any
 
@@ -6,61 +6,63 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from jepa_extractor.jepa import JEPA
 from jepa_extractor.objectives.tasks import TASKS, AuxiliaryTask, NumberTask
+from jepa_extractor.options import ARCHITECTURE
 from jepa_extractor.planning.model import OF_THE_GOAL, NearestLabel
-from jepa_extractor.sb3.extractor import JEPAExtractor
 
 KIND = "planner"  # of the state that ``LatentPlanner.save`` saves
 
 
-def extractor_state(extractor: JEPAExtractor) -> dict[str, Any]:
-    """Return what planning needs of ``extractor``: spaces, architecture, weights, and the heads that a planner reads.
+def jepa_state(jepa: JEPA) -> dict[str, Any]:
+    """Return what planning needs of ``jepa``: spaces, architecture, weights, and the heads that a planner reads.
 
     Raises:
         ValueError: a network is of a class or function of the caller's own, which plain values cannot name.
     """
-    for name, value in extractor.architecture.items():
+    architecture = {name: jepa.options[name] for name in ARCHITECTURE}
+    for name, value in architecture.items():
         if not _is_plain(value):
             raise ValueError(f"{name}={value!r} cannot be saved: {_MEND}")
-    tasks = {task.name: _head_state(task) for task in extractor.jepa.tasks if task.name in OF_THE_GOAL}
-    unread = (*_OF_TRAINING, *(f"jepa.heads.{name}." for name in extractor.jepa.heads if name not in tasks))
-    weights = extractor.state_dict()
+    tasks = {task.name: _head_state(task) for task in jepa.tasks if task.name in OF_THE_GOAL}
+    unread = (*_OF_TRAINING, *(f"heads.{name}." for name in jepa.heads if name not in tasks))
+    weights = jepa.state_dict()
     state = {
-        "observation_space": _space_state(extractor.observation_space),
-        "action_space": _space_state(extractor.action_space),
-        "architecture": extractor.architecture,
+        "observation_space": _space_state(jepa.observation_space),
+        "action_space": _space_state(jepa.action_space),
+        "architecture": architecture,
         "tasks": tasks,
         "weights": {name: value for name, value in weights.items() if not name.startswith(unread)},
     }
     try:
-        built_extractor(state)
+        built_jepa(state)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the heads of the tasks {list(tasks)} cannot be saved: {_MEND} ({error})") from error
     return state
 
 
-_OF_TRAINING = ("jepa.target.", "jepa.projection.", "jepa.predictor.", "jepa.augmentation.")
+_OF_TRAINING = ("target.", "projection.", "predictor.", "augmentation.")
 _MEND = (
-    "a file holds only what this package can build by name; save extractor.state_dict(), and give LatentPlanner an "
-    "extractor that your code builds"
+    "a file holds only what this package can build by name; save jepa.state_dict(), and give LatentPlanner a "
+    "JEPA that your code builds"
 )
 
 
-def built_extractor(state: dict[str, Any]) -> JEPAExtractor:
-    """Return the extractor that ``extractor_state`` describes, in evaluation mode."""
+def built_jepa(state: dict[str, Any]) -> JEPA:
+    """Return the JEPA that ``jepa_state`` describes, in evaluation mode."""
     weights = state["weights"]
     with torch.random.fork_rng(devices=[]):  # the first weights are overwritten: the caller's random numbers stay
-        extractor = JEPAExtractor(
+        jepa = JEPA(
             _space(state["observation_space"]),
             _space(state["action_space"]),
             auxiliary=tuple(TASKS[name](**options) for name, options in state["tasks"].items()),
             **state["architecture"],
         )
-    nearest = [weights.get(f"jepa.heads.reward.{name}") for name in ("latents", "labels")]
+    nearest = [weights.get(f"heads.reward.{name}") for name in ("latents", "labels")]
     if nearest[0] is not None and nearest[1] is not None:  # retargeted
-        extractor.jepa.heads["reward"] = NearestLabel(nearest[0], nearest[1])
-    extractor.load_state_dict(weights)
-    return extractor.eval()
+        jepa.heads["reward"] = NearestLabel(nearest[0], nearest[1])
+    jepa.load_state_dict(weights)
+    return jepa.eval()
 
 
 def _head_state(task: AuxiliaryTask) -> dict[str, Any]:

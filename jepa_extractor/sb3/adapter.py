@@ -9,43 +9,70 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch.optim import Optimizer
 
 from jepa_extractor.data.observations import Arrays
+from jepa_extractor.jepa import JEPA
 from jepa_extractor.networks.modules import training_mode_kept
 from jepa_extractor.sb3.extractor import JEPAExtractor
 
 
-class Trained(NamedTuple):
-    """An extractor and the optimizer that trains it."""
+class Trainee(NamedTuple):
+    """What an optimizer of an algorithm trains.
 
-    extractor: JEPAExtractor
+    Attributes:
+        optimizer: holds all parameters of the extractors.
+        extractors: at least one.
+    """
+
     optimizer: Optimizer
+    extractors: list[JEPAExtractor]
+
+    @property
+    def jepas(self) -> list[JEPA]:
+        """The JEPA of each extractor."""
+        return [extractor.jepa for extractor in self.extractors]
 
 
-def trained_extractors(model: BaseAlgorithm) -> list[Trained]:
-    """Return each ``JEPAExtractor`` that an optimizer of ``model`` trains, with that optimizer.
+def find_trainees(model: BaseAlgorithm) -> list[Trainee]:
+    """Return each optimizer of ``model`` that trains a ``JEPAExtractor``, with those that it trains.
 
     An optimizer trains an extractor if it holds all its parameters. Where two do (TD3 with a shared
-    extractor), the critic's is returned. Extractors of target networks are left out.
+    extractor), it is the critic's. Extractors of target networks are left out.
 
     Raises:
-        ValueError: the model has no such extractor.
+        ValueError: there is no such extractor, it was built for another action space or other images than the policy
+            sees, or it is frozen.
     """
     policy: Any = model.policy
     owners: list[Any] = [getattr(policy, "critic", None), getattr(policy, "actor", None), policy]
     optimizers = [owner.optimizer for owner in owners if getattr(owner, "optimizer", None) is not None]
-    trained = []
+    held = [{id(parameter) for group in one.param_groups for parameter in group["params"]} for one in optimizers]
+    found: dict[Optimizer, Trainee] = {}
     for extractor in (module for module in policy.modules() if isinstance(module, JEPAExtractor)):
         own = {id(parameter) for parameter in extractor.parameters()}
-        for optimizer in optimizers:
-            held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-            if own <= held:
-                trained.append(Trained(extractor, optimizer))
-                break
-    if not trained:
+        owner = next((optimizer for optimizer, its in zip(optimizers, held, strict=True) if own <= its), None)
+        if owner is not None:
+            _require_fitting(model, extractor.jepa)
+            found.setdefault(owner, Trainee(owner, [])).extractors.append(extractor)
+    if not found:
         raise ValueError(
             f"the policy {type(policy).__name__} trains no JEPAExtractor: build the model with "
-            "policy_kwargs=jepa_policy_kwargs(env.action_space)"
+            "policy_kwargs=jepa_policy_kwargs(env)"
         )
-    return trained
+    return list(found.values())
+
+
+def _require_fitting(model: BaseAlgorithm, jepa: JEPA) -> None:
+    if jepa.action_space != model.action_space:
+        raise ValueError(
+            f"action_space={jepa.action_space} was given to jepa_policy_kwargs, and the model acts in "
+            f"{model.action_space}: give it env.action_space"
+        )
+    if jepa.normalize_images != model.policy.normalize_images:
+        raise ValueError(
+            f"normalize_images={model.policy.normalize_images} of the policy differs from that of its JEPAExtractor: "
+            "give it to jepa_policy_kwargs, which passes it to both"
+        )
+    if not any(parameter.requires_grad for parameter in jepa.parameters()):
+        raise ValueError("the JEPAExtractor is frozen, so nothing could be trained: train without JEPACallback")
 
 
 def target_of(model: BaseAlgorithm, extractor: JEPAExtractor) -> JEPAExtractor:

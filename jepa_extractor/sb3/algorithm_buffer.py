@@ -1,34 +1,19 @@
 """The buffers from which algorithms draw their batches, and what followed the observations of a batch."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer, RolloutBuffer
+from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
 
 from jepa_extractor.data.batch import Batch, Tensors
 from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.sb3.recorder import Recorder
 
 
-class OwnBuffer(Protocol):
-    """An algorithm's buffer."""
-
-    @property
-    def buffer(self) -> BaseBuffer:
-        """The buffer itself."""
-
-    @property
-    def method(self) -> str:
-        """The name of its method whose every call gives the algorithm one batch."""
-
-    def transitions(self, drawn: Any, arguments: Sequence[Any]) -> Batch:
-        """Return what the method returned for ``arguments``; ``observations`` are those after the step, (B, 1, ...)."""
-
-
-def require_own_buffer(model: BaseAlgorithm) -> ReplayBuffer | RolloutBuffer:
+def require_buffer(model: BaseAlgorithm) -> ReplayBuffer | RolloutBuffer:
     """Return the buffer from which ``model`` draws its batches.
 
     Raises:
@@ -49,17 +34,17 @@ def require_own_buffer(model: BaseAlgorithm) -> ReplayBuffer | RolloutBuffer:
     return buffer
 
 
-def own_buffer(model: BaseAlgorithm, recorder: Recorder) -> OwnBuffer:
+def algorithm_buffer(model: BaseAlgorithm, recorder: Recorder) -> "AlgorithmBuffer":
     """Return the buffer from which ``model`` draws its batches.
 
     Raises:
         ValueError: the ring of ``recorder`` may be too small for a rollout.
     """
-    buffer = require_own_buffer(model)
-    return OwnReplay(model, buffer) if isinstance(buffer, ReplayBuffer) else OwnRollout(buffer, recorder)
+    buffer = require_buffer(model)
+    return ReplaySource(model, buffer) if isinstance(buffer, ReplayBuffer) else RolloutSource(buffer, recorder)
 
 
-class OwnReplay:
+class ReplaySource:
     """A replay buffer, which holds what followed."""
 
     method = "sample"
@@ -85,11 +70,10 @@ class OwnReplay:
             rewards=drawn.rewards,
             terminated=drawn.dones.bool(),
             discount=model.gamma,
-            normalize_images=model.policy.normalize_images,
         )
 
 
-class OwnRollout:
+class RolloutSource:
     """A rollout buffer; what followed was recorded while the model collected it."""
 
     method = "_get_samples"  # ``get`` calls it for each batch
@@ -108,6 +92,11 @@ class OwnRollout:
         """Return the recorded transitions of the rows that were asked for, which count environment by environment."""
         batch = self._recorder.newest_steps(self.buffer.buffer_size, arguments[0])
         return batch.replace(observations=batch.observations_after)
+
+
+# Each has its ``buffer``, the name of the ``method`` whose every call gives the algorithm one batch, and
+# ``transitions``: a ``Batch`` of what that method returned, whose ``observations`` are those after the step.
+AlgorithmBuffer = ReplaySource | RolloutSource
 
 
 def _shaped(observations: Tensors, space: spaces.Space[Any]) -> Tensors:

@@ -1,6 +1,7 @@
 """What the callback logs: means of losses and gradient norms, and signs of a collapse."""
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch.optim import Optimizer
 
 from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy, warn_if_dead
-from jepa_extractor.sb3.extractor import JEPAExtractor
+from jepa_extractor.jepa import JEPA
 from jepa_extractor.sb3.recorder import Recorder
 from jepa_extractor.train.step import Gradient
 
@@ -34,17 +35,13 @@ class Monitor:
         self._values["grad_norm_clipped"].append(gradient.clipped_norm)
         self.last = gradient
 
-    def add_policy_norms(self, owner: Optimizer, norm: torch.Tensor) -> None:
-        """Add the norm of the algorithm's gradient before its clip, ``norm``, and that of the clipped gradient."""
-        held = [p.grad for group in owner.param_groups for p in group["params"] if p.grad is not None]
-        self._values["policy_grad_norm"].append(norm)
-        self._values["policy_grad_norm_clipped"].append(torch.nn.utils.get_total_norm(held))
-
-    def add_angle(self, encoder: nn.Module, gradient: Gradient) -> None:
-        """Add the angle, in degrees, between ``gradient`` and the one that the encoder's parameters hold."""
+    def compare(self, optimizer: Optimizer, encoder: nn.Module, gradient: Gradient) -> None:
+        """Add the norm of the gradient that ``optimizer`` holds, and on the encoder its angle to ``gradient``."""
+        held = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        self._values["policy_grad_norm"].append(torch.nn.utils.get_total_norm(held))
         auxiliary = dict(zip(gradient.parameters, gradient.values, strict=True))
-        held = [p for p in encoder.parameters() if p.grad is not None and p in auxiliary]
-        pairs = [(p.grad.flatten(), auxiliary[p].flatten()) for p in held if p.grad is not None]
+        both = [p for p in encoder.parameters() if p.grad is not None and p in auxiliary]
+        pairs = [(p.grad.flatten(), auxiliary[p].flatten()) for p in both if p.grad is not None]
         if pairs:
             policy, other = (torch.cat(parts) for parts in zip(*pairs, strict=True))
             cosine = torch.nn.functional.cosine_similarity(policy, other, dim=0)
@@ -63,7 +60,7 @@ class Monitor:
         self.updates = 0
 
 
-def record_probe(logger: Logger, extractor: JEPAExtractor, recorder: Recorder, probe: str) -> None:
+def record_probe(logger: Logger, jepa: JEPA, recorder: Recorder, probe: str) -> None:
     """Record how well ``info[probe]`` can be read off the latents of the newest 512 observations, in [0, 1].
 
     Nearest-centroid accuracy on the newer half, with centroids from the older half; nothing if fewer than two of these
@@ -80,7 +77,8 @@ def record_probe(logger: Logger, extractor: JEPAExtractor, recorder: Recorder, p
     if len(known) < 2:
         return
     observations = recorder.as_the_policy_sees(map_arrays(lambda frames: frames[known, 1], newest.observations))
-    latents, labels = extractor.encode(observations, recorder.normalize_images), labels[known]
+    arrays: Any = map_arrays(lambda tensor: tensor.numpy(), observations)
+    latents, labels = jepa.encode(arrays), labels[known]
     half = (len(latents) + 1) // 2
     accuracy = nearest_centroid_accuracy(latents[:half], labels[:half], latents[half:], labels[half:])
     logger.record("jepa/probe_accuracy", accuracy)

@@ -1,4 +1,4 @@
-"""Loading a pretrained extractor into a policy."""
+"""Loading a pretrained JEPA into a policy."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,18 +8,18 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from jepa_extractor.checkpoint import load_state
 from jepa_extractor.checks import require_type
+from jepa_extractor.jepa import JEPA
 from jepa_extractor.sb3 import adapter
 from jepa_extractor.sb3.extractor import JEPAExtractor
+from jepa_extractor.train.pretraining import KIND, load_weights
 
-KIND = "pretraining"  # of the state that ``pretrain`` saves
 
-
-def load_pretrained(model: BaseAlgorithm, pretrained: JEPAExtractor | str | Path, freeze: bool = False) -> None:
-    """Give every ``JEPAExtractor`` of ``model``, those of target networks too, the weights of a pretrained one.
+def load_pretrained(model: BaseAlgorithm, pretrained: JEPA | str | Path, freeze: bool = False) -> None:
+    """Give every ``JEPAExtractor`` of ``model``, those of target networks too, the weights of a pretrained JEPA.
 
     Args:
-        model: built with the arguments of ``jepa_policy_kwargs`` that the pretrained extractor was built with.
-        pretrained: the extractor, or the checkpoint of its ``pretrain``.
+        model: built with the arguments of ``jepa_policy_kwargs`` that the pretrained JEPA was built with.
+        pretrained: the JEPA, or the checkpoint of its ``pretrain``.
         freeze: whether to freeze the weights. This is not saved with the model: after loading it, call
             ``load_pretrained`` again.
 
@@ -30,29 +30,18 @@ def load_pretrained(model: BaseAlgorithm, pretrained: JEPAExtractor | str | Path
     """
     require_type("model", model, BaseAlgorithm, "give a model of Stable-Baselines3")
     weights: Mapping[str, torch.Tensor]
-    if isinstance(pretrained, JEPAExtractor):
+    if isinstance(pretrained, JEPA):
         weights = pretrained.state_dict()
     elif isinstance(pretrained, str | Path):
-        weights = load_state(Path(pretrained), KIND)["extractor"]
+        weights = load_state(Path(pretrained), KIND)["weights"]
     else:
-        raise ValueError(f"pretrained={pretrained!r} is neither a JEPAExtractor nor the path of a checkpoint")
+        raise ValueError(f"pretrained={pretrained!r} is neither a JEPA nor the path of a checkpoint")
     extractors = [module for module in model.policy.modules() if isinstance(module, JEPAExtractor)]
     if not extractors:
         raise ValueError(f"the policy {type(model.policy).__name__} has no JEPAExtractor: use jepa_policy_kwargs")
     if freeze:
         adapter.require_freezable(model)
     for extractor in extractors:
-        load_weights(extractor, weights)
+        load_weights(extractor.jepa, weights)
         if freeze:
             extractor.requires_grad_(False)
-
-
-def load_weights(extractor: JEPAExtractor, weights: Mapping[str, torch.Tensor]) -> None:
-    """Load what ``state_dict`` of another extractor returned; raise ``ValueError`` where that was built otherwise."""
-    try:
-        extractor.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(
-            "the pretrained extractor was built otherwise: give both the same spaces and options, or the same recipe "
-            f"({error})"
-        ) from error

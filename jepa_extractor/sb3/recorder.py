@@ -100,12 +100,7 @@ class Recorder:
             actions = adapter.policy_actions(self._model, following)
             next_actions = torch.from_numpy(actions.reshape(batch.actions.shape))
         gamma: float = self._model.gamma  # type: ignore[attr-defined]  # every algorithm with an encoder has one
-        return batch.replace(
-            observations=observations,
-            next_actions=next_actions,
-            discount=gamma,
-            normalize_images=self.normalize_images,
-        )
+        return batch.replace(observations=observations, next_actions=next_actions, discount=gamma)
 
     def as_the_policy_sees(self, observations: Any) -> Any:
         """Normalise stored observations, tensors (..., *observation shape), with the current statistics."""
@@ -114,11 +109,6 @@ class Recorder:
             return observations
         arrays: Any = map_arrays(lambda tensor: tensor.numpy(), observations)
         return map_arrays(lambda array: torch.from_numpy(np.float32(array)), normalizer.normalize_obs(arrays))
-
-    @property
-    def normalize_images(self) -> bool:
-        """Whether the policy turns uint8 images into floats in [0, 1]."""
-        return self._model.policy.normalize_images
 
     def has_missed_labels(self, name: str) -> bool:
         """Return whether an episode has ended, and no observation so far had the label ``name``."""

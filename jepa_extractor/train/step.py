@@ -1,41 +1,14 @@
-"""One auxiliary step: sample, losses, gradient, clip. Shared by the callback and by pretraining."""
+"""One auxiliary update: the gradient of a JEPA's losses on a batch."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import nn
 
 from jepa_extractor.checks import require_fraction, require_integer, require_positive
-from jepa_extractor.data.batch import Batch, Latents
-
-
-class Transitions(Protocol):
-    """What batches are drawn from: a ``TransitionRing``, or the recorder of a model."""
-
-    def sample(self, batch_size: int, horizon: int, rewarded_fraction: float) -> Batch:
-        """Draw ``batch_size`` stretches of ``horizon`` steps; see ``TransitionRing.sample``."""
-
-
-class Trainable(Protocol):
-    """What is trained: a ``JEPAExtractor``, or an object with the same members."""
-
-    @property
-    def horizon(self) -> int:
-        """Steps of a stretch."""
-
-    def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
-        """Return the losses of a batch by name, and its latents."""
-
-    def total(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return their weighted sum."""
-
-    def update_targets(self) -> None:
-        """Update the target networks."""
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Return all parameters."""
+from jepa_extractor.data.batch import Batch
+from jepa_extractor.jepa import JEPA
+from jepa_extractor.networks.modules import training_mode
 
 
 @dataclass(frozen=True)
@@ -63,15 +36,10 @@ class Gradient:
         for parameter, value in zip(self.parameters, self.values, strict=True):
             parameter.grad = value if parameter.grad is None else parameter.grad.add_(value)
 
-    def is_finite(self) -> bool:
-        """Return whether every loss is finite."""
-        return all(bool(loss.isfinite()) for loss in self.losses.values())
-
-    def require_finite(self, where: str) -> None:
-        """Raise ``FloatingPointError`` that names the first loss that is not finite, and ``where`` it was."""
-        for name, loss in self.losses.items():
-            if not loss.isfinite():
-                raise FloatingPointError(f"{name}_loss is {loss.item()} {where}")
+    def not_finite(self) -> str | None:
+        """Return the first loss that is not finite, with its value, or ``None``."""
+        broken = (f"{name}_loss is {loss.item()}" for name, loss in self.losses.items() if not loss.isfinite())
+        return next(broken, None)
 
 
 @dataclass(frozen=True)
@@ -98,19 +66,17 @@ class AuxiliaryStep:
         if self.max_grad_norm is not None:
             require_positive("max_grad_norm", self.max_grad_norm)
 
-    def gradient(self, extractor: Trainable, transitions: Transitions) -> Gradient:
-        """Draw a batch and return the gradient of the extractor's weighted losses on it.
+    def gradient(self, jepa: JEPA, batch: Batch) -> Gradient:
+        """Return the gradient of the weighted losses of ``jepa`` on ``batch``; it is not yet in ``.grad``.
 
-        The extractor's targets are updated first. Nothing else changes: the gradient is not yet in ``.grad``.
         Parameters that the losses do not depend on are left out.
         """
-        batch = transitions.sample(self.batch_size, extractor.horizon, self.rewarded_fraction)
-        extractor.update_targets()
-        losses, latents = extractor.losses(batch)
-        trained: list[torch.Tensor] = [parameter for parameter in extractor.parameters() if parameter.requires_grad]
+        with training_mode(jepa):
+            loss, logs = jepa.loss(batch)
+        trained: list[torch.Tensor] = [parameter for parameter in jepa.parameters() if parameter.requires_grad]
         if batch.first_latents is not None:
             trained.append(batch.first_latents)
-        values: tuple[Any, ...] = torch.autograd.grad(extractor.total(losses), trained, allow_unused=True)
+        values: tuple[Any, ...] = torch.autograd.grad(loss, trained, allow_unused=True)
         pairs = [(parameter, value) for parameter, value in zip(trained, values, strict=True) if value is not None]
         norm = torch.nn.utils.get_total_norm([value for _, value in pairs])
         scale = torch.ones_like(norm)
@@ -121,6 +87,6 @@ class AuxiliaryStep:
             [value * scale for _, value in pairs],
             norm,
             norm * scale,
-            {name: loss.detach() for name, loss in losses.items()},
-            latents.encoded.detach(),
+            logs.losses,
+            logs.latents,
         )

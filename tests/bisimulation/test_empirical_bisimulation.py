@@ -9,7 +9,8 @@ from scipy import stats
 
 from jepa_extractor.bisimulation import EmpiricalBisimulation, empirical_data, episode_successors, largest_bisimulation
 from jepa_extractor.bisimulation.distinguishable_pairs import UNKNOWN, PairTable, WordPairs
-from jepa_extractor.data.collection import Episode, random_episodes
+from jepa_extractor.data.collection import random_episodes
+from jepa_extractor.data.episodes import Episode
 from tests.bisimulation.empirical_oracles import random_data, witness_lengths
 
 KINDS = [(False, "none"), (True, "none"), (False, "any"), (True, "first")]

@@ -7,7 +7,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import counting_env
-from jepa_extractor import Episode, TransitionRing, policy_space, random_episodes
+from jepa_extractor import Episode, TransitionRing, random_episodes
+from jepa_extractor.data import policy_space
 from tests.integration.coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode, make_coded_env
 
 gym.register_envs(counting_env)

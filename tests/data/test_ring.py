@@ -5,7 +5,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from jepa_extractor import Episode, Step, TransitionRing
+from jepa_extractor import Episode, TransitionRing
+from jepa_extractor.data import Step
 
 PIXEL, ACTION = spaces.Box(0, 255, (1, 1, 1), np.uint8), spaces.Discrete(2)
 

@@ -11,11 +11,11 @@ from stable_baselines3.common.preprocessing import (
 )
 from stable_baselines3.common.vec_env import VecTransposeImage
 
-from jepa_extractor import policy_space
 from jepa_extractor.data.spaces import (
     channels_first,
     has_channels_last,
     is_image,
+    policy_space,
     preprocessed_shape,
     preprocessed_size,
 )

@@ -7,16 +7,9 @@ from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from jepa_extractor import (
-    EmpiricalBisimulation,
-    JEPAExtractor,
-    audit_encoder,
-    largest_bisimulation,
-    policy_space,
-    random_episodes,
-)
-from jepa_extractor.audit import pairwise_audit
-from jepa_extractor.bisimulation import probabilistic_bisimulation
+from jepa_extractor import JEPA, random_episodes
+from jepa_extractor.audit import audit_encoder, pairwise_audit
+from jepa_extractor.bisimulation import EmpiricalBisimulation, largest_bisimulation, probabilistic_bisimulation
 from jepa_extractor.envs.table_images import TableImages
 
 LAKE = {"id": "FrozenLake-v1", "is_slippery": False}
@@ -316,10 +309,10 @@ def test_audit_of_an_encoder():
         render_mode="rgb_array",
         is_slippery=False,
     )
-    extractor = JEPAExtractor(policy_space(env.observation_space), env.action_space, encoder="nature")
-    report = audit_encoder(extractor, envs, "state", env.class_mdp, observations=500)
+    model = JEPA(env.observation_space, env.action_space, encoder="nature")
+    report = audit_encoder(model, envs, "state", env.class_mdp, observations=500)
     assert report.classes_required == 13
-    latents = extractor.encode(np.moveaxis(np.concatenate([env.images, env.images]), -1, 1))
+    latents = model.encode(np.moveaxis(np.concatenate([env.images, env.images]), -1, 1))
     classes = largest_bisimulation(*env.class_mdp)
     pairs = pairwise_audit(latents, np.tile(np.arange(16), 2), np.not_equal.outer(classes, classes))
     assert pairs.numbers()["required_pairs"] == 16 * 15 / 2 - 6

@@ -10,15 +10,15 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from jepa_extractor import (
+    R2R2,
     Batch,
     CosineLoss,
     JEPAExtractor,
-    R2R2Task,
     RandomIntensity,
     RandomShift,
     RewardTask,
-    SIGRegTask,
-    VICRegTask,
+    SIGReg,
+    VICReg,
 )
 from jepa_extractor.data.batch import Latents
 from jepa_extractor.networks.copies import PeriodicCopy
@@ -223,7 +223,7 @@ def test_augmentation_is_of_the_auxiliary_alone():
 
 def test_draws_are_saved_with_the_model():
     """A model that is loaded goes on with the draws at which it was saved, of images and of directions."""
-    options = {"latent_dim": D, "augmentation": ("shift",), "auxiliary": (SIGRegTask(),)}
+    options = {"latent_dim": D, "augmentation": ("shift",), "auxiliary": (SIGReg(),)}
     extractor, loaded = (JEPAExtractor(IMAGE, ACTIONS, **options) for _ in range(2))
     for _ in range(3):
         extractor.update_targets()
@@ -258,7 +258,7 @@ def test_vicreg_by_hand():
     covariance = np.cov(z.T)
     spread = np.maximum(0, 1 - np.sqrt(np.diag(covariance) + 1e-4)).mean()
     expected = spread + 0.3 * (covariance[~np.eye(D, dtype=bool)] ** 2).sum() / D
-    assert penalty(VICRegTask(covariance=0.3), latents)[0] == pytest.approx(expected, rel=1e-4)
+    assert penalty(VICReg(covariance=0.3), latents)[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_r2r2_by_hand():
@@ -267,13 +267,13 @@ def test_r2r2_by_hand():
     z = latents.double().numpy()
     products = z.T @ z / (B - 1)
     expected = np.maximum(0, 1 - z.std(0, ddof=1)).mean() + (products[~np.eye(D, dtype=bool)] ** 2).mean()
-    assert penalty(R2R2Task(), latents)[0] == pytest.approx(expected, rel=1e-4)
+    assert penalty(R2R2(), latents)[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_sigreg_by_hand():
     """The characteristic function of projections against the normal one, at eight points from -5 to 5."""
     latents = rand(B, D)
-    measured, head = penalty(SIGRegTask(), latents)
+    measured, head = penalty(SIGReg(), latents)
     directions = torch.randn(D, 16, generator=head.generator()).double().numpy()
     projected = latents.double().numpy() @ (directions / np.linalg.norm(directions, axis=0))
     points = np.linspace(-5, 5, 8)
@@ -284,9 +284,9 @@ def test_sigreg_by_hand():
 def test_sigreg_tells_normal_latents_from_others():
     """Standard normal latents cost least; dead, shifted and wide ones more; new directions come with an update."""
     normal = rand(4000, D)
-    costs = [penalty(SIGRegTask(), one)[0] for one in (normal, normal * 0, normal + 2, normal * 3)]
+    costs = [penalty(SIGReg(), one)[0] for one in (normal, normal * 0, normal + 2, normal * 3)]
     assert costs[0] < 0.01 < min(costs[1:])
-    task = SIGRegTask()
+    task = SIGReg()
     head = task.make_head(D, VECTOR, ACTIONS)
     latents = Latents(normal[:, None], normal[:, None])
     first, again = task.loss(head, latents, None), task.loss(head, latents, None)
@@ -294,7 +294,7 @@ def test_sigreg_tells_normal_latents_from_others():
     assert first == again != task.loss(head, latents, None)
 
 
-@pytest.mark.parametrize("task", [VICRegTask(), R2R2Task(), SIGRegTask()])
+@pytest.mark.parametrize("task", [VICReg(), R2R2(), SIGReg()])
 def test_gradient_of_dead_latents_is_finite(task):
     """Where all latents are equal, no root of 0 makes a NaN."""
     latents = torch.full((B, 1, D), 0.5, requires_grad=True)
@@ -329,8 +329,8 @@ def test_bad_options(options, message):
         (lambda: TwoHotHead(D, bins=1), "bins=1"),
         (lambda: TwoHotHead(D, interpolate="log"), "interpolate='log' is unknown"),
         (lambda: RandomShift(pad=0), "pad=0"),
-        (lambda: SIGRegTask(knots=1), "knots=1"),
-        (lambda: VICRegTask(covariance=-1.0), "covariance=-1.0"),
+        (lambda: SIGReg(knots=1), "knots=1"),
+        (lambda: VICReg(covariance=-1.0), "covariance=-1.0"),
     ],
 )
 def test_bad_pieces(make, message):

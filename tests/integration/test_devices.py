@@ -20,9 +20,9 @@ from jepa_extractor import (
     QTask,
     RewardTask,
     Shared,
-    SIGRegTask,
+    SIGReg,
     TransitionRing,
-    VICRegTask,
+    VICReg,
     jepa_policy_kwargs,
     policy_space,
     pretrain,
@@ -40,7 +40,7 @@ MODELS: dict[str, Any] = {
     "DQN": (DQN, "CountingEnv-v0", OFF_POLICY),
     "SAC": (SAC, "CountingEnvContinuous-v0", OFF_POLICY),
 }
-ALL_TASKS = (RewardTask(), QTask(), EndTask(head="binary"), VICRegTask(), SIGRegTask(slices=4))
+ALL_TASKS = (RewardTask(), QTask(), EndTask(head="binary"), VICReg(), SIGReg(slices=4))
 CASES = [
     ("PPO", Joint(), {"auxiliary": ALL_TASKS, "target": "ema", "normalization": "simnorm"}),
     ("PPO", Joint(), {"recipe": "spr", "latent_dim": 16}),

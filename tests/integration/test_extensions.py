@@ -11,12 +11,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from jepa_extractor import (
+    R2R2,
     AuxiliaryTask,
     JEPACallback,
     JEPAExtractor,
-    R2R2Task,
-    SIGRegTask,
-    VICRegTask,
+    SIGReg,
+    VICReg,
     jepa_policy_kwargs,
     make_head,
     squared_error,
@@ -151,7 +151,7 @@ CASES: dict[str, tuple] = {
     "spr": (DQN, IMAGE, {"recipe": "spr"}),
     "mrq": (PPO, DICT, {"recipe": "mrq", "target_kwargs": {"every": 2}}),
     "tdmpc2": (PPO, VECTOR, {"recipe": "tdmpc2"}),
-    "regularised": (PPO, VECTOR, {"auxiliary": ("reward", "end", VICRegTask(), R2R2Task(), SIGRegTask())}),
+    "regularised": (PPO, VECTOR, {"auxiliary": ("reward", "end", VICReg(), R2R2(), SIGReg())}),
     "simnorm": (PPO, VECTOR, {"normalization": "simnorm", "target": "detach"}),
 }
 

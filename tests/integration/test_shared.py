@@ -13,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize, VecTransposeImage
 
-from jepa_extractor import ActionRewardTask, EndTask, JEPACallback, QTask, RewardTask, Shared, SIGRegTask
+from jepa_extractor import ActionRewardTask, EndTask, JEPACallback, QTask, RewardTask, Shared, SIGReg
 from jepa_extractor.sb3.adapter import trained_extractors
 from tests.integration.algorithms import OFF_POLICY, largest_difference, make_model, parameters, with_marks
 from tests.integration.coded_env import coded_reward, decode
@@ -235,7 +235,7 @@ def test_the_algorithms_own_target_network(name, share):
 @pytest.mark.parametrize("name", ["PPO", "DQN"])
 def test_resumed_equals_uninterrupted(name, tmp_path):
     """Save, load, and go on, with a moving average and a regulariser that draws: identical to no break."""
-    options = {"auxiliary": (SIGRegTask(),), "target": "ema"}
+    options = {"auxiliary": (SIGReg(),), "target": "ema"}
     callbacks = [JEPACallback(Shared(every=3)) for _ in range(3)]
     resumed = train_in_two_parts(name, callbacks[:2], tmp_path, 200, **options)
     whole = make_model(name, arguments=ARGUMENTS[name], **options)

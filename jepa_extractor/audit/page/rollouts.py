@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from jepa_extractor.audit.page.facts import Rows
 from jepa_extractor.audit.page.pictures import shown_numbers
 from jepa_extractor.diagnostics import random_pair_distance
+from jepa_extractor.jepa import JEPA
 from jepa_extractor.networks.modules import evaluation_mode
-from jepa_extractor.sb3.extractor import JEPAExtractor
 
 if TYPE_CHECKING:
     from jepa_extractor.audit.latents import Encoder
@@ -45,14 +44,14 @@ def rollouts_of(report: "Report", encoder: "Encoder", seed: int = 0) -> list[Rol
         ValueError: the latents of ``report`` are not those of ``encoder``.
     """
     data, latents = report.audit_set, report.latents
-    network = encoder.policy if isinstance(encoder, BaseAlgorithm) else encoder
+    network = getattr(encoder, "policy", encoder)
     modules = network.modules() if isinstance(network, nn.Module) else ()
-    extractor = next((module for module in modules if isinstance(module, JEPAExtractor)), None)
-    if extractor is None:
+    jepa = next((module for module in modules if isinstance(module, JEPA)), None)
+    if jepa is None:
         return []
-    if extractor.features_dim != latents.shape[1]:
+    if jepa.latent_dim != latents.shape[1]:
         raise ValueError(
-            f"encoders[{report.name!r}] has latents of width {extractor.features_dim}, those of its report have "
+            f"encoders[{report.name!r}] has latents of width {jepa.latent_dim}, those of its report have "
             f"{latents.shape[1]}: give the encoder that was audited"
         )
     scale = max(random_pair_distance(latents), 1e-12)
@@ -63,17 +62,16 @@ def rollouts_of(report: "Report", encoder: "Encoder", seed: int = 0) -> list[Rol
             rows[int(data.episodes[members[0]])] = members
     numbers = np.random.default_rng(seed).permutation(list(rows))
     longest = sorted(numbers.tolist(), key=lambda episode: -min(len(rows[episode]), STEPS + 1))[:EPISODES]
-    return [_rollout(report, extractor, rows[episode][: STEPS + 1], scale) for episode in longest]
+    return [_rollout(report, jepa, rows[episode][: STEPS + 1], scale) for episode in longest]
 
 
 @torch.no_grad()
-def _rollout(report: "Report", extractor: JEPAExtractor, frames: Rows, scale: float) -> Rollout:
+def _rollout(report: "Report", jepa: JEPA, frames: Rows, scale: float) -> Rollout:
     data, latents = report.audit_set, report.latents
     actions = data.actions[frames[:-1]]
-    with evaluation_mode(extractor):
-        start = torch.from_numpy(latents[frames[:1]]).to(extractor.device)
-        features = extractor.action_features(torch.from_numpy(actions[None]).to(extractor.device))
-        predicted = extractor.jepa.unroll(start, features)[0].cpu().numpy()
+    with evaluation_mode(jepa):
+        start = torch.from_numpy(latents[frames[:1]]).to(jepa.device)
+        predicted = jepa.unroll(start, torch.from_numpy(actions[None]))[0].cpu().numpy()
     others = np.flatnonzero(data.episodes != data.episodes[frames[0]])
     others = others if len(others) else np.arange(len(latents))
     imagined = [int(others[np.sum((latents[others] - latent) ** 2, axis=1).argmin()]) for latent in predicted]

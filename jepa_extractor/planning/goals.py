@@ -1,4 +1,4 @@
-"""A new goal for a trained extractor, from a few labelled observations."""
+"""A new goal for a trained JEPA, from a few labelled observations."""
 
 import copy
 from typing import Any
@@ -10,16 +10,14 @@ from torch import nn
 
 from jepa_extractor.checks import require_type
 from jepa_extractor.data.observations import Arrays, length
+from jepa_extractor.data.spaces import as_batch
+from jepa_extractor.jepa import JEPA
 from jepa_extractor.objectives.tasks import RewardTask
 from jepa_extractor.planning.model import OF_THE_GOAL, NearestLabel
-from jepa_extractor.planning.planner import as_batch
-from jepa_extractor.sb3.extractor import JEPAExtractor
 
 
-def retarget(
-    extractor: JEPAExtractor, observations: Arrays, rewards: ArrayLike, normalize_images: bool = True
-) -> JEPAExtractor:
-    """Return a copy of ``extractor`` whose task ``"reward"`` predicts other rewards; nothing is trained.
+def retarget(jepa: JEPA, observations: Arrays, rewards: ArrayLike) -> JEPA:
+    """Return a copy of ``jepa`` whose task ``"reward"`` predicts other rewards; nothing is trained.
 
     The new head gives a latent the reward of the nearest labelled one. It has no parameter that a handful of labels
     could fit wrongly, and needs none where each class is one small cluster. Encoder and transition are copied as they
@@ -27,18 +25,17 @@ def retarget(
     since they tell of the old goal.
 
     Args:
-        extractor: trained, by ``pretrain`` or with a model.
+        jepa: trained, by ``pretrain`` or with a model.
         observations: ``(N, *observation shape)``, N at least 2, as ``random_episodes`` or ``reset`` gives them: images
             with channels first or last; a dict of arrays for a ``Dict`` space.
         rewards: numbers for arriving at each observation, (N,), kept as float32.
-        normalize_images: whether uint8 images become floats in [0, 1]: as in the training.
 
     Raises:
-        ValueError: the observations are not of the extractor's space; the rewards are not N finite numbers, or all
+        ValueError: the observations are not of the JEPA's space; the rewards are not N finite numbers, or all
             equal; or two observations with different rewards have the same latent.
     """
-    require_type("extractor", extractor, JEPAExtractor, "give a trained one")
-    batch, is_batch = as_batch(observations, extractor.observation_space)
+    require_type("jepa", jepa, JEPA, "that of a policy is model.policy.features_extractor.jepa")
+    batch, is_batch = as_batch(observations, jepa.observation_space)
     labels = np.asarray(rewards, np.float32)
     if not is_batch or labels.shape != (length(batch),):
         raise ValueError(
@@ -53,13 +50,13 @@ def retarget(
         raise ValueError(
             f"rewards are all {labels[0]:g}, so every plan is as good: label observations of the goal and others"
         )
-    latents = torch.from_numpy(extractor.encode(batch, normalize_images))
+    latents = torch.from_numpy(jepa.encode(batch))
     _require_no_contradiction(latents, labels)
-    new = copy.deepcopy(extractor).requires_grad_(False)
-    kept = [task for task in new.jepa.tasks if task.name not in OF_THE_GOAL]
-    heads: dict[str, Any] = {task.name: new.jepa.heads[task.name] for task in kept}
-    new.jepa.tasks = (RewardTask(), *kept)
-    new.jepa.heads = nn.ModuleDict({"reward": NearestLabel(latents, torch.from_numpy(labels)).to(new.device), **heads})
+    new = copy.deepcopy(jepa).requires_grad_(False)
+    kept = [task for task in new.tasks if task.name not in OF_THE_GOAL]
+    heads: dict[str, Any] = {task.name: new.heads[task.name] for task in kept}
+    new.tasks = (RewardTask(), *kept)
+    new.heads = nn.ModuleDict({"reward": NearestLabel(latents, torch.from_numpy(labels)).to(new.device), **heads})
     return new.eval()
 
 
