@@ -58,10 +58,11 @@ def _require_array(name: str, space: object, mend: str, wrapper: str) -> None:
     """Raise ``ValueError`` unless what ``space`` holds is one array of numbers, counted from 0 where discrete."""
     require_type(name, space, spaces.Space, "give a Gymnasium space")
     by = f"{_WRAPPERS}{wrapper}"
+    mend = mend.replace("{}", by)
     if not isinstance(space, _ARRAYS):
-        raise ValueError(f"{name}={space} is not a Box, Discrete, MultiDiscrete or MultiBinary: {mend.replace("{}", by)}")
+        raise ValueError(f"{name}={space} is not a Box, Discrete, MultiDiscrete or MultiBinary: {mend}")
     if np.dtype(space.dtype).kind not in "biuf":
-        raise ValueError(f"{name}={space} is not of numbers, but of {space.dtype}: {mend.replace("{}", by)}")
+        raise ValueError(f"{name}={space} is not of numbers, but of {space.dtype}: {mend}")
     assert space.shape is not None
     if 0 in space.shape:
         raise ValueError(f"{name}={space} is of shape {space.shape}, which holds no number: give another")
