@@ -104,7 +104,7 @@ def test_supported_spaces(space):
         (spaces.Dict({}), "space=Dict", "has no key"),
         (spaces.Discrete(3, start=1), "space=Discrete", "counts from 1, not from 0: shift it .*TransformObservation"),
         (spaces.MultiDiscrete([2, 3], start=[0, 1]), "space=MultiD", r"counts from \[0 1\]"),
-        (spaces.MultiDiscrete([[2, 3]]), "space=MultiD", "flatten it to one axis"),
+        (spaces.MultiDiscrete(np.array([[2, 3]])), "space=MultiD", "flatten it to one axis"),
         (spaces.Dict({"a": spaces.Discrete(2, start=-1)}), r"space\['a'\]=Disc", "counts from -1"),
         (spaces.Box(-1, 1, (0,)), "space=Box", "holds no number"),
         (spaces.Space((2,), object), "space=<|space=Space", "is not a Box"),
