@@ -10,10 +10,10 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from jepa_extractor import (
+    R2R2,
     Batch,
     CosineLoss,
     JEPAExtractor,
-    R2R2,
     RandomIntensity,
     RandomShift,
     RewardTask,

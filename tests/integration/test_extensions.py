@@ -11,10 +11,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from jepa_extractor import (
+    R2R2,
     AuxiliaryTask,
     JEPACallback,
     JEPAExtractor,
-    R2R2,
     SIGReg,
     VICReg,
     jepa_policy_kwargs,

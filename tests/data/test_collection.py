@@ -7,7 +7,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import counting_env
-from jepa_extractor import Episode, TransitionRing, policy_space, random_episodes
+from jepa_extractor import TransitionRing, random_episodes
+from jepa_extractor.data import policy_space
 from tests.integration.coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode, make_coded_env
 
 gym.register_envs(counting_env)
@@ -108,15 +109,26 @@ def test_a_ring_of_episodes_holds_their_transitions():
             assert after == (*before[:2], before[2] + 1)
 
 
-def test_a_ring_needs_a_step():
-    """Empty data is refused with a sentence."""
-    nothing = Episode(np.zeros((1, 4)), np.zeros((0,), np.int64), np.zeros(0, np.float32), False)
-    with pytest.raises(ValueError, match="episodes hold no step"):
-        TransitionRing.from_episodes([nothing], seed=0)
+@pytest.mark.parametrize("observation_space", [spaces.Tuple([spaces.Discrete(3)] * 2), spaces.Text(3)], ids=str)
+def test_spaces_are_checked_before_anything_is_collected(observation_space):
+    """Where observations are no arrays, nothing is reset; the message names the space and the mend."""
+    envs = coded_envs(AutoresetMode.NEXT_STEP)
+    envs.single_observation_space = observation_space
+    with pytest.raises(ValueError, match=r"envs.single_observation_space=.*FlattenObservation"):
+        random_episodes(envs, 10, seed=0)
+    envs = coded_envs(AutoresetMode.NEXT_STEP, spaces.Box(-1, np.inf, (2,), np.float32))
+    with pytest.raises(ValueError, match=r"envs.single_action_space=Box.* has no bounds"):
+        random_episodes(envs, 10, seed=0)
+    envs.single_action_space = spaces.Tuple([spaces.Discrete(2)])
+    with pytest.raises(ValueError, match=r"envs.single_action_space=Tuple"):
+        random_episodes(envs, 10, seed=0)
 
 
-def test_a_ring_needs_arrays_that_fit():
-    """An episode has one observation and label more than it has actions and rewards."""
-    wrong = Episode(np.zeros((2, 4)), np.zeros(2, np.int64), np.zeros(2, np.float32), False, {"a": np.zeros(4)})
-    with pytest.raises(ValueError, match=r"episode 0 has 2 rewards and 4 labels\['a'\], 2 observations"):
-        TransitionRing.from_episodes([wrong], seed=0)
+def test_blackjack():
+    """Gymnasium's environment of tuples is refused, and collected once it is flattened."""
+    with pytest.raises(ValueError, match=r"wrap it in gymnasium.wrappers.FlattenObservation"):
+        random_episodes(gym.make_vec("Blackjack-v1", 3, "sync"), 10, seed=0)
+    envs = gym.make_vec("Blackjack-v1", 3, "sync", wrappers=(gym.wrappers.FlattenObservation,))
+    for episode in random_episodes(envs, 30, seed=0):
+        assert episode.observations.shape == (len(episode.actions) + 1, 32 + 11 + 2)
+        assert (episode.observations.sum(axis=1) == 3).all()

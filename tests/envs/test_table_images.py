@@ -7,43 +7,17 @@ from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from jepa_extractor import (
-    EmpiricalBisimulation,
-    JEPAExtractor,
-    audit_encoder,
-    largest_bisimulation,
-    policy_space,
-    random_episodes,
-)
-from jepa_extractor.audit import pairwise_audit
-from jepa_extractor.bisimulation import probabilistic_bisimulation
+from jepa_extractor import JEPA, random_episodes
+from jepa_extractor.audit import audit_encoder, pairwise_audit
+from jepa_extractor.bisimulation import EmpiricalBisimulation, largest_bisimulation, probabilistic_bisimulation
 from jepa_extractor.envs.table_images import TableImages
-
-LAKE = {"id": "FrozenLake-v1", "is_slippery": False}
-WORLDS = {
-    "lake": LAKE,
-    "large lake": {**LAKE, "map_name": "8x8"},
-    "own lake": {**LAKE, "desc": ["FSHF", "FGHF"], "reward_schedule": (10, -5, -1)},
-    "cliff": {"id": "CliffWalking-v1"},
-}
-TAXI = {"id": "Taxi-v4"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_display():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SDL_VIDEODRIVER", "dummy")
-        yield
+from tests.envs.tables import LAKE, TAXI, WORLDS, make
 
 
 @pytest.fixture(scope="module")
 def taxi():
     """Taxi, whose images are kept for every test that asks for it."""
     return make(**TAXI)
-
-
-def make(id, image_size=32, random_starts=False, **options):
-    return TableImages(gym.make(id, render_mode="rgb_array", **options), image_size, random_starts)
 
 
 @pytest.mark.parametrize(
@@ -263,48 +237,6 @@ def test_gymnasium_accepts_it():
     np.testing.assert_array_equal(gym.make(env.spec).reset(seed=1)[0], env.reset(seed=1)[0])
 
 
-class ContradictoryLake(FrozenLakeEnv):
-    """A lake whose table ends an episode in a state in which another goes on."""
-
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.P[0][0] = [(1.0, 4, 0, True)]
-
-
-def test_bad_environment():
-    """Every error names what is wrong with the environment and what mends it."""
-    with pytest.raises(ValueError, match="no transition table P"):
-        TableImages(gym.make("CartPole-v1", render_mode="rgb_array"))
-    with pytest.raises(ValueError, match="render_mode=None: make it with render_mode='rgb_array'"):
-        TableImages(gym.make("FrozenLake-v1"))
-    with pytest.raises(ValueError, match="fickle_passenger=True"):
-        make("Taxi-v4", fickle_passenger=True)
-    with pytest.raises(ValueError, match="state 4 in which an episode ends"):
-        TableImages(ContradictoryLake(render_mode="rgb_array", is_slippery=False))
-    with pytest.raises(ValueError, match="image_size=0"):
-        make(**LAKE, image_size=0)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"state": 16}, r"options\['state'\]=16 is no start"),
-        ({"state": 5}, r"=5 is no start: .* not an end \(5, 7, 11, 12, 15\)"),
-        ({"state": -1}, r"options\['state'\]=-1"),
-        ({"state": 1.5}, r"options\['state'\]=1.5"),
-        ({"count": 3}, r"unknown keys \['count'\]"),
-    ],
-)
-def test_bad_start(options, message):
-    """A start that is none is named, and nothing is reset."""
-    env = make(**LAKE)
-    env.reset(seed=0)
-    env.step(2)
-    with pytest.raises(ValueError, match=message):
-        env.reset(options=options)
-    assert env.step(2)[4]["state"] == 2
-
-
 def test_audit_of_an_encoder():
     """An encoder is held against the exact classes; none can tell the holes apart, which have one image."""
     env = make(**LAKE, image_size=64)
@@ -316,10 +248,10 @@ def test_audit_of_an_encoder():
         render_mode="rgb_array",
         is_slippery=False,
     )
-    extractor = JEPAExtractor(policy_space(env.observation_space), env.action_space, encoder="nature")
-    report = audit_encoder(extractor, envs, "state", env.class_mdp, observations=500)
+    model = JEPA(env.observation_space, env.action_space, encoder="nature")
+    report = audit_encoder(model, envs, "state", env.class_mdp, observations=500)
     assert report.classes_required == 13
-    latents = extractor.encode(np.moveaxis(np.concatenate([env.images, env.images]), -1, 1))
+    latents = model.encode(np.moveaxis(np.concatenate([env.images, env.images]), -1, 1))
     classes = largest_bisimulation(*env.class_mdp)
     pairs = pairwise_audit(latents, np.tile(np.arange(16), 2), np.not_equal.outer(classes, classes))
     assert pairs.numbers()["required_pairs"] == 16 * 15 / 2 - 6

@@ -5,7 +5,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from jepa_extractor import Episode, Step, TransitionRing
+from jepa_extractor import Episode, TransitionRing
+from jepa_extractor.data import Step
 
 PIXEL, ACTION = spaces.Box(0, 255, (1, 1, 1), np.uint8), spaces.Discrete(2)
 
@@ -276,5 +277,5 @@ def test_episodes_with_different_labels():
 @pytest.mark.parametrize("space", [spaces.Tuple([PIXEL]), spaces.Text(3), spaces.Dict({"a": DICT})])
 def test_spaces_that_are_no_arrays(space):
     """A space whose observations are no arrays is refused with the mend."""
-    with pytest.raises(ValueError, match=r"observation_space=.* cannot be stored.*flatten"):
+    with pytest.raises(ValueError, match=r"observation_space.* is not a Box.*FlattenObservation"):
         TransitionRing(space, ACTION, 1, 50, 0)
