@@ -13,11 +13,13 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize, VecTransposeImage
 
-from jepa_extractor import ActionRewardTask, EndTask, JEPACallback, QTask, RewardTask, Shared, SIGReg
-from jepa_extractor.sb3.adapter import trained_extractors
-from tests.integration.algorithms import OFF_POLICY, largest_difference, make_model, parameters, with_marks
+from jepa_extractor import ActionRewardTask, EndTask, JEPACallback, QTask, RewardTask, Shared
+from jepa_extractor.objectives import SIGReg
+from jepa_extractor.sb3.adapter import find_trainees
+from jepa_extractor.sb3.trainer import Trainer
+from tests.sb3.algorithms import OFF_POLICY, largest_difference, make_model, parameters, with_marks
 from tests.integration.coded_env import coded_reward, decode
-from tests.integration.test_resume import ARGUMENTS, train_in_two_parts
+from tests.sb3.test_resume import ARGUMENTS, train_in_two_parts
 
 STEPS = 96
 TASKS = (RewardTask(latents="predicted"), EndTask(latents="predicted"), ActionRewardTask(latents="predicted"))
@@ -68,6 +70,10 @@ def buffer_and_method(model):
     return model.rollout_buffer, "_get_samples"
 
 
+def find_extractors(model):
+    return [extractor for trainee in find_trainees(model) for extractor in trainee.extractors]
+
+
 class Watch:
     """Notes what the algorithm draws, and the latents that each extractor first makes of every ``every``-th batch."""
 
@@ -86,7 +92,7 @@ class Watch:
             return self.drawn
 
         setattr(buffer, method, watched)
-        for extractor, _ in trained_extractors(model):
+        for extractor in find_extractors(model):
             extractor.register_forward_hook(self._encoded)
 
     def _encoded(self, extractor, _, latents):
@@ -175,7 +181,7 @@ def test_weight_zero_is_bit_identical_to_no_callback(name, share):
 
 @pytest.mark.parametrize("name", ["PPO", "DQN", "SAC"])
 @pytest.mark.parametrize("normalized", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_transitions_are_right(name, normalized):
+def test_transitions_are_right(name, normalized, monkeypatch):
     """What the losses see are transitions as a ring gives them: actions in the environment's scale, ends, rewards."""
 
     def wrap(env):
@@ -183,13 +189,13 @@ def test_transitions_are_right(name, normalized):
 
     model = make(name, wrap=wrap if normalized else Journal, normalize_images=not normalized)
     callback, seen = JEPACallback(Shared()), []
-    compute = callback.gradient
+    compute = Trainer.gradient
 
-    def gradient(extractor, transitions):
-        seen.append(transitions.sample(0, 0, 0.0))
-        return compute(extractor, transitions)
+    def gradient(trainer, jepa, batch):
+        seen.append(batch)
+        return compute(trainer, jepa, batch)
 
-    callback.gradient = gradient
+    monkeypatch.setattr(Trainer, "gradient", gradient)
     model.learn(STEPS, callback=callback)
     assert len(seen) == callback.updates > 0
     for batch in seen:
@@ -208,25 +214,24 @@ def test_transitions_are_right(name, normalized):
 
 
 @pytest.mark.parametrize(("name", "share"), [with_marks(*case) for case in (("DQN", None), ("TD3", False))])
-def test_the_algorithms_own_target_network(name, share):
+def test_the_algorithms_own_target_network(name, share, monkeypatch):
     """With target="algorithm", the targets are the projected latents of the algorithm's target network."""
     model = make(name, share, target="algorithm", dynamics="cosine", auxiliary=())
     callback, seen = JEPACallback(Shared()), []
-    compute = callback.gradient
+    compute = Trainer.gradient
     pairs = {"DQN": [("q_net", "q_net_target")], "TD3": [("critic", "critic_target"), ("actor", "actor_target")]}[name]
     networks = [tuple(getattr(model.policy, one).features_extractor for one in pair) for pair in pairs]
     watch = Watch(model)
 
-    def gradient(extractor, transitions):
-        (target,) = [target for own, target in networks if own is extractor]
-        batch = transitions.sample(0, 0, 0.0)
+    def gradient(trainer, jepa, batch):
+        (target,) = [target for own, target in networks if own.jepa is jepa]
         with torch.no_grad():
             latents = target(watch.drawn.next_observations.float() / 255)
             seen.append(torch.equal(target.jepa.projection(latents), batch.targets[:, 0]))
         assert batch.observations.shape[:2] == (len(latents), 0)
-        return compute(extractor, transitions)
+        return compute(trainer, jepa, batch)
 
-    callback.gradient = gradient
+    monkeypatch.setattr(Trainer, "gradient", gradient)
     model.learn(STEPS, callback=callback)
     assert len(seen) == callback.updates > 0
     assert all(seen)
@@ -268,7 +273,7 @@ def test_nothing_stays_behind(name):
     callback = JEPACallback(Shared())
     model.learn(STEPS, callback=callback)
     of_one_training = callback.updates
-    extractor = trained_extractors(model)[0].extractor
+    extractor = find_extractors(model)[0]
     assert method not in vars(own)
     assert not extractor._forward_hooks
     with pytest.raises(KeyboardInterrupt):
