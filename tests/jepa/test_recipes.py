@@ -8,17 +8,9 @@ import torch
 from gymnasium import spaces
 from numpy.testing import assert_allclose
 
-from jepa_extractor import (
-    Batch,
-    CosineLoss,
-    Episode,
-    JEPAExtractor,
-    LatentPlanner,
-    RandomTask,
-    TransitionRing,
-    jepa_policy_kwargs,
-    pretrain,
-)
+from jepa_extractor import JEPA, Batch, Episode, TransitionRing, jepa_policy_kwargs, pretrain
+from jepa_extractor.objectives import CosineLoss, RandomTask
+from jepa_extractor.planning import LatentPlanner
 from jepa_extractor.recipes import RECIPES
 
 B, D, A = 6, 16, 3
@@ -30,9 +22,9 @@ VECTOR, IMAGE, ACTIONS = (
 PUBLISHED = ["spr", "mrq", "tdmpc2"]
 
 
-def make_extractor(recipe, space=VECTOR, seed=0, **options):
+def make_jepa(recipe, space=VECTOR, seed=0, **options):
     torch.manual_seed(seed)
-    return JEPAExtractor(space, ACTIONS, **{**RECIPES[recipe](), "latent_dim": D, **options})
+    return JEPA(space, ACTIONS, **{**RECIPES[recipe](), "latent_dim": D, **options})
 
 
 def make_batch(horizon, space=VECTOR, ends=True, seed=0):
@@ -73,10 +65,10 @@ def symexp(x):
 
 
 class Weights:
-    """The weights of an extractor in float64, and the networks that they make, in NumPy."""
+    """The weights of an jepa in float64, and the networks that they make, in NumPy."""
 
-    def __init__(self, extractor):
-        self.values = {name: value.double().numpy() for name, value in extractor.jepa.state_dict().items()}
+    def __init__(self, jepa):
+        self.values = {name: value.double().numpy() for name, value in jepa.state_dict().items()}
 
     def linear(self, name, x):
         return x @ self.values[f"{name}.weight"].T + self.values[f"{name}.bias"]
@@ -99,9 +91,9 @@ def simnorm(x):
     return softmax(x.reshape(*x.shape[:-1], D // 8, 8)).reshape(x.shape)
 
 
-def unrolled(extractor, batch, encoder_norm, transition):
+def unrolled(jepa, batch, encoder_norm, transition):
     """Return the latents of all observations, the unrolled ones, and actions, (B, k + 1 or k, ...)."""
-    network = extractor.jepa.encoder[0]  # without the normalisation
+    network = jepa.encoder[0]  # without the normalisation
     with torch.no_grad():
         raw = network(batch.observations.flatten(0, 1)).reshape(B, -1, D).double().numpy()
     encoded, actions = encoder_norm(raw), np.eye(A)[batch.actions.numpy()]
@@ -112,12 +104,10 @@ def unrolled(extractor, batch, encoder_norm, transition):
     return encoded, np.stack(predicted, 1), actions
 
 
-def spr_losses(extractor, batch):
+def spr_losses(jepa, batch):
     """mila-iqia/spr: the squared distance of normalised projections, for each step."""
-    weights = Weights(extractor)
-    encoded, predicted, _ = unrolled(
-        extractor, batch, scaled, lambda x: scaled(weights.perceptron("transition.head", x, 1))
-    )
+    weights = Weights(jepa)
+    encoded, predicted, _ = unrolled(jepa, batch, scaled, lambda x: scaled(weights.perceptron("transition.head", x, 1)))
     online = weights.linear("predictor", weights.linear("projection", predicted))
     target = weights.linear("projection", encoded[:, 1:])
     cosine = (online * target).sum(-1) / np.linalg.norm(online, axis=-1) / np.linalg.norm(target, axis=-1)
@@ -144,10 +134,10 @@ def cross_entropy(two_hot, rewards, logits):
     return -(shares * np.log(softmax(logits))).sum(-1)
 
 
-def mrq_losses(extractor, batch):
-    weights = Weights(extractor)
+def mrq_losses(jepa, batch):
+    weights = Weights(jepa)
     encoded, predicted, actions = unrolled(
-        extractor,
+        jepa,
         batch,
         lambda x: weights.norm("encoder.1", x),
         lambda x: weights.norm("predicted_norm", weights.perceptron("transition.head", x, 2)),
@@ -162,10 +152,10 @@ def mrq_losses(extractor, batch):
     }
 
 
-def tdmpc2_losses(extractor, batch):
-    weights = Weights(extractor)
+def tdmpc2_losses(jepa, batch):
+    weights = Weights(jepa)
     encoded, predicted, actions = unrolled(
-        extractor, batch, simnorm, lambda x: simnorm(weights.perceptron("transition.head", x, 2))
+        jepa, batch, simnorm, lambda x: simnorm(weights.perceptron("transition.head", x, 2))
     )
     before = np.concatenate([encoded[:, :1], predicted[:, :-1]], 1)
     logits = weights.perceptron("heads.action_reward", np.concatenate([before, actions], -1), 2)
@@ -195,11 +185,10 @@ PUBLISHED_TOTAL = {
 @pytest.mark.parametrize("recipe", PUBLISHED)
 def test_losses_by_hand(recipe):
     """Each loss is the mean of its errors over the steps that belong to the episode."""
-    extractor = make_extractor(recipe)
-    batch = make_batch(extractor.horizon)
-    extractor.update_targets()
-    losses, _ = extractor.losses(batch)
-    errors = BY_HAND[recipe](extractor, batch)
+    jepa = make_jepa(recipe)
+    batch = make_batch(jepa.horizon)
+    losses, _ = jepa.losses(batch)
+    errors = BY_HAND[recipe](jepa, batch)
     assert losses.keys() == errors.keys()
     for name, loss in losses.items():
         assert_allclose(loss.item(), errors[name][batch.mask.numpy()].mean(), rtol=1e-4, err_msg=name)
@@ -208,19 +197,18 @@ def test_losses_by_hand(recipe):
 @pytest.mark.parametrize("recipe", PUBLISHED)
 def test_total_is_the_published_one(recipe):
     """Where no episode ends within the horizon, weights and means give the sum that the published code minimises."""
-    extractor = make_extractor(recipe)
-    batch = make_batch(extractor.horizon, ends=False)
-    extractor.update_targets()
-    total = extractor.total(extractor.losses(batch)[0]).item()
-    assert_allclose(total, PUBLISHED_TOTAL[recipe](BY_HAND[recipe](extractor, batch)), rtol=1e-4)
+    jepa = make_jepa(recipe)
+    batch = make_batch(jepa.horizon, ends=False)
+    total = jepa.loss(batch)[0].item()
+    assert_allclose(total, PUBLISHED_TOTAL[recipe](BY_HAND[recipe](jepa, batch)), rtol=1e-4)
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED)
 def test_what_follows_an_end_does_not_count(recipe):
     """Neither losses nor gradients see observations, actions and rewards behind the mask."""
-    extractor = make_extractor(recipe)
-    batch = make_batch(extractor.horizon)
-    other, mask = make_batch(extractor.horizon, seed=1), batch.mask
+    jepa = make_jepa(recipe)
+    batch = make_batch(jepa.horizon)
+    other, mask = make_batch(jepa.horizon, seed=1), batch.mask
     seen = torch.cat([torch.ones(B, 1, dtype=torch.bool), mask], 1)
     changed = batch.replace(
         observations=torch.where(seen[..., None], batch.observations, other.observations),
@@ -228,12 +216,13 @@ def test_what_follows_an_end_does_not_count(recipe):
         rewards=torch.where(mask, batch.rewards, other.rewards),
     )
     assert not mask.all()
-    extractor.update_targets()
+    jepa.losses(batch)  # moves the targets
+    jepa.eval()
     gradients = []
     for one in (batch, changed):
-        extractor.zero_grad()
-        extractor.total(extractor.losses(one)[0]).backward()
-        gradients.append([p.grad for p in extractor.parameters() if p.grad is not None])
+        jepa.zero_grad()
+        jepa.loss(one)[0].backward()
+        gradients.append([p.grad for p in jepa.parameters() if p.grad is not None])
     for one, same in zip(*gradients, strict=True):
         torch.testing.assert_close(one, same, rtol=1e-5, atol=1e-7)
 
@@ -241,21 +230,18 @@ def test_what_follows_an_end_does_not_count(recipe):
 @pytest.mark.parametrize("recipe", PUBLISHED)
 def test_only_the_first_observation_needs_a_gradient(recipe):
     """The recipes read predictions alone: one observation is encoded with gradient, to the same losses as all."""
-    extractor = make_extractor(recipe, IMAGE, augmentation=())
+    jepa = make_jepa(recipe, IMAGE, augmentation=())
     tasks = (*RECIPES[recipe]()["auxiliary"], RandomTask(weight=0.0))  # reads latents of all observations
-    whole = make_extractor(recipe, IMAGE, augmentation=(), auxiliary=tasks)
-    whole.load_state_dict(extractor.state_dict(), strict=False)
-    batch, sizes = make_batch(extractor.horizon, IMAGE), []
-    extractor.jepa.encoder.register_forward_pre_hook(
-        lambda _, inputs: sizes.append((len(inputs[0]), torch.is_grad_enabled()))
-    )
+    whole = make_jepa(recipe, IMAGE, augmentation=(), auxiliary=tasks)
+    whole.load_state_dict(jepa.state_dict(), strict=False)
+    batch, sizes = make_batch(jepa.horizon, IMAGE), []
+    jepa.encoder.register_forward_pre_hook(lambda _, inputs: sizes.append((len(inputs[0]), torch.is_grad_enabled())))
     results = []
-    for one in (extractor, whole):
-        one.update_targets()
+    for one in (jepa, whole):
         losses, latents = one.losses(batch)
-        results.append((losses, torch.autograd.grad(one.total(losses), list(one.jepa.encoder.parameters())), latents))
-    assert sizes == [(B, True), (B * extractor.horizon, False)]
-    assert (results[0][2].encoded.shape, results[1][2].encoded.shape) == ((B, 1, D), (B, extractor.horizon + 1, D))
+        results.append((losses, torch.autograd.grad(one.total(losses), list(one.encoder.parameters())), latents))
+    assert sizes == [(B, True), (B * jepa.horizon, False)]
+    assert (results[0][2].encoded.shape, results[1][2].encoded.shape) == ((B, 1, D), (B, jepa.horizon + 1, D))
     for name, loss in results[0][0].items():
         torch.testing.assert_close(loss, results[1][0][name], rtol=1e-4, atol=1e-6)
     for one, same in zip(results[0][1], results[1][1], strict=True):
@@ -265,7 +251,7 @@ def test_only_the_first_observation_needs_a_gradient(recipe):
 def test_paper_is_the_default():
     """Without a recipe, nothing changes."""
     assert jepa_policy_kwargs(ACTIONS) == jepa_policy_kwargs(ACTIONS, recipe="paper")
-    defaults = {n: p.default for n, p in inspect.signature(JEPAExtractor).parameters.items()}
+    defaults = {n: p.default for n, p in inspect.signature(JEPA).parameters.items()}
     of_paper = {"auxiliary": ("reward",), "dynamics": "squared", "dynamics_weight": 2.0, "target": "online"}
     of_paper |= {"normalization": "none", "horizon": 1, "augmentation": ()}
     assert {name: defaults[name] for name in of_paper} == of_paper
@@ -287,15 +273,13 @@ def test_an_interrupted_pretraining_goes_on(tmp_path):
             raise KeyboardInterrupt
 
     def train(path, on_check=None):
-        extractor = make_extractor("mrq", IMAGE, latent_dim=8, target_kwargs={"every": 3})
+        jepa = make_jepa("mrq", IMAGE, latent_dim=8, target_kwargs={"every": 3})
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (20, *IMAGE.shape), np.uint8)
         episode = Episode(images, rng.integers(0, A, 19), rng.normal(size=19), False)
         ring = TransitionRing.from_episodes([episode], seed=0)
-        pretrain(
-            extractor, ring, 4, batch_size=4, transition_updates=0, check_every=2, checkpoint=path, on_check=on_check
-        )
-        return extractor.state_dict()
+        pretrain(jepa, ring, 4, batch_size=4, transition_updates=0, check_every=2, checkpoint=path, on_check=on_check)
+        return jepa.state_dict()
 
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut.pt", interrupt)
@@ -306,11 +290,11 @@ def test_an_interrupted_pretraining_goes_on(tmp_path):
 @pytest.mark.parametrize("recipe", PUBLISHED)
 def test_a_planner_reads_and_saves_the_heads(recipe, tmp_path):
     """Two-hot rewards and ends are numbers to a planner, and its file builds the same heads."""
-    extractor = make_extractor(recipe, **({"auxiliary": ("reward",)} if recipe == "spr" else {}))
+    jepa = make_jepa(recipe, **({"auxiliary": ("reward",)} if recipe == "spr" else {}))
     with torch.no_grad():
-        for parameter in extractor.parameters():
+        for parameter in jepa.parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape))
-    planner = LatentPlanner(extractor, horizon=3)
+    planner = LatentPlanner(jepa, horizon=3)
     planner.save(tmp_path / "planner.pt")
     loaded = LatentPlanner.load(tmp_path / "planner.pt")
     observations = np.random.default_rng(0).normal(size=(9, 7)).astype("f")

@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 from jepa_extractor import Alternating, JEPACallback, Joint, LabelTask, RewardTask, jepa_policy_kwargs
 from jepa_extractor.objectives import RandomTask
 from jepa_extractor.sb3.adapter import find_trainees, policy_actions
+from tests.integration.coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode
 from tests.sb3.algorithms import (
     ALL,
     ALL_SHARING,
@@ -24,7 +25,6 @@ from tests.sb3.algorithms import (
     make_model,
     parameters,
 )
-from tests.integration.coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode
 
 STEPS = 96
 

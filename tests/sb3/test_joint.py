@@ -19,6 +19,7 @@ from jepa_extractor.sb3.monitor import Monitor
 from jepa_extractor.sb3.schedules import Schedule
 from tests.sb3.algorithms import UNCLIPPED, largest_difference, parameters
 
+
 class Interrupt(BaseCallback):
     """Raises in the middle of training."""
 
@@ -45,7 +46,9 @@ def test_joint_equals_patched_backward(make_ppo, monkeypatch):
     backward = torch.Tensor.backward
 
     def joint_backward(loss):
-        losses, _ = twin.policy.features_extractor.jepa.losses(recorder.ring.sample(16, 1, recorder.step.rewarded_fraction))
+        losses, _ = twin.policy.features_extractor.jepa.losses(
+            recorder.ring.sample(16, 1, recorder.step.rewarded_fraction)
+        )
         backward(loss + (2.0 * losses["dynamics"] + 10.0 * losses["reward"]))
 
     monkeypatch.setattr(torch.Tensor, "backward", joint_backward)

@@ -17,8 +17,8 @@ from jepa_extractor import ActionRewardTask, EndTask, JEPACallback, QTask, Rewar
 from jepa_extractor.objectives import SIGReg
 from jepa_extractor.sb3.adapter import find_trainees
 from jepa_extractor.sb3.trainer import Trainer
-from tests.sb3.algorithms import OFF_POLICY, largest_difference, make_model, parameters, with_marks
 from tests.integration.coded_env import coded_reward, decode
+from tests.sb3.algorithms import OFF_POLICY, largest_difference, make_model, parameters, with_marks
 from tests.sb3.test_resume import ARGUMENTS, train_in_two_parts
 
 STEPS = 96

@@ -7,17 +7,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from jepa_extractor import (
-    Episode,
-    JEPAExtractor,
-    LabelAccuracy,
-    LabelTask,
-    RewardTask,
-    TransitionRing,
-    fit_transition,
-    pretrain,
-    pretraining,
-)
+from jepa_extractor import JEPA, Episode, LabelTask, QTask, RewardTask, TransitionRing, fit_transition, pretrain
+from jepa_extractor.train import LabelAccuracy, pretraining
 
 SPACE = spaces.Box(-9, 9, (3,), np.float32)
 ACTIONS = spaces.Discrete(2)
@@ -44,23 +35,23 @@ def make_ring(seed=0, **kwargs):
     return TransitionRing.from_episodes(episodes(seed, **kwargs), seed=seed)
 
 
-def make_extractor(seed=0, **kwargs):
+def make_jepa(seed=0, **kwargs):
     torch.manual_seed(seed)
-    return JEPAExtractor(SPACE, ACTIONS, **{"encoder": "mlp", "latent_dim": 4, **kwargs})
+    return JEPA(SPACE, ACTIONS, **{"encoder": "mlp", "latent_dim": 4, **kwargs})
 
 
 @pytest.fixture(autouse=True)
 def _short_fit(monkeypatch):
     """Fit the transition in 20 updates unless a test says otherwise."""
 
-    def fit(extractor, transitions, updates, *rest):
-        fit_transition(extractor, transitions, min(updates, 20), *rest)
+    def fit(jepa, transitions, updates, *rest):
+        fit_transition(jepa, transitions, min(updates, 20), *rest)
 
     monkeypatch.setattr(pretraining, "fit_transition", fit)
 
 
-def weights_of(extractor):
-    return {name: value.clone() for name, value in extractor.state_dict().items()}
+def weights_of(jepa):
+    return {name: value.clone() for name, value in jepa.state_dict().items()}
 
 
 def same(one, other):
@@ -69,7 +60,7 @@ def same(one, other):
 
 def test_updates_by_hand():
     """Pretraining uses the loss code of the callback: its updates are Adam's on 2 dynamics + 10 reward."""
-    trained, by_hand, ring = make_extractor(), make_extractor(), make_ring()
+    trained, by_hand, ring = make_jepa(), make_jepa(), make_ring()
     options = {"rewarded_fraction": 0.0, "max_grad_norm": None, "transition_updates": 0}
     (record,) = pretrain(trained, make_ring(), updates=4, batch_size=16, learning_rate=1e-3, **options)
     optimizer = torch.optim.Adam(by_hand.parameters(), lr=1e-3)
@@ -98,7 +89,7 @@ def test_updates_by_hand():
 )
 def test_the_encoder_names_the_learning_rate(kwargs, rate):
     """By default the rate is that of the encoder, also behind a normalisation; other networks get a lower one."""
-    by_default, given = make_extractor(**kwargs), make_extractor(**kwargs)
+    by_default, given = make_jepa(**kwargs), make_jepa(**kwargs)
     pretrain(by_default, make_ring(), updates=4, transition_updates=0)
     pretrain(given, make_ring(), updates=4, transition_updates=0, learning_rate=rate)
     assert same(by_default.state_dict(), given.state_dict())
@@ -112,14 +103,16 @@ def test_it_learns_and_stops_early():
     )
     accuracy = LabelAccuracy(np.concatenate(held_out[0]), np.concatenate(held_out[1]))
     records = pretrain(
-        make_extractor(), make_ring(number=300), updates=2_000, measure=accuracy, stop_at=0.95, check_every=20
+        make_jepa(), make_ring(number=300), updates=2_000, measure=accuracy, stop_at=0.95, check_every=20
     )
     measured = [record["measure"] for record in records]
     assert measured[-1] >= 0.95 > max(measured[:-1])
     assert records[-1]["update"] < 2_000
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"target": "ema", "auxiliary": ("q", "random")}, {"horizon": 2}])
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"target": "ema", "auxiliary": (QTask(discount=0.9), "random")}, {"horizon": 2}]
+)
 def test_resume_is_exact(tmp_path, kwargs):
     """Cut off in the middle and resumed, or not, weights, records and later batches are the same."""
 
@@ -131,11 +124,11 @@ def test_resume_is_exact(tmp_path, kwargs):
             raise CutOffError
 
     options = {"updates": 45, "batch_size": 8, "check_every": 10}
-    straight, straight_ring = make_extractor(**kwargs), make_ring()
+    straight, straight_ring = make_jepa(**kwargs), make_ring()
     records = pretrain(straight, straight_ring, **options)
     with pytest.raises(CutOffError):
-        pretrain(make_extractor(**kwargs), make_ring(), **options, checkpoint=tmp_path / "c.pt", on_check=cut_off)
-    resumed, resumed_ring = make_extractor(seed=7, **kwargs), make_ring()
+        pretrain(make_jepa(**kwargs), make_ring(), **options, checkpoint=tmp_path / "c.pt", on_check=cut_off)
+    resumed, resumed_ring = make_jepa(seed=7, **kwargs), make_ring()
     assert pretrain(resumed, resumed_ring, **options, checkpoint=tmp_path / "c.pt") == records
     assert [record["update"] for record in records] == [10, 20, 30, 40, 45]
     assert same(weights_of(straight), weights_of(resumed))
@@ -145,7 +138,7 @@ def test_resume_is_exact(tmp_path, kwargs):
 def test_a_finished_training_returns_at_once(tmp_path):
     """A finished checkpoint gives its weights and records back without another update."""
     options = {"updates": 20, "batch_size": 8, "check_every": 10, "checkpoint": tmp_path / "c.pt"}
-    first, again = make_extractor(), make_extractor(seed=1)
+    first, again = make_jepa(), make_jepa(seed=1)
     records = pretrain(first, make_ring(), **options)
     assert pretrain(again, make_ring(), **options, on_check=pytest.fail) == records
     assert same(weights_of(first), weights_of(again))
@@ -155,19 +148,19 @@ def test_a_finished_training_returns_at_once(tmp_path):
 def test_resume_is_exact_around_the_fit_of_the_transition(tmp_path, monkeypatch, cut):
     """Cut off between the last update and the end of the transition's fit, a training ends as if it had not been."""
     options = {"updates": 20, "batch_size": 8, "check_every": 10, "transition_updates": 20}
-    straight, straight_ring = make_extractor(), make_ring()
+    straight, straight_ring = make_jepa(), make_ring()
     records = pretrain(straight, straight_ring, **options)
 
-    def interrupted(extractor, ring, *rest):
+    def interrupted(jepa, ring, *rest):
         if cut == "in the fit":
-            fit_transition(extractor, ring, 7)
+            fit_transition(jepa, ring, 7)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(pretraining, "fit_transition", interrupted)
         with pytest.raises(KeyboardInterrupt, match=r"while the transition was.*c\.pt"):
-            pretrain(make_extractor(), make_ring(), **options, checkpoint=tmp_path / "c.pt")
-    resumed, resumed_ring = make_extractor(seed=7), make_ring()
+            pretrain(make_jepa(), make_ring(), **options, checkpoint=tmp_path / "c.pt")
+    resumed, resumed_ring = make_jepa(seed=7), make_ring()
     assert pretrain(resumed, resumed_ring, **options, checkpoint=tmp_path / "c.pt") == records
     assert same(weights_of(straight), weights_of(resumed))
     assert straight_ring.generator.bit_generator.state == resumed_ring.generator.bit_generator.state
@@ -175,57 +168,57 @@ def test_resume_is_exact_around_the_fit_of_the_transition(tmp_path, monkeypatch,
 
 def test_the_fit_moves_the_transition_alone_and_makes_it_better():
     """``fit_transition`` leaves encoder and heads as they are, and rollouts of several steps improve."""
-    extractor, ring = make_extractor(), make_ring(number=300)
-    pretrain(extractor, ring, updates=30, transition_updates=0)
-    before, batch = weights_of(extractor), make_ring(seed=1, number=300).sample(500, horizon=4)
+    jepa, ring = make_jepa(), make_ring(number=300)
+    pretrain(jepa, ring, updates=30, transition_updates=0)
+    before, batch = weights_of(jepa), make_ring(seed=1, number=300).sample(500, horizon=4)
 
     def error():
-        extractor.jepa.horizon = 4
+        jepa.horizon = 4
         with torch.no_grad():
-            return extractor.losses(batch)[0]["dynamics"].item()
+            return jepa.losses(batch)[0]["dynamics"].item()
 
     unfitted = error()
-    fit_transition(extractor, ring, updates=300)
+    fit_transition(jepa, ring, updates=300)
     assert error() < 0.5 * unfitted
-    for name, value in extractor.state_dict().items():
-        assert torch.equal(value, before[name]) != name.startswith("jepa.transition"), name
+    for name, value in jepa.state_dict().items():
+        assert torch.equal(value, before[name]) != name.startswith("transition"), name
 
 
 def test_dead_latents_are_told_at_once():
     """Where all latents have become equal, a warning says so and names what helps."""
-    extractor = make_extractor()
+    jepa = make_jepa()
 
     def kill(record):
         with torch.no_grad():
-            extractor.jepa.encoder.layers[-1].weight.zero_()
-            extractor.jepa.encoder.layers[-1].weight.requires_grad_(False)
+            jepa.encoder.layers[-1].weight.zero_()
+            jepa.encoder.layers[-1].weight.requires_grad_(False)
 
     with pytest.warns(UserWarning, match=r"all latents are equal at update 20.*learning rate.*max_grad_norm"):
-        pretrain(extractor, make_ring(), updates=20, check_every=10, on_check=kill)
+        pretrain(jepa, make_ring(), updates=20, check_every=10, on_check=kill)
 
 
 def test_what_is_frozen_stays():
     """Parameters that do not require a gradient are left alone, and the others are trained."""
-    extractor = make_extractor()
-    extractor.jepa.encoder.requires_grad_(False)
-    before = weights_of(extractor)
-    pretrain(extractor, make_ring(), updates=5)
-    for name, value in extractor.state_dict().items():
-        assert torch.equal(value, before[name]) == name.startswith("jepa.encoder"), name
+    jepa = make_jepa()
+    jepa.encoder.requires_grad_(False)
+    before = weights_of(jepa)
+    pretrain(jepa, make_ring(), updates=5)
+    for name, value in jepa.state_dict().items():
+        assert torch.equal(value, before[name]) == name.startswith("encoder"), name
 
 
 def test_a_loss_that_is_not_finite_stops(tmp_path):
     """Nothing is lost when something fails: the checkpoint keeps the last good state, and the error says where."""
     options = {"batch_size": 8, "check_every": 5, "checkpoint": tmp_path / "c.pt"}
-    extractor = make_extractor()
+    jepa = make_jepa()
 
     def poison(record):
         with torch.no_grad():
-            extractor.jepa.heads["reward"][0].weight.fill_(float("nan"))
+            jepa.heads["reward"][0].weight.fill_(float("nan"))
 
     with pytest.raises(FloatingPointError, match=r"_loss is nan at update 10.*c\.pt"):
-        pretrain(extractor, make_ring(), updates=20, **options, on_check=poison)
-    recovered = make_extractor()
+        pretrain(jepa, make_ring(), updates=20, **options, on_check=poison)
+    recovered = make_jepa()
     assert pretrain(recovered, make_ring(), updates=20, **options)[-1]["update"] == 20
     assert all(value.isfinite().all() for value in recovered.state_dict().values())
 
@@ -241,9 +234,9 @@ class RootTask(RewardTask):
 
 def test_parameters_that_are_not_finite_are_not_kept(tmp_path):
     """No checkpoint is written once a finite loss had a gradient that is not finite."""
-    extractor = make_extractor(auxiliary=(RootTask(),))
+    jepa = make_jepa(auxiliary=(RootTask(),))
     with pytest.raises(FloatingPointError, match=r"is no longer finite at update 1"):
-        pretrain(extractor, make_ring(), updates=3, check_every=1, checkpoint=tmp_path / "c.pt")
+        pretrain(jepa, make_ring(), updates=3, check_every=1, checkpoint=tmp_path / "c.pt")
     assert not (tmp_path / "c.pt").exists()
 
 
@@ -260,8 +253,8 @@ def test_an_interrupt_says_where_the_state_is(tmp_path):
 
     ring.sample = interrupted
     with pytest.raises(KeyboardInterrupt, match=r"interrupted at update 12.*c\.pt"):
-        pretrain(make_extractor(), ring, updates=20, check_every=5, checkpoint=tmp_path / "c.pt")
-    assert pretrain(make_extractor(), make_ring(), updates=20, check_every=5, checkpoint=tmp_path / "c.pt")
+        pretrain(make_jepa(), ring, updates=20, check_every=5, checkpoint=tmp_path / "c.pt")
+    assert pretrain(make_jepa(), make_ring(), updates=20, check_every=5, checkpoint=tmp_path / "c.pt")
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
@@ -278,9 +271,9 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="No space left"):
-        pretrain(make_extractor(), make_ring(), **options)
+        pretrain(make_jepa(), make_ring(), **options)
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
-    straight, resumed = make_extractor(), make_extractor()
+    straight, resumed = make_jepa(), make_jepa()
     pretrain(straight, make_ring(), **{**options, "checkpoint": None})
     pretrain(resumed, make_ring(), **options)
     assert same(weights_of(straight), weights_of(resumed))
@@ -289,20 +282,20 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     """Another configuration, other data and a broken file are each refused with a clear sentence."""
     path = tmp_path / "c.pt"
-    pretrain(make_extractor(), make_ring(), updates=4, checkpoint=path)
+    pretrain(make_jepa(), make_ring(), updates=4, checkpoint=path)
     with pytest.raises(ValueError, match=r"c\.pt is of another training: batch_size, dynamics_weight differ"):
-        pretrain(make_extractor(dynamics_weight=1.0), make_ring(), updates=4, batch_size=7, checkpoint=path)
+        pretrain(make_jepa(dynamics_weight=1.0), make_ring(), updates=4, batch_size=7, checkpoint=path)
     with pytest.raises(ValueError, match="another training: transitions differ"):
-        pretrain(make_extractor(), make_ring(seed=5), updates=4, checkpoint=path)
+        pretrain(make_jepa(), make_ring(seed=5), updates=4, checkpoint=path)
     with pytest.raises(ValueError, match="another training: target differ"):
-        pretrain(make_extractor(target="detach"), make_ring(), updates=4, checkpoint=path)
+        pretrain(make_jepa(target="detach"), make_ring(), updates=4, checkpoint=path)
     with pytest.raises(ValueError, match="another training: auxiliary, trained differ"):
-        pretrain(make_extractor(auxiliary=("action_reward",)), make_ring(), updates=4, checkpoint=path)
+        pretrain(make_jepa(auxiliary=("action_reward",)), make_ring(), updates=4, checkpoint=path)
     with pytest.raises(ValueError, match="built otherwise"):
-        pretrain(make_extractor(latent_dim=5), make_ring(), updates=4, checkpoint=path)
+        pretrain(make_jepa(latent_dim=5), make_ring(), updates=4, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"c\.pt is broken"):
-        pretrain(make_extractor(), make_ring(), updates=4, checkpoint=path)
+        pretrain(make_jepa(), make_ring(), updates=4, checkpoint=path)
 
 
 @pytest.mark.parametrize(
@@ -313,31 +306,31 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         ({"check_every": 0}, "check_every=0"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"rewarded_fraction": -0.1}, "rewarded_fraction=-0.1 is not a number in"),
-        ({"extractor": "encoder"}, "extractor='encoder' is not of type JEPAExtractor"),
+        ({"jepa": "encoder"}, "jepa='encoder' is not of type JEPA: build one; that of a policy is model.policy"),
         ({"transitions": []}, r"transitions=\[\] is not of type TransitionRing"),
         ({"checkpoint": "."}, r"checkpoint='\.' is a folder"),
         ({"max_grad_norm": 0}, "max_grad_norm=0"),
         ({"max_grad_norm": "a"}, "max_grad_norm='a'"),
-        ({"discount": 7}, "discount=7 is not a number in"),
+        ({"transition_updates": -1}, "transition_updates=-1"),
         ({"stop_at": 0.9}, "stop_at=0.9 needs a measure"),
     ],
 )
 def test_bad_arguments(arguments, message):
     """Errors come before any training and name the argument, its value and the mend."""
     with pytest.raises(ValueError, match=message):
-        pretrain(**{"extractor": make_extractor(), "transitions": make_ring(), "updates": 5, **arguments})
+        pretrain(**{"jepa": make_jepa(), "transitions": make_ring(), "updates": 5, **arguments})
 
 
 def test_what_cannot_be_pretrained_is_refused():
-    """An extractor that is frozen, or whose task needs a policy, is refused with the mend."""
-    frozen = make_extractor().requires_grad_(False)
+    """A JEPA that is frozen, or whose task needs a policy, is refused with the mend."""
+    frozen = make_jepa().requires_grad_(False)
     with pytest.raises(ValueError, match="frozen"):
         pretrain(frozen, make_ring(), updates=5)
-    continuous = JEPAExtractor(SPACE, spaces.Box(-1, 1, (2,)), encoder="mlp", auxiliary=("q",))
+    continuous = JEPA(SPACE, spaces.Box(-1, 1, (2,)), encoder="mlp", auxiliary=("q",))
     with pytest.raises(ValueError, match="'q' needs the actions of a policy"):
         pretrain(continuous, make_ring(), updates=5)
     with pytest.raises(ValueError, match=r"learns the label 'count'.*labels=\('count',\)"):
-        pretrain(make_extractor(auxiliary=(LabelTask("count"),)), make_ring(), updates=5)
+        pretrain(make_jepa(auxiliary=(LabelTask("count"),)), make_ring(), updates=5)
 
 
 def test_labels_that_do_not_fit_are_refused():
@@ -350,16 +343,16 @@ def test_labels_that_do_not_fit_are_refused():
 
 def test_numpy_numbers_are_saved_as_numbers(tmp_path):
     """A training whose settings and measure are NumPy's numbers is saved, and goes on from its checkpoint."""
-    options = {"updates": np.int64(4), "learning_rate": np.float64(1e-3), "discount": np.float32(0.5)}
-    options |= {"measure": lambda extractor: np.mean([0.25, 0.75]), "checkpoint": tmp_path / "c.pt"}
-    (record,) = pretrain(make_extractor(), make_ring(), **options)
+    options = {"updates": np.int64(4), "learning_rate": np.float64(1e-3), "rewarded_fraction": np.float32(0.5)}
+    options |= {"measure": lambda jepa: np.mean([0.25, 0.75]), "checkpoint": tmp_path / "c.pt"}
+    (record,) = pretrain(make_jepa(), make_ring(), **options)
     assert record["measure"] == 0.5
-    assert pretrain(make_extractor(), make_ring(), **options) == [record]
+    assert pretrain(make_jepa(), make_ring(), **options) == [record]
 
 
 def test_progress_bar(capsys):
     """A progress bar is shown on the error stream when asked for, and only then."""
-    pretrain(make_extractor(), make_ring(), updates=3)
+    pretrain(make_jepa(), make_ring(), updates=3)
     assert capsys.readouterr().err == ""
-    pretrain(make_extractor(), make_ring(), updates=3, progress_bar=True)
+    pretrain(make_jepa(), make_ring(), updates=3, progress_bar=True)
     assert "3/3" in capsys.readouterr().err
