@@ -67,8 +67,8 @@ def test_only_images_are_augmented():
     """Of a Dict, images are shifted, the rest is not; without an image nothing is."""
     space = spaces.Dict({"image": IMAGE, "speed": VECTOR})
     observations = {"image": rand(2, 3, *IMAGE.shape), "speed": rand(2, 3, 5)}
-    changed = JEPA(space, ACTIONS, augmentation=("shift",)).jepa.augmentation(observations)
+    changed = JEPA(space, ACTIONS, augmentation=("shift",)).augmentation(observations)
     assert torch.equal(changed["speed"], observations["speed"])
     assert not torch.equal(changed["image"], observations["image"])
-    alone = JEPA(VECTOR, ACTIONS, augmentation=("shift",)).jepa.augmentation(observations["speed"])
+    alone = JEPA(VECTOR, ACTIONS, augmentation=("shift",)).augmentation(observations["speed"])
     assert torch.equal(alone, observations["speed"])

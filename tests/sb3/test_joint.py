@@ -420,7 +420,7 @@ def test_copies(make_ppo, duplicate):
     original = JEPACallback(Joint(every=2), batch_size=16, seed=3, probe="count")
     make_ppo().learn(256, callback=original)
     twin = duplicate(original)
-    assert (twin.schedule, twin.step, twin.seed, twin.updates) == (original.schedule, original.step, 3, 0)
+    assert (repr(twin.schedule), twin.step, twin.seed, twin.updates) == ("Joint(every=2)", original.step, 3, 0)
     make_ppo().learn(256, callback=twin)
     assert twin.updates == original.updates == 8
 
