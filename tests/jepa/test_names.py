@@ -42,7 +42,7 @@ def test_import_loads_nothing():
     [
         "from jepa_extractor import JEPACallback, JEPAExtractor, jepa_policy_kwargs",
         "from jepa_extractor import pretrain, load_pretrained, TransitionRing, random_episodes, JEPA",
-        "from jepa_extractor.audit import AuditSet, audit; from jepa_extractor.bisimulation import largest_bisimulation",
+        "from jepa_extractor.audit import audit; from jepa_extractor.bisimulation import largest_bisimulation",
     ],
 )
 def test_names_load_no_more_than_they_need(statement):
