@@ -1,5 +1,6 @@
 """What the callback logs, worked by hand."""
 
+import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.logger import Logger
@@ -39,10 +40,14 @@ def test_means_since_the_last_record():
 def test_angle_between_gradients(policy, auxiliary, degrees):
     """The angle between the two gradients on the encoder."""
     encoder = nn.Linear(2, 1, bias=False)
-    encoder.weight.grad = torch.tensor([policy], dtype=torch.float32)
+    other = nn.Linear(3, 1, bias=False)  # the rest of the policy, which the auxiliary does not reach
+    encoder.weight.grad, other.weight.grad = torch.tensor([policy], dtype=torch.float32), torch.full((1, 3), 2.0)
+    optimizer = torch.optim.SGD([*encoder.parameters(), *other.parameters(), nn.Parameter(torch.ones(1))], 0.1)
     monitor, logger = Monitor(), Logger(None, [])
     value = torch.tensor([auxiliary], dtype=torch.float32)
-    monitor.add_angle(encoder, gradient(1.0, [encoder.weight], [value]))
+    monitor.compare(optimizer, encoder, gradient(1.0, [encoder.weight], [value]))
     monitor.add(gradient(1.0))
     monitor.record(logger)
     assert logger.name_to_value["jepa/gradient_angle"] == pytest.approx(degrees, abs=0.1)
+    norm = np.sqrt(np.sum(np.square(policy)) + 3 * 4)
+    assert logger.name_to_value["jepa/policy_grad_norm"] == pytest.approx(norm, rel=1e-6)

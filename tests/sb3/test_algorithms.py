@@ -9,20 +9,22 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize, VecTransposeImage
 
-from jepa_extractor import Alternating, JEPACallback, Joint, LabelTask, RandomTask, RewardTask, jepa_policy_kwargs
-from jepa_extractor.sb3.adapter import policy_actions, trained_extractors
-from tests.integration.algorithms import (
+from jepa_extractor import Alternating, JEPACallback, Joint, LabelTask, RewardTask, jepa_policy_kwargs
+from jepa_extractor.objectives import RandomTask
+from jepa_extractor.sb3.adapter import find_trainees, policy_actions
+from tests.integration.coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode
+from tests.sb3.algorithms import (
     ALL,
     ALL_SHARING,
     BOX,
     JOINT,
     JOINT_SHARING,
+    find_jepas,
     largest_difference,
     learn_by_hand,
     make_model,
     parameters,
 )
-from tests.integration.coded_env import EPISODE_LENGTHS, TIME_LIMIT, coded_reward, decode
 
 STEPS = 96
 
@@ -59,18 +61,18 @@ def test_weight_zero_is_bit_identical_to_no_callback(name, share):
 def test_encoder_and_heads_move(name, share):
     """Encoder and heads move, in every extractor that an optimizer trains; auxiliary gradients are counted right."""
     model = make_model(name, share)
-    trained = trained_extractors(model)
-    before = [{n: p.detach().clone() for n, p in extractor.named_parameters()} for extractor, _ in trained]
+    trainees = find_trainees(model)
+    before = [{n: p.detach().clone() for n, p in jepa.named_parameters()} for jepa in find_jepas(model)]
     steps = []
-    for optimizer in {optimizer for _, optimizer in trained}:
+    for optimizer, _ in trainees:
         optimizer.register_step_post_hook(lambda own, *_: steps.append(own))
     callback = JEPACallback(schedule_of(name), batch_size=8)
     model.learn(STEPS, callback=callback)
-    for (extractor, _), old in zip(trained, before, strict=True):
-        assert {n for n, p in extractor.named_parameters() if torch.equal(p, old[n])} == set()
-    expected = sum(steps.count(optimizer) for _, optimizer in trained)
+    for jepa, old in zip(find_jepas(model), before, strict=True):
+        assert {n for n, p in jepa.named_parameters() if torch.equal(p, old[n])} == set()
+    expected = sum(steps.count(optimizer) * len(extractors) for optimizer, extractors in trainees)
     if name == "TRPO":  # the last training is answered before the rollout that follows
-        expected -= sum(2 * 2 for _ in trained)
+        expected -= 2 * 2 * len(find_jepas(model))
     assert callback.updates == expected > 0
 
 
@@ -79,13 +81,13 @@ def test_alternating_mode(name):
     """Alternating steps answer the owner's, before the next rollout; the policy's own optimizer leaves heads alone."""
     model = make_model(name)
     callback = JEPACallback(Alternating(), batch_size=8)
-    heads = [dict(extractor.jepa.heads.named_parameters()) for extractor, _ in trained_extractors(model)]
+    heads = [dict(jepa.heads.named_parameters()) for jepa in find_jepas(model)]
     before = [{n: p.detach().clone() for n, p in head.items()} for head in heads]
     model.learn(STEPS, callback=callback)
     assert callback.updates > 0
     for head, old in zip(heads, before, strict=True):
         assert all(not torch.equal(p, old[n]) for n, p in head.items())
-    for _, optimizer in trained_extractors(model):
+    for optimizer, _ in find_trainees(model):
         assert not any(p in optimizer.state for head in heads for p in head.values())
 
 

@@ -1,4 +1,4 @@
-"""A pretrained extractor inside of a Stable-Baselines3 policy."""
+"""A pretrained JEPA inside of a Stable-Baselines3 policy."""
 
 import gymnasium as gym
 import pytest
@@ -7,12 +7,12 @@ from stable_baselines3 import DQN, PPO, SAC
 
 import counting_env
 from jepa_extractor import (
+    JEPA,
     JEPACallback,
     JEPAExtractor,
     TransitionRing,
     jepa_policy_kwargs,
     load_pretrained,
-    policy_space,
     pretrain,
     random_episodes,
 )
@@ -30,10 +30,10 @@ MODELS = {
 def pretrained(env_id, checkpoint=None):
     envs = gym.make_vec(env_id, 8, vectorization_mode="vector_entry_point", **SMALL)
     torch.manual_seed(0)
-    extractor = JEPAExtractor(policy_space(envs.single_observation_space), envs.single_action_space, latent_dim=8)
+    jepa = JEPA(envs.single_observation_space, envs.single_action_space, latent_dim=8)
     transitions = TransitionRing.from_episodes(random_episodes(envs, 100, seed=0), seed=0)
-    pretrain(extractor, transitions, updates=3, batch_size=16, transition_updates=3, checkpoint=checkpoint)
-    return extractor
+    pretrain(jepa, transitions, updates=3, batch_size=16, transition_updates=3, checkpoint=checkpoint)
+    return jepa
 
 
 def make_model(algorithm, **kwargs):
@@ -47,8 +47,8 @@ def extractors(model):
     return [module for module in model.policy.modules() if isinstance(module, JEPAExtractor)]
 
 
-def encoders_equal(model, extractor):
-    wanted = extractor.jepa.encoder.state_dict()
+def encoders_equal(model, jepa):
+    wanted = jepa.encoder.state_dict()
     return [
         # not equal to the bit: the averaging of target networks rounds
         all(torch.allclose(value, wanted[name], atol=1e-7) for name, value in own.jepa.encoder.state_dict().items())
@@ -61,28 +61,28 @@ def encoders_equal(model, extractor):
 def test_two_lines(algorithm, freeze, tmp_path):
     """A pretrained encoder is loaded into a policy in two lines, frozen or not:
     every copy in the policy holds it; training moves it, unless it is frozen."""
-    extractor = pretrained(MODELS[algorithm][0], tmp_path / "c.pt")
+    jepa = pretrained(MODELS[algorithm][0], tmp_path / "c.pt")
     model = make_model(algorithm)
-    assert not any(encoders_equal(model, extractor))
+    assert not any(encoders_equal(model, jepa))
     load_pretrained(model, tmp_path / "c.pt", freeze=freeze)
-    assert all(encoders_equal(model, extractor))
+    assert all(encoders_equal(model, jepa))
     before = [parameter.clone() for parameter in model.policy.parameters()]
     model.learn(16)
-    assert all(encoders_equal(model, extractor)) == freeze
+    assert all(encoders_equal(model, jepa)) == freeze
     after = list(model.policy.parameters())
     assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True)), "the rest is trained"
 
 
 def test_from_memory_and_fine_tuned_with_the_callback():
-    """An extractor in memory serves as well as its checkpoint, and the callback trains it on."""
-    extractor = pretrained("CountingEnv-v0")
+    """A JEPA in memory serves as well as its checkpoint, and the callback trains it on."""
+    jepa = pretrained("CountingEnv-v0")
     model = make_model(PPO)
-    load_pretrained(model, extractor)
-    assert all(encoders_equal(model, extractor))
+    load_pretrained(model, jepa)
+    assert all(encoders_equal(model, jepa))
     callback = JEPACallback(batch_size=16)
     model.learn(32, callback=callback)
     assert callback.updates > 0
-    assert not any(encoders_equal(model, extractor))
+    assert not any(encoders_equal(model, jepa))
 
 
 def test_the_callback_refuses_a_frozen_extractor():
@@ -95,11 +95,11 @@ def test_the_callback_refuses_a_frozen_extractor():
 
 def test_what_does_not_fit_is_refused(tmp_path):
     """A policy built otherwise, one without JEPAExtractor, and a missing file: each is a clear sentence."""
-    extractor = pretrained("CountingEnv-v0")
+    jepa = pretrained("CountingEnv-v0")
     with pytest.raises(ValueError, match="built otherwise"):
-        load_pretrained(make_model(PPO, latent_dim=9), extractor)
+        load_pretrained(make_model(PPO, latent_dim=9), jepa)
     plain = PPO("CnnPolicy", gym.make("CountingEnv-v0"), device="cpu")
     with pytest.raises(ValueError, match="has no JEPAExtractor"):
-        load_pretrained(plain, extractor)
+        load_pretrained(plain, jepa)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load_pretrained(make_model(PPO), tmp_path / "nowhere.pt")

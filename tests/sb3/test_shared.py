@@ -2,25 +2,22 @@
 
 import collections
 import copy
-import itertools
 import pickle
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize, VecTransposeImage
+from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage
 
-from jepa_extractor import ActionRewardTask, EndTask, JEPACallback, QTask, RewardTask, Shared, SIGReg
-from jepa_extractor.sb3.adapter import trained_extractors
-from tests.integration.algorithms import OFF_POLICY, largest_difference, make_model, parameters, with_marks
+from jepa_extractor import JEPACallback, QTask, Shared
+from jepa_extractor.objectives import SIGReg
+from jepa_extractor.sb3.trainer import Trainer
 from tests.integration.coded_env import coded_reward, decode
-from tests.integration.test_resume import ARGUMENTS, train_in_two_parts
+from tests.sb3.algorithms import OFF_POLICY, largest_difference, make_model, parameters, with_marks
+from tests.sb3.shared import STEPS, TASKS, Journal, Watch, buffer_and_method, find_extractors, learn_by_hand, make
+from tests.sb3.test_resume import ARGUMENTS, train_in_two_parts
 
-STEPS = 96
-TASKS = (RewardTask(latents="predicted"), EndTask(latents="predicted"), ActionRewardTask(latents="predicted"))
 SLOW = [
     *(("PPO", False), ("A2C", True), ("MaskablePPO", True)),
     *(("SAC", True), ("TD3", True), ("TD3", False), ("QRDQN", None), ("TQC", False)),
@@ -29,115 +26,6 @@ QUICK = [("PPO", True), ("DQN", None), ("SAC", False)]
 # Where actor and critic share an encoder, three gradients meet at the latents, and are added in another order.
 ROUNDING = collections.defaultdict(float, PPO=1e-5, A2C=1e-5, MaskablePPO=1e-5)
 CASES = [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
-
-
-class Journal(VecEnvWrapper):
-    """Keeps what followed each image of the coded environment, of which no two are the same, by what it says."""
-
-    def __init__(self, venv):
-        super().__init__(venv)
-        self.followed: dict = {}
-        self._seen: Any = None
-
-    def reset(self):
-        self._seen = self.venv.reset()
-        return self._seen
-
-    def step_async(self, actions):
-        self._actions = np.copy(actions)
-        super().step_async(actions)
-
-    def step_wait(self):
-        observations, rewards, dones, infos = self.venv.step_wait()
-        for i, info in enumerate(infos):
-            arrived = info["terminal_observation"] if dones[i] else observations[i]
-            ended = dones[i] and not info["TimeLimit.truncated"]
-            what = (self._actions[i], rewards[i], np.moveaxis(arrived, -1, 0).copy(), float(ended))
-            self.followed[decode(np.moveaxis(self._seen[i], -1, 0))] = what
-        self._seen = observations
-        return observations, rewards, dones, infos
-
-
-def make(name, share=None, **options):
-    return make_model(name, share, **{"auxiliary": TASKS, "target": "detach", "wrap": Journal, **options})
-
-
-def buffer_and_method(model):
-    if getattr(model, "replay_buffer", None) is not None:
-        return model.replay_buffer, "sample"
-    return model.rollout_buffer, "_get_samples"
-
-
-class Watch:
-    """Notes what the algorithm draws, and the latents that each extractor first makes of every ``every``-th batch."""
-
-    def __init__(self, model, every=1):
-        self.model = model
-        self.drawn: Any = None
-        self.latents: dict = {}  # by extractor, until they have been used
-        self.seen: list = []  # extractors that have encoded what was drawn
-        draws = itertools.count(1)
-        buffer, method = buffer_and_method(model)
-        sample = getattr(buffer, method)
-
-        def watched(*arguments, **options):
-            self.drawn, self.latents, self.seen = sample(*arguments, **options), {}, []
-            self._passed_over = next(draws) % every != 0
-            return self.drawn
-
-        setattr(buffer, method, watched)
-        for extractor, _ in trained_extractors(model):
-            extractor.register_forward_hook(self._encoded)
-
-    def _encoded(self, extractor, _, latents):
-        if latents.requires_grad and extractor not in self.seen and not self._passed_over:
-            self.seen.append(extractor)
-            self.latents[extractor] = latents
-
-    def _followed(self):
-        """Return actions, rewards (B, 1), images that followed and ends (B, 1) of what was drawn."""
-        journal = self.model.env
-        while not isinstance(journal, Journal):
-            journal = journal.venv
-        rows = [journal.followed[decode(image)] for image in self.drawn.observations.byte().numpy()]
-        actions, rewards, images, ends = (torch.as_tensor(np.stack(column)) for column in zip(*rows, strict=True))
-        return actions, rewards.float()[:, None], images, ends.float()[:, None]
-
-    def loss(self, extractor):
-        """Return the weighted losses on what was drawn, by hand; gradient flows into the algorithm's own latents."""
-        jepa, z = extractor.jepa, self.latents[extractor]
-        actions, rewards, images, ends = self._followed()
-        if isinstance(self.model.action_space, spaces.Discrete):
-            actions = torch.nn.functional.one_hot(actions, int(self.model.action_space.n)).float()
-        predicted = jepa.next(z, actions)
-        with torch.no_grad():
-            target = jepa.encoder(images.float() / 255)
-        total = jepa.dynamics_weight * (predicted - target).square().mean()
-        total = total + 10 * (jepa.heads["reward"](predicted) - rewards).square().mean()
-        said = jepa.heads["end"].outputs(predicted)
-        total = total + torch.nn.functional.binary_cross_entropy_with_logits(said, ends)
-        said = jepa.heads["action_reward"](torch.cat([z, actions], -1))
-        return total + 10 * (said - rewards).square().mean()
-
-
-def learn_by_hand(model, steps, monkeypatch, every=1):
-    """Train with each backward pass through an extractor replaced by that of the loss and the auxiliary."""
-    watch, added = Watch(model, every), []
-    backward = torch.Tensor.backward
-
-    def joint_backward(loss):
-        for extractor, latents in list(watch.latents.items()):
-            (reached,) = torch.autograd.grad(loss, latents, retain_graph=True, allow_unused=True)
-            if reached is not None:
-                loss = loss + watch.loss(extractor)
-                del watch.latents[extractor]
-                added.append(extractor)
-        backward(loss)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.Tensor, "backward", joint_backward)
-        model.learn(steps)
-    return len(added)
 
 
 @pytest.mark.parametrize(("name", "share"), CASES)
@@ -175,7 +63,7 @@ def test_weight_zero_is_bit_identical_to_no_callback(name, share):
 
 @pytest.mark.parametrize("name", ["PPO", "DQN", "SAC"])
 @pytest.mark.parametrize("normalized", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_transitions_are_right(name, normalized):
+def test_transitions_are_right(name, normalized, monkeypatch):
     """What the losses see are transitions as a ring gives them: actions in the environment's scale, ends, rewards."""
 
     def wrap(env):
@@ -183,13 +71,13 @@ def test_transitions_are_right(name, normalized):
 
     model = make(name, wrap=wrap if normalized else Journal, normalize_images=not normalized)
     callback, seen = JEPACallback(Shared()), []
-    compute = callback.gradient
+    compute = Trainer.gradient
 
-    def gradient(extractor, transitions):
-        seen.append(transitions.sample(0, 0, 0.0))
-        return compute(extractor, transitions)
+    def gradient(trainer, jepa, batch):
+        seen.append(batch)
+        return compute(trainer, jepa, batch)
 
-    callback.gradient = gradient
+    monkeypatch.setattr(Trainer, "gradient", gradient)
     model.learn(STEPS, callback=callback)
     assert len(seen) == callback.updates > 0
     for batch in seen:
@@ -208,25 +96,24 @@ def test_transitions_are_right(name, normalized):
 
 
 @pytest.mark.parametrize(("name", "share"), [with_marks(*case) for case in (("DQN", None), ("TD3", False))])
-def test_the_algorithms_own_target_network(name, share):
+def test_the_algorithms_own_target_network(name, share, monkeypatch):
     """With target="algorithm", the targets are the projected latents of the algorithm's target network."""
     model = make(name, share, target="algorithm", dynamics="cosine", auxiliary=())
     callback, seen = JEPACallback(Shared()), []
-    compute = callback.gradient
+    compute = Trainer.gradient
     pairs = {"DQN": [("q_net", "q_net_target")], "TD3": [("critic", "critic_target"), ("actor", "actor_target")]}[name]
     networks = [tuple(getattr(model.policy, one).features_extractor for one in pair) for pair in pairs]
     watch = Watch(model)
 
-    def gradient(extractor, transitions):
-        (target,) = [target for own, target in networks if own is extractor]
-        batch = transitions.sample(0, 0, 0.0)
+    def gradient(trainer, jepa, batch):
+        (target,) = [target for own, target in networks if own.jepa is jepa]
         with torch.no_grad():
             latents = target(watch.drawn.next_observations.float() / 255)
             seen.append(torch.equal(target.jepa.projection(latents), batch.targets[:, 0]))
         assert batch.observations.shape[:2] == (len(latents), 0)
-        return compute(extractor, transitions)
+        return compute(trainer, jepa, batch)
 
-    callback.gradient = gradient
+    monkeypatch.setattr(Trainer, "gradient", gradient)
     model.learn(STEPS, callback=callback)
     assert len(seen) == callback.updates > 0
     assert all(seen)
@@ -268,7 +155,7 @@ def test_nothing_stays_behind(name):
     callback = JEPACallback(Shared())
     model.learn(STEPS, callback=callback)
     of_one_training = callback.updates
-    extractor = trained_extractors(model)[0].extractor
+    extractor = find_extractors(model)[0]
     assert method not in vars(own)
     assert not extractor._forward_hooks
     with pytest.raises(KeyboardInterrupt):

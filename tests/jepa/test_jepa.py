@@ -1,6 +1,5 @@
-"""JEPAExtractor and what it is composed of."""
+"""JEPA: raw observations in; latents, predictions and losses out."""
 
-import inspect
 import pickle
 
 import numpy as np
@@ -10,8 +9,9 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import preprocess_obs
 from torch import nn
 
-from jepa_extractor import AuxiliaryTask, Batch, JEPAExtractor, RewardTask, jepa_policy_kwargs, make_head, squared_error
-from jepa_extractor.jepa import JEPAOptions
+from jepa_extractor import JEPA, AuxiliaryTask, Batch, JEPAExtractor, RewardTask, jepa_policy_kwargs
+from jepa_extractor.networks import make_head
+from jepa_extractor.objectives import squared_error
 
 IMAGE = spaces.Box(0, 255, (3, 40, 40), np.uint8)
 ACTIONS = {
@@ -39,10 +39,9 @@ def test_losses_by_hand(kind):
     """Both losses equal the paper's formulas, computed frame by frame, for every kind of action."""
     action_space, action_dim = ACTIONS[kind]
     torch.manual_seed(0)
-    extractor = JEPAExtractor(IMAGE, action_space, latent_dim=6)
+    jepa = JEPA(IMAGE, action_space, latent_dim=6)
     batch = random_batch(action_space)
-    losses, latents = extractor.losses(batch)
-    jepa = extractor.jepa
+    losses, latents = jepa.losses(batch)
     assert latents.encoded.shape == (5, 3, 6)
     assert latents.predicted.shape == (5, 2, 6)
     dynamics, reward = [], []
@@ -58,17 +57,43 @@ def test_losses_by_hand(kind):
     assert losses["dynamics"].item() == pytest.approx(torch.stack(dynamics).mean().item(), rel=1e-4)
     assert losses["reward"].item() == pytest.approx(torch.stack(reward).mean().item(), rel=1e-4)
     assert list(losses) == ["dynamics", "reward"]
+    loss, logs = jepa.loss(batch)
+    assert loss.item() == pytest.approx(2 * losses["dynamics"].item() + 10 * losses["reward"].item(), rel=1e-6)
+    assert {name: one.item() for name, one in logs.losses.items()} == {n: one.item() for n, one in losses.items()}
+    assert torch.equal(logs.latents, latents.encoded)
+    assert not any(one.requires_grad for one in (*logs.losses.values(), logs.latents))
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+def test_predictions_by_hand(kind):
+    """One step, and several: the transition on action features, then the normalisation, fed back."""
+    action_space, _ = ACTIONS[kind]
+    jepa = JEPA(IMAGE, action_space, latent_dim=6, normalization="layer").eval()
+    actions = random_batch(action_space, horizon=3).actions
+    latents = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in jepa.predicted_norm.parameters():
+            parameter.add_(0.5)  # a norm that is told from the encoder's
+        unrolled = jepa.unroll(latents, actions)
+        assert unrolled.shape == (5, 3, 6)
+        expected = latents
+        for step in range(3):
+            features = preprocess_obs(actions[:, step], action_space).flatten(1)
+            assert torch.equal(jepa.action_features(actions[:, step]), features)
+            assert torch.equal(jepa.predict(expected, actions[:, step]), jepa.next(expected, features))
+            expected = jepa.predicted_norm(jepa.transition(expected, features))
+            torch.testing.assert_close(unrolled[:, step], expected)
 
 
 def test_policy_and_auxiliary_see_the_same_pixels():
     """Raw uint8 is not fed to the auxiliary: policy and auxiliary inputs are both in [0, 1]."""
     extractor = JEPAExtractor(IMAGE, spaces.Discrete(2), latent_dim=6)
-    seen = []
-    extractor.jepa.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach()))
+    jepa, seen = extractor.jepa, []
+    jepa.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach()))
     batch = random_batch(spaces.Discrete(2), horizon=1)
-    extractor.losses(batch)
+    jepa.losses(batch)
     extractor(preprocess_obs(batch.observations[:, 0], IMAGE))
-    extractor.encode(batch.observations[:, 0].numpy())
+    jepa.encode(batch.observations[:, 0].numpy())
     assert len(seen) == 3, "all frames of an auxiliary batch go through the encoder in one pass"
     assert all(pixels.min() >= 0 and 0.9 < pixels.max() <= 1 for pixels in seen)
     assert torch.equal(seen[0].unflatten(0, (5, 2))[:, 0], seen[1])
@@ -77,11 +102,11 @@ def test_policy_and_auxiliary_see_the_same_pixels():
 
 def test_pooling_forgets_place():
     """The default encoder averages over positions: away from the border, a shift by its stride changes nothing."""
-    extractor = JEPAExtractor(spaces.Box(0, 255, (3, 128, 128), np.uint8), spaces.Discrete(2)).eval()
+    encoder = JEPA(spaces.Box(0, 255, (3, 128, 128), np.uint8), spaces.Discrete(2)).encoder.eval()
     image = torch.zeros(1, 3, 128, 128)
     image[:, :, 60:67, 60:67] = 0.7
     with torch.no_grad():
-        original, shifted = extractor(image), extractor(image.roll((6, -6), (2, 3)))
+        original, shifted = encoder(image), encoder(image.roll((6, -6), (2, 3)))
     assert torch.allclose(original, shifted, atol=1e-5)
 
 
@@ -89,8 +114,10 @@ def test_encode_needs_no_gradient_and_equals_forward():
     """encode gives the features that the policy sees, over chunks."""
     extractor = JEPAExtractor(IMAGE, spaces.Discrete(2), latent_dim=4)
     images = np.random.default_rng(0).integers(0, 256, (300, *IMAGE.shape), dtype=np.uint8)
-    latents = extractor.encode(images)
+    latents = extractor.jepa.encode(images)
     assert latents.shape == (300, 4)
+    assert latents.dtype == np.float32
+    np.testing.assert_array_equal(extractor.jepa.encode(np.moveaxis(images, 1, -1)), latents)  # channels last, too
     expected = extractor(torch.from_numpy(images[290:]).float() / 255).detach().numpy()
     np.testing.assert_allclose(latents[290:], expected, rtol=1e-4, atol=1e-5)
 
@@ -101,13 +128,15 @@ def test_encode_is_in_evaluation_mode_and_leaves_the_mode_alone():
     def network(space, latent_dim):
         return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.LazyBatchNorm1d(), nn.LazyLinear(latent_dim))
 
-    extractor = JEPAExtractor(IMAGE, spaces.Discrete(2), encoder=network, latent_dim=4)
+    jepa = JEPA(IMAGE, spaces.Discrete(2), encoder=network, latent_dim=4)
     images = np.random.default_rng(0).integers(0, 256, (6, *IMAGE.shape), dtype=np.uint8)
-    first = extractor.encode(images)
-    np.testing.assert_allclose(first[:3], extractor.encode(images[:3]), atol=1e-5)
-    assert all(module.training for module in extractor.modules())
+    first = jepa.encode(images)
+    np.testing.assert_allclose(first[:3], jepa.encode(images[:3]), atol=1e-5)
+    assert all(module.training for module in jepa.modules())
     with pytest.raises(ValueError, match="observations are empty"):
-        extractor.encode(images[:0])
+        jepa.encode(images[:0])
+    with pytest.raises(ValueError, match="observations is one observation: give a batch"):
+        jepa.encode(images[0])
 
 
 class LastPixelTask(AuxiliaryTask):
@@ -130,15 +159,15 @@ def named(name):
 
 def test_a_task_of_the_users_own():
     """A task is a small object with one interface; several at once, each with head and loss by its name."""
-    extractor = JEPAExtractor(IMAGE, spaces.Discrete(2), auxiliary=("reward", LastPixelTask()))
-    losses, _ = extractor.losses(random_batch(spaces.Discrete(2)))
+    jepa = JEPA(IMAGE, spaces.Discrete(2), auxiliary=("reward", LastPixelTask()))
+    losses, _ = jepa.losses(random_batch(spaces.Discrete(2)))
     assert list(losses) == ["dynamics", "reward", "end"]
-    assert set(extractor.jepa.heads) == {"reward", "end"}
+    assert set(jepa.heads) == {"reward", "end"}
 
 
 def test_no_task():
     """Dynamics only, the paper's collapsing condition, is possible."""
-    losses, _ = JEPAExtractor(IMAGE, spaces.Discrete(2), auxiliary=()).losses(random_batch(spaces.Discrete(2)))
+    losses, _ = JEPA(IMAGE, spaces.Discrete(2), auxiliary=()).losses(random_batch(spaces.Discrete(2)))
     assert list(losses) == ["dynamics"]
 
 
@@ -155,7 +184,6 @@ def test_policy_kwargs_are_picklable():
     [
         (spaces.Box(-1, 1, (8,), np.float32), {"encoder": "pooled"}, "is not an image"),
         (spaces.Discrete(4), {"encoder": "nature"}, "is not an image.*mlp"),
-        (spaces.Box(0, 255, (64, 64, 3), np.uint8), {}, "channels last.*VecTransposeImage"),
         (IMAGE, {"action_space": None}, "action_space=None.*jepa_policy_kwargs"),
         (IMAGE, {"latent_dim": 0}, "latent_dim=0"),
         (IMAGE, {"latent_dim": 2.5}, "latent_dim=2.5"),
@@ -185,12 +213,4 @@ def test_policy_kwargs_are_picklable():
 def test_bad_arguments(observation_space, arguments, message):
     """Every option out of range raises an error at once that names the option, the value and what is right."""
     with pytest.raises(ValueError, match=message):
-        JEPAExtractor(observation_space, **{"action_space": spaces.Discrete(2), **arguments})
-
-
-def test_options_are_typed_once_for_editors():
-    """``jepa_policy_kwargs`` has the options of ``JEPAExtractor``, by name, and refuses others."""
-    parameters = list(inspect.signature(JEPAExtractor.__init__).parameters)
-    assert list(JEPAOptions.__annotations__) == parameters[parameters.index("action_space") + 1 :]
-    with pytest.raises(ValueError, match="laten_dim=3 is not an option of JEPAExtractor"):
-        jepa_policy_kwargs(spaces.Discrete(2), laten_dim=3)  # type: ignore[call-arg]  # mypy refuses it, too
+        JEPA(observation_space, **{"action_space": spaces.Discrete(2), **arguments})

@@ -6,11 +6,9 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from jepa_extractor import JEPAExtractor
+from jepa_extractor import JEPA
 from jepa_extractor.data.batch import Batch, Latents
-from jepa_extractor.networks.copies import MovingAverage
 from jepa_extractor.objectives.tasks import ActionRewardTask, EndTask, LabelTask, QTask, RandomTask, RewardTask
-from jepa_extractor.train.step import AuxiliaryStep
 
 B, K, D = 4, 2, 5
 IMAGE = spaces.Box(0, 255, (3, 36, 36), np.uint8)
@@ -172,128 +170,12 @@ def test_label_task_before_any_label_was_seen():
     assert task.loss(head, make_latents(), make_batch()).item() == 0
 
 
-def test_moving_average():
-    """The first update copies; then the average moves by 1/n until the rate, here 1/4, is reached."""
-    module = nn.Linear(1, 1, bias=False)
-    average = MovingAverage(module, rate=0.25)
-    expected = 0.0
-    for n, weight in enumerate([3.0, 5.0, -1.0, 2.0, 7.0, 7.0], start=1):
-        with torch.no_grad():
-            module.weight.fill_(weight)
-        average.update(module)
-        rate = max(1 / n, 0.25)
-        expected += rate * (weight - expected)
-        assert average(module, torch.ones(1)).item() == pytest.approx(expected, rel=1e-6)
-    assert not list(average.parameters())
-
-
-def raw_batch(seed=0):
-    rng = np.random.default_rng(seed)
-    return Batch(
-        torch.from_numpy(rng.integers(0, 256, (B, 2, *IMAGE.shape), dtype=np.uint8)),
-        torch.from_numpy(rng.integers(0, 3, (B, 1))),
-        torch.from_numpy(rng.normal(size=(B, 1)).astype(np.float32)),
-        torch.zeros(B, 1, dtype=torch.bool),
-    )
-
-
-@pytest.mark.parametrize("target", ["online", "detach", "ema"])
-def test_latent_targets(target):
-    """online: gradient through both sides; detach: through the prediction alone; ema: an averaged encoder's latents."""
-    torch.manual_seed(0)
-    extractor = JEPAExtractor(IMAGE, spaces.Discrete(3), latent_dim=D, auxiliary=(), target=target)
-    jepa = extractor.jepa
-    pixels = raw_batch().observations.float() / 255
-    actions = nn.functional.one_hot(raw_batch().actions[:, 0], 3).float()
-    for _ in range(2):
-        extractor.update_targets()
-        losses, _ = extractor.losses(raw_batch())
-        averaged = (
-            jepa.target.copy(nn.Sequential(jepa.encoder, jepa.projection), pixels[:, 1]) if target == "ema" else None
-        )
-        before, after = jepa.encoder(pixels[:, 0]), jepa.encoder(pixels[:, 1])
-        right = {"online": after, "detach": after.detach(), "ema": averaged}[target]
-        expected = (jepa.transition(before, actions) - right).square().mean()
-        assert losses["dynamics"].item() == pytest.approx(expected.item(), rel=1e-4)
-        parameters = list(jepa.encoder.parameters())
-        for one, other in zip(
-            *(torch.autograd.grad(x, parameters) for x in (losses["dynamics"], expected)), strict=True
-        ):
-            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
-        with torch.no_grad():  # the average falls behind
-            for parameter in parameters:
-                parameter.add_(0.01)
-
-
-class Fixed(nn.Module):
-    """Losses of two numbers, as an extractor would give them."""
-
-    horizon = 1
-
-    def __init__(self):
-        super().__init__()
-        self.x, self.y, self.unused = (nn.Parameter(torch.tensor([v])) for v in (3.0, 1.0, 0.0))
-
-    def losses(self, batch):
-        losses = {"dynamics": self.x.square().sum(), "reward": (self.x * self.y).sum(), "q": self.y.sum() * 0 + 1}
-        return losses, make_latents()
-
-    def total(self, losses):
-        return 2 * losses["dynamics"] + 10 * losses["reward"] + 5 * losses["q"]
-
-    def update_targets(self):
-        pass
-
-
-class Any:
-    """Transitions that are not read."""
-
-    def sample(self, batch_size, horizon, rewarded_fraction):
-        return make_batch()
-
-
-def test_gradient_and_clip():
-    """The gradient of the weighted sum is cut to the clip, its direction kept; what has none is left out."""
-    module = Fixed()
-    gradient = AuxiliaryStep(max_grad_norm=4.0).gradient(module, Any())
-    raw = np.array([2 * 2 * 3 + 10 * 1, 10 * 3])
-    norm = np.linalg.norm(raw)
-    assert gradient.norm.item() == pytest.approx(norm)
-    assert gradient.clipped_norm.item() == pytest.approx(4.0)
-    np.testing.assert_allclose([v.item() for v in gradient.values], 4 * raw / norm, rtol=1e-5)
-    assert gradient.parameters == [module.x, module.y]
-    assert all(parameter.grad is None for parameter in module.parameters())
-    gradient.add()
-    gradient.add()
-    assert module.x.grad.item() == pytest.approx(2 * 4 * raw[0] / norm)
-
-
 def test_weighted_sum():
     """The total is ``c_d L_dyn`` plus each task's weight times its loss."""
     tasks = (RewardTask(weight=3.0), LabelTask("count", weight=0.5))
-    extractor = JEPAExtractor(IMAGE, spaces.Discrete(3), latent_dim=D, auxiliary=tasks, dynamics_weight=7.0)
+    jepa = JEPA(IMAGE, spaces.Discrete(3), latent_dim=D, auxiliary=tasks, dynamics_weight=7.0)
     losses = {"dynamics": torch.tensor(1.0), "reward": torch.tensor(10.0), "label_count": torch.tensor(100.0)}
-    assert extractor.total(losses).item() == 7 + 30 + 50
+    assert jepa.total(losses).item() == 7 + 30 + 50
     assert [
-        JEPAExtractor(IMAGE, spaces.Discrete(2)).total({name: torch.tensor(1.0)}).item()
-        for name in ("dynamics", "reward")
+        JEPA(IMAGE, spaces.Discrete(2)).total({name: torch.tensor(1.0)}).item() for name in ("dynamics", "reward")
     ] == [2, 10]
-
-
-@pytest.mark.parametrize("auxiliary", [("reward", "q"), ("random",)])
-def test_losses_change_nothing(auxiliary):
-    """However often losses are computed, the model stays as it is, averaged targets too."""
-    extractor = JEPAExtractor(IMAGE, spaces.Discrete(3), latent_dim=D, auxiliary=auxiliary, target="ema")
-    extractor.update_targets()
-    before = {name: value.clone() for name, value in extractor.state_dict().items()}
-    first, again = (extractor.losses(raw_batch())[0] for _ in range(2))
-    assert all(first[name].item() == again[name].item() for name in first)
-    assert all(torch.equal(value, before[name]) for name, value in extractor.state_dict().items())
-    with torch.no_grad():
-        for parameter in extractor.parameters():
-            parameter.add_(1.0)
-    extractor.update_targets()
-    moved = {
-        name.split(".")[-2] for name, value in extractor.state_dict().items() if not torch.equal(value, before[name])
-    }
-    assert "copy" in moved

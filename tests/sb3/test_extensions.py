@@ -10,19 +10,11 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Combine
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from jepa_extractor import (
-    R2R2,
-    AuxiliaryTask,
-    JEPACallback,
-    JEPAExtractor,
-    SIGReg,
-    VICReg,
-    jepa_policy_kwargs,
-    make_head,
-    squared_error,
-)
+from jepa_extractor import JEPA, AuxiliaryTask, JEPACallback, JEPAExtractor, jepa_policy_kwargs
+from jepa_extractor.networks import make_head
 from jepa_extractor.networks.copies import MovingAverage
-from tests.integration.algorithms import OFF_POLICY, UNCLIPPED, largest_difference, learn_by_hand, parameters
+from jepa_extractor.objectives import R2R2, SIGReg, VICReg, squared_error
+from tests.sb3.algorithms import OFF_POLICY, UNCLIPPED, largest_difference, learn_by_hand, parameters
 
 DISCRETE, BOX = spaces.Discrete(3), spaces.Box(-1, 1, (2,), np.float32)
 OFF = {**OFF_POLICY, "batch_size": 8}
@@ -224,7 +216,7 @@ def test_what_the_encoder_sees_is_what_the_policy_sees():
 def test_encoders_that_are_none(encoder, message):
     """What is no encoder is refused when the extractor is built."""
     with pytest.raises(ValueError, match=message):
-        JEPAExtractor(VECTOR, DISCRETE, encoder=encoder)
+        JEPA(VECTOR, DISCRETE, encoder=encoder)
 
 
 @pytest.mark.parametrize(
@@ -240,15 +232,15 @@ def test_encoders_that_are_none(encoder, message):
 def test_grids_of_any_shape(shape, channels, parameters):
     """The axis of the channels is found, or told: the first convolution has as many inputs as there are channels."""
     space = spaces.Box(0, 1, shape, np.float32)
-    extractor = JEPAExtractor(space, DISCRETE, encoder="grid", encoder_kwargs={"channels": channels})
-    assert extractor.jepa.encoder.convolutions[0].in_channels == parameters
-    assert extractor.encode(np.ones((2, *shape), np.float32)).shape == (2, 64)
+    jepa = JEPA(space, DISCRETE, encoder="grid", encoder_kwargs={"channels": channels})
+    assert jepa.encoder.convolutions[0].in_channels == parameters
+    assert jepa.encode(np.ones((2, *shape), np.float32)).shape == (2, 64)
 
 
 def test_nature_is_stable_baselines3s():
     """The encoder "nature" has the layers of NatureCNN, and a linear layer to the latent."""
     space = spaces.Box(0, 255, (3, 64, 64), np.uint8)
-    own, theirs = JEPAExtractor(space, DISCRETE, encoder="nature").jepa.encoder, NatureCNN(space)
+    own, theirs = JEPA(space, DISCRETE, encoder="nature").encoder, NatureCNN(space)
     assert [type(m) for m in own.convolutions] == [type(m) for m in theirs.cnn]
     own.convolutions.load_state_dict(theirs.cnn.state_dict())
     own.linear[0].load_state_dict(theirs.linear[0].state_dict())

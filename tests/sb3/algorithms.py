@@ -11,7 +11,8 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from jepa_extractor import JEPACallback, jepa_policy_kwargs
-from jepa_extractor.sb3.adapter import trained_extractors
+from jepa_extractor.sb3.adapter import find_trainees
+from jepa_extractor.sb3.schedules import Schedule
 from tests.integration.coded_env import make_coded_env
 
 UNCLIPPED = 1e9
@@ -59,8 +60,8 @@ def make_model(
     action_space = default_space if action_space is None else action_space
     env = DummyVecEnv([partial(make_coded_env, number, action_space) for number in range(ENVS)])
     env = env if wrap is None else wrap(env)
-    policy_kwargs = {"normalize_images": normalize_images, "net_arch": [16]}
-    policy_kwargs |= jepa_policy_kwargs(action_space, latent_dim=8, **extractor_arguments)
+    extractor_arguments = {"latent_dim": 8, "normalize_images": normalize_images, **extractor_arguments}
+    policy_kwargs = {"net_arch": [16], **jepa_policy_kwargs(action_space, **extractor_arguments)}
     if share is not None:
         policy_kwargs["share_features_extractor"] = share
     if name == "CrossQ":
@@ -75,21 +76,17 @@ def make_model(
     )
 
 
-class RecordOnly(JEPACallback):
-    """Keeps transitions but adds no gradient."""
-
-    def before_step(self, owner, policy_norm):
-        pass
+def find_jepas(model):
+    """Return every JEPA that an optimizer of the model trains."""
+    return [jepa for trainee in find_trainees(model) for jepa in trainee.jepas]
 
 
 def learn_by_hand(model, steps, batch_size, monkeypatch):
     """Train with every backward pass replaced by that of the loss and the auxiliary; return how many were added."""
-    recorder = RecordOnly(batch_size=batch_size)
-    extractors: dict = {}
-    for extractor, optimizer in trained_extractors(model):
-        extractors.setdefault(optimizer, []).append(extractor)
+    recorder = JEPACallback(Schedule(), batch_size=batch_size)  # whose every hook is a no-op
+    trainees = {trainee.optimizer: trainee for trainee in find_trainees(model)}
     zeroed = []  # algorithms zero the gradients of an optimizer just before the backward pass that is for it
-    for optimizer in extractors:
+    for optimizer in trainees:
         monkeypatch.setattr(
             optimizer, "zero_grad", lambda own=optimizer: (zeroed.append(own), type(own).zero_grad(own))[1]
         )
@@ -97,12 +94,10 @@ def learn_by_hand(model, steps, batch_size, monkeypatch):
 
     def joint_backward(loss):
         for optimizer in zeroed:
-            for extractor in extractors[optimizer]:
-                batch = recorder.recorder.sample(batch_size, extractor.horizon, recorder.step.rewarded_fraction)
-                extractor.update_targets()
-                losses, _ = extractor.losses(batch)
-                loss = loss + extractor.total(losses)
-                added.append(extractor)
+            for jepa in trainees[optimizer].jepas:
+                batch = recorder.trainer.recorder.sample(batch_size, jepa.horizon, recorder.step.rewarded_fraction)
+                loss = loss + jepa.loss(batch)[0]
+                added.append(jepa)
         zeroed.clear()
         backward(loss)
 

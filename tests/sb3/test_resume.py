@@ -9,7 +9,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from jepa_extractor import Alternating, JEPACallback, Joint, load_pretrained
-from tests.integration.algorithms import largest_difference, make_model, parameters
+from tests.sb3.algorithms import largest_difference, make_model, parameters
 
 ARGUMENTS = {
     "PPO": {"n_steps": 50, "batch_size": 50, "n_epochs": 1},
