@@ -6,6 +6,8 @@ and on a host that shows Markdown.
 
 import inspect
 import os
+import shutil
+import sys
 from importlib import import_module
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -16,6 +18,9 @@ from docutils.statemachine import StringList
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+sys.path.insert(0, str(Path(__file__).parent))
+import make_report
 
 # what the kernels of the tutorials inherit
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a debugger that nobody uses warns of frozen modules
@@ -58,7 +63,7 @@ html_theme = "furo"
 html_title = "counting-jepa"
 html_favicon = "images/favicon.png"
 html_static_path = ["static"]
-html_css_files = ["outputs.css"]
+html_css_files = ["site.css"]
 html_use_index = False  # the reference and the search do better
 html_additional_pages = {"index": "redirect.html"}
 html_copy_source = False
@@ -88,6 +93,14 @@ class Public(SphinxDirective):
         return self.parse_text_to_nodes(StringList(lines, self.arguments[0]))
 
 
+def live_report(app: Sphinx, error: Exception | None) -> None:
+    """Put a report into the site: what the demonstration makes."""
+    if error is None and app.builder.format == "html":
+        there = Path(app.outdir, "live", "report.html")
+        there.parent.mkdir(exist_ok=True)
+        shutil.copy(make_report.make(), there)
+
+
 def folders_as_text(app: Sphinx, doctree: nodes.document) -> None:
     """Turn links to folders of the repository into their text: the site has no page for a folder."""
     page = Path(app.srcdir, app.env.docname)
@@ -106,3 +119,4 @@ def setup(app: Sphinx) -> None:
     app.add_directive("public", Public)
     app.connect("autodoc-skip-member", without_aliases)
     app.connect("doctree-read", folders_as_text)
+    app.connect("build-finished", live_report)

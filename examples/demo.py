@@ -28,6 +28,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.A
 parser.add_argument("--steps", type=int, default=8_192, help="environment steps to train for")
 parser.add_argument("--seed", type=int, default=0, help="seed of environments, networks and batches")
 parser.add_argument("--threads", type=int, default=1, help="torch threads; on networks this small more of them wait")
+parser.add_argument("--no-browser", action="store_true", help="do not open the report")
 parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="output folder")
 arguments = parser.parse_args()
 arguments.out.mkdir(parents=True, exist_ok=True)
@@ -74,5 +75,6 @@ Nobody told its encoder to count, and yet it keeps {trained.classes.classes_kept
 counts apart; before the training it kept {untrained.classes.classes_kept}.
 What it takes for the same, and what not, shows the report: {(arguments.out / "report.html").resolve()}
 """)
-if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+has_display = sys.platform in ("darwin", "win32") or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+if has_display and not arguments.no_browser:
     webbrowser.open((arguments.out / "report.html").resolve().as_uri())
