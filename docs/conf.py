@@ -7,20 +7,18 @@ and on a host that shows Markdown.
 import inspect
 import os
 import shutil
-import sys
 from importlib import import_module
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-import jepa_extractor
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-sys.path.insert(0, str(Path(__file__).parent))
-import make_report
+import jepa_extractor
+from docs import make_report  # the site is made from the folder of the repository
 
 # what the kernels of the tutorials inherit
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a debugger that nobody uses warns of frozen modules

@@ -5,6 +5,7 @@ PPO is trained longer than in README's block, which takes about two minutes.
 
 import io
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import matplotlib as mpl
@@ -27,9 +28,9 @@ STARTS = (2, 8, 1, 6)  # counts at which the episodes begin
 GOAL = 4
 FRAME, LAST = 700, 1_400  # milliseconds
 COLORS = mpl.colormaps["turbo"].resampled(COUNTS)
-DARK = {  # so that it stands on a bright page as on a dark one
-    **{name: "#131416" for name in ("figure.facecolor", "axes.facecolor")},
-    **{name: "#e8e8e8" for name in ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")},
+DARK: dict[Any, Any] = {  # so that it stands on a bright page as on a dark one
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor"), "#131416"),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), "#e8e8e8"),
     "axes.edgecolor": "#555555",
 }
 

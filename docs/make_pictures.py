@@ -17,7 +17,7 @@ from counting_env.viewer import Viewer
 
 FOLDER = Path(__file__).parent / "images"
 ADD, REMOVE = 1, 0
-PAPER = {  # none, and a grey that can be read on a bright page as on a dark one
+PAPER: dict[Any, Any] = {  # none, and a grey that can be read on a bright page as on a dark one
     "savefig.transparent": True,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), "#7d7d7d"),
 }

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.utils import LinearSchedule
 
 import counting_env
 from counting_env.sb3 import GymnasiumVecEnv
@@ -42,9 +43,10 @@ env.reset()
 model = PPO(
     "CnnPolicy",
     env,
-    learning_rate=1e-3,
+    learning_rate=LinearSchedule(3e-3, 0.0, 1.0),  # to 0: the clouds of the counts end up tight
     n_steps=128,
-    batch_size=256,
+    n_epochs=2,
+    gamma=0.9,
     policy_kwargs=jepa_policy_kwargs(env),
     seed=arguments.seed,
     device="cpu",
@@ -57,7 +59,7 @@ required = AuditSet.from_classes(unseen, "count", counting_env.count_mdp(), ["re
 untrained = audit(model, required, "untrained")
 
 print("Training PPO and the JEPA in its encoder ...", flush=True)
-model.learn(arguments.steps, callback=JEPACallback(probe="count"), progress_bar=sys.stdout.isatty())
+model.learn(arguments.steps, callback=JEPACallback(max_grad_norm=1.0), progress_bar=sys.stdout.isatty())
 model.save(arguments.out / "model.zip")
 
 print("Playing games that it has never seen, and writing the report ...", flush=True)
@@ -65,16 +67,19 @@ test = GymnasiumVecEnv(gym.make_vec("CountingEnv-v0", num_envs=8))
 test.seed(UNSEEN)
 success = np.mean(evaluate_policy(model, test, n_eval_episodes=GAMES, warn=False)[0])
 trained = audit(model, required, "trained")
-page = write_page([trained, untrained], arguments.out / "report.html", encoders={"trained": model})
+page = (arguments.out / "report.html").resolve()
+write_page([trained, untrained], page, encoders={"trained": model})
 assert trained.classes is not None
 assert untrained.classes is not None
 
-print(f"""
-The policy was rewarded for arriving at four objects, and does so in {success:.0%} of {GAMES} games that it has never seen.
-Nobody told its encoder to count, and yet it keeps {trained.classes.classes_kept} of {trained.classes.classes_required} \
-counts apart; before the training it kept {untrained.classes.classes_kept}.
-What it takes for the same, and what not, shows the report: {(arguments.out / "report.html").resolve()}
-""")
+kept, required_classes = trained.classes.classes_kept, trained.classes.classes_required
+print()
+print(f"Rewarded for arriving at four objects, the policy does so in {success:.0%} of {GAMES} games it has never seen.")
+print(
+    f"Nobody told its encoder to count, yet it keeps {kept} of {required_classes} counts apart; "
+    f"before the training it kept {untrained.classes.classes_kept}."
+)
+print(f"Which pictures it takes for the same, the report shows: {page}")
 has_display = sys.platform in ("darwin", "win32") or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
 if has_display and not arguments.no_browser:
-    webbrowser.open((arguments.out / "report.html").resolve().as_uri())
+    webbrowser.open(page.as_uri())

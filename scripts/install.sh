@@ -24,7 +24,7 @@ uv=.venv/tools/bin/uv
     build=
     [ "${TORCH:-cpu}" != cpu ] || build="--extra-index-url https://download.pytorch.org/whl/cpu"
     # shellcheck disable=SC2086  # two words, or none
-    pip install --quiet --no-deps --no-compile --retries 1 $build torch
+    pip install -qq --no-deps --no-compile --retries 0 $build torch
 }
 say "Installing the rest for: $extra"
 if [ -x "$uv" ]; then
