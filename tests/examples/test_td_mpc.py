@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import counting_env
-from jepa_extractor.planning import LatentPlanner
+from jepa_extractor.planning import Imagination
 
 gym.register_envs(counting_env)
 
@@ -33,8 +33,7 @@ def test_it_runs_and_saves_a_planner_that_imagines(env, tmp_path):
     """Two rounds, the second with the first one's planner, leave a planner whose foresight reads counts."""
     path = tmp_path / "planner.pt"
     assert run("--env", env, "--steps", 130, "--updates", 1, "--out", path).startswith("130 steps: success rate")
-    planner = LatentPlanner.load(path)
-    foreseen = planner.imagine(gym.make(env).reset(seed=0)[0])
+    foreseen = Imagination.load(path).imagine(gym.make(env).reset(seed=0)[0])
     assert len(foreseen) == 5
     assert all(re.fullmatch(r"[0-8], reward -?\d+\.\d", text) for _, text in foreseen[1:])
 
@@ -47,9 +46,9 @@ def test_it_solves_the_task_within_a_thousand_steps(tmp_path):
     steps, success = re.match(r"(\d+) steps: success rate ([\d.]+)", line).groups()
     assert int(steps) <= 1_000
     assert float(success) >= 0.95
-    planner, env = LatentPlanner.load(path), gym.make("CountingEnv-v0")
+    agent, env = Imagination.load(path), gym.make("CountingEnv-v0")
     env.reset(seed=7)
     counts = np.repeat(range(9), 4)
     images = [env.reset(options={"count": int(count)})[0] for count in counts]
-    read = [int(planner.imagine(image)[0][1]) for image in images]
+    read = [int(agent.imagine(image)[0][1]) for image in images]
     assert np.mean(np.abs(read - counts)) <= 0.5
