@@ -13,7 +13,7 @@ import pygame
 from counting_env import SHAPES, CountingEnv
 from counting_env.kernels import capacity
 from counting_env.options import Reward
-from counting_env.viewer import Viewer
+from counting_env.viewer.window import Viewer
 
 FOLDER = Path(__file__).parent / "images"
 ADD, REMOVE = 1, 0

@@ -49,7 +49,7 @@ from jepa_extractor import (
     pretrain,
     random_episodes,
 )
-from jepa_extractor.data.spaces import as_policies_see
+from jepa_extractor.data.spaces import channels_first
 from jepa_extractor.networks.encoders import NatureEncoder
 
 Results = Mapping[str, Mapping[int, Mapping[str, Any]]]  # by configuration and seed
@@ -108,7 +108,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, flo
     world = TableImages(gym.make(name, render_mode="rgb_array", **options), image_size=size)
     successors, values = world.class_mdp
     leaving = values.ndim == 2
-    images = as_policies_see(world.images, world.observation_space)
+    images = channels_first(world.images, world.observation_space)
     assert isinstance(images, np.ndarray)
     torch.manual_seed(seed)
     task = "action_reward" if leaving else "reward"

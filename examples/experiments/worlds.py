@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import counting_env
 from counting_env.kernels import SHAPES
 from jepa_extractor import Episode, JEPAExtractor, TableImages, policy_space, random_episodes
-from jepa_extractor.data.spaces import as_policies_see
+from jepa_extractor.data.spaces import channels_first
 from jepa_extractor.networks.encoders import EncoderName
 
 gym.register_envs(counting_env)
@@ -69,7 +69,7 @@ class Counting:
         starts = [{"count": count, "shape": SHAPES[shape]} for count, shape in self._starts for _ in range(each)]
         seen = [env.reset(options=start) for start in starts]
         images = np.stack([image for image, _ in seen])
-        return _as_policies_see(images, env.observation_space), np.array([info["state"] for _, info in seen])
+        return _channels_first(images, env.observation_space), np.array([info["state"] for _, info in seen])
 
     @property
     def _starts(self) -> list[tuple[int, int]]:
@@ -113,7 +113,7 @@ class Grid:
         del seed  # each state has one image
         env = self._one()
         images = np.repeat(env.images, each, axis=0)
-        return _as_policies_see(images, env.observation_space), np.repeat(np.arange(self.size**2), each)
+        return _channels_first(images, env.observation_space), np.repeat(np.arange(self.size**2), each)
 
     def _one(self) -> TableImages:
         return TableImages(gym.make("FrozenLake-v1", **self._options), self.image_size, random_starts=True)
@@ -144,8 +144,8 @@ def paid(episodes: list[Episode], values: Values) -> list[Episode]:
     ]
 
 
-def _as_policies_see(images: NDArray[np.uint8], space: gym.Space[Any]) -> NDArray[np.uint8]:
-    seen = as_policies_see(images, space)
+def _channels_first(images: NDArray[np.uint8], space: gym.Space[Any]) -> NDArray[np.uint8]:
+    seen = channels_first(images, space)
     assert isinstance(seen, np.ndarray)
     return seen
 
