@@ -1,7 +1,7 @@
 # Every target works on a fresh machine with Python, pip and make.
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
-SHORT := runs/benchmarks/short
+STUDY = $(BIN)/python -m studies
 
 UV ?= .venv/tools/bin/uv
 PYTHONS ?= 3.10 3.11 3.12 3.13
@@ -13,8 +13,8 @@ TESTS ?= tests -n auto
 demo: .venv/with-demo  ## train PPO through a JEPA encoder, audit it, and open the report, runs/demo/report.html
 	$(BIN)/python examples/demo.py
 
-paper: .venv/with-examples  ## reproduce the experiments of arXiv 2509.12249; the result is in runs/paper
-	$(BIN)/python examples/reproduce_paper.py
+paper: .venv/with-studies  ## reproduce the experiments of arXiv 2509.12249; the result is in runs/paper
+	$(STUDY) paper
 
 test: .venv/with-test  ## the default test suite
 	$(BIN)/python -m pytest -n auto --dist worksteal
@@ -56,16 +56,15 @@ dist: .venv/with-dev  ## a wheel and a source archive in dist, checked
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/python -m twine check --strict dist/*
 
-bench: .venv/with-test  ## a short version of all measurements, in ten minutes; benchmarks/RESULTS.md has the long one
-	$(BIN)/python benchmarks/environment.py --seconds 0.3 --repetitions 5 --out $(SHORT)/environment.json
-	$(BIN)/python benchmarks/overhead.py --repetitions 3 --out $(SHORT)/overhead.json
-	$(BIN)/python benchmarks/bisimulation.py --sizes 10000 100000 --repetitions 1 --limit 3 \
-		--out $(SHORT)/bisimulation.json
-	$(BIN)/python benchmarks/audit.py --trials 3 --observations 2000 --checks 1 --out $(SHORT)/audit.json
-	$(BIN)/python benchmarks/sample_efficiency.py --tasks default --algorithms PPO --competitors nature plain more_updates \
-		joint --seeds 0 1 --runs runs/short_sample_efficiency --out $(SHORT)/sample_efficiency.json
-	$(BIN)/python benchmarks/other_tasks.py --tasks breakout --arms plain layer spr shared --seeds 0 1 --steps 3000 \
-		--runs runs/short_other_tasks --out $(SHORT)/other_tasks.json
+bench: .venv/with-test  ## a short version of all measurements, in ten minutes; docs/benchmarks.md has the long one
+	$(STUDY) environment --set seconds=0.3 repetitions=5 --out runs/short/environment
+	$(STUDY) overhead --set repetitions=3 --out runs/short/overhead
+	$(STUDY) bisimulation --set sizes=[10000,100000] repetitions=1 limit=3 --out runs/short/bisimulation
+	$(STUDY) audit_trials --set trials=3 observations=2000 checks=1 --out runs/short/audit_trials
+	$(STUDY) sample_efficiency --only default-PPO-nature default-PPO-plain default-PPO-more_updates default-PPO-joint \
+		--seeds 0 1 --out runs/short/sample_efficiency
+	$(STUDY) other_tasks --only breakout-plain breakout-layer breakout-spr breakout-shared --seeds 0 1 --set steps=3000 \
+		--out runs/short/other_tasks
 
 .venv/with-%: pyproject.toml constraints.txt scripts/install.sh  ## each target installs the extra that it needs
 	@sh scripts/install.sh $(PYTHON) $*

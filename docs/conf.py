@@ -42,7 +42,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 root_doc = "docs/index"
-include_patterns = ["docs/**.md", "benchmarks/**.md", "examples/**.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+include_patterns = ["docs/**.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 templates_path = ["templates"]
 
 myst_heading_anchors = 4

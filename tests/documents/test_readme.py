@@ -15,8 +15,8 @@ README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))  # test_tutorials.py runs their code
 DOCUMENTS = [README, *PAGES]
-RESULTS = sorted((ROOT / "benchmarks").glob("*.md"))
-OTHERS = [*RESULTS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+PLANS = sorted((ROOT / "docs" / "plans").glob("*.md"))
+OTHERS = [*PLANS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -59,7 +59,6 @@ def words(text):
 def test_code_runs(name, tmp_path, monkeypatch):
     """The documents' Python code is executed by the tests; trainings are cut short."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(ROOT / "examples")  # as the page on studies says
     learn, pretrain, random_episodes = PPO.learn, jepa_extractor.pretrain, jepa_extractor.random_episodes
 
     def short_learn(model, steps, **kwargs):
@@ -111,7 +110,7 @@ def test_code_fits_the_page(page):
     assert [line for block in code for line in block.splitlines() if len(line) > 88] == []
 
 
-@pytest.mark.parametrize("page", [*DOCUMENTS, *TUTORIALS, *RESULTS], ids=lambda path: path.name)
+@pytest.mark.parametrize("page", [*DOCUMENTS, *TUTORIALS, *PLANS], ids=lambda path: path.name)
 def test_a_page_can_be_read_at_once(page):
     """At most 1,500 words, without code, tables and what they are written from."""
     text = re.sub(r"^```.*?^```|^\|.*?$|<!--.*?-->", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
