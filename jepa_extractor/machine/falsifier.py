@@ -12,7 +12,7 @@ from jepa_extractor.checks import require_integer, require_type
 from jepa_extractor.data.observations import each
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.machine.comparison import distinguishing_word
-from jepa_extractor.machine.machine import SAME_REWARD, Machine
+from jepa_extractor.machine.machine import SAME_REWARD, Machine, Numbers
 from jepa_extractor.machine.policy import nodes_seen, require_jepa
 
 RANDOM = 0.2  # the part of the steps that are random
@@ -158,7 +158,7 @@ def _by_encoder(machine: Machine, jepa: JEPA | None) -> See:
 
     def see(observation: Any) -> int:
         batch = each(lambda array: np.asarray(array)[None], observation)
-        return int(nodes_seen(machine, encoder, batch)[0])  # type: ignore[arg-type]
+        return int(nodes_seen(machine, encoder, batch)[0])
 
     return see
 
@@ -186,7 +186,7 @@ class _Play:
 
     def __init__(self, machine: Machine, generator: np.random.Generator) -> None:
         self._machine, self._generator = machine, generator
-        self._taken = np.zeros(machine.successors.shape, np.int64)
+        self._taken: Numbers = np.zeros(machine.successors.shape, np.int64)
         self._live = machine.live
         self._plan: deque[int] = deque()
         self._mdp = machine.as_mdp()
@@ -211,13 +211,14 @@ class _Play:
 
     def _way(self, node: int) -> list[int]:
         """Return the shortest way to the arrow that was taken least, that arrow, and a word that looks at its end."""
+        actions = self._taken.shape[1]
         came: dict[int, list[int]] = {node: []}
-        waiting, best = deque([node]), (np.inf, 0, 0)
+        waiting, best = deque([node]), (int(self._taken[node, 0]), node, 0)
         while waiting:
             here = waiting.popleft()
-            for action in self._generator.permutation(self._taken.shape[1]):
+            for action in self._generator.permutation(actions):
                 if self._taken[here, action] < best[0]:
-                    best = (self._taken[here, action], here, int(action))
+                    best = (int(self._taken[here, action]), here, int(action))
                 there = int(self._machine.successors[here, action])
                 if not self._machine.ends[here, action] and there not in came:
                     came[there] = [*came[here], int(action)]
@@ -232,7 +233,4 @@ class _Play:
         """Return a shortest word that tells ``node`` from another one, drawn at random; none if they are equal."""
         other = int(self._generator.integers(len(self._taken)))
         successors, values = self._mdp
-        try:
-            return distinguishing_word(successors, values, node, other)
-        except AssertionError:
-            return []
+        return distinguishing_word(successors, values, node, other) or []

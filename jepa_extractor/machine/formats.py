@@ -99,8 +99,8 @@ def from_networkx(graph: "networkx.MultiDiGraph") -> Machine:
     shape = (len(nodes), len(actions))
     if nodes != list(range(shape[0])) or actions != list(range(shape[1])) or len(edges) != shape[0] * shape[1]:
         raise ValueError(
-            f"graph has {len(nodes)} nodes, {len(actions)} actions and {graph.number_of_edges()} edges: number nodes and "
-            "actions from 0, and give each node one edge for each action"
+            f"graph has {len(nodes)} nodes, {len(actions)} actions and {graph.number_of_edges()} edges: number nodes "
+            "and actions from 0, and give each node one edge for each action"
         )
     try:
         arrays = [
@@ -113,7 +113,9 @@ def from_networkx(graph: "networkx.MultiDiGraph") -> Machine:
     except KeyError as error:
         raise ValueError(f"graph lacks the attribute {error}: make it as to_networkx does") from error
     successors = np.array([[edges[node, action][0] for action in actions] for node in nodes], np.int64)
-    return Machine(successors, *arrays, np.array([node for _, node in starts], np.int64), names, action_names)
+    rewards, ends, counts, certainty = arrays
+    order = np.array([node for _, node in starts], np.int64)
+    return Machine(successors, rewards, ends, counts, certainty, order, names, action_names)
 
 
 def to_dot(machine: Machine) -> str:

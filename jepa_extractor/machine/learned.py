@@ -93,10 +93,10 @@ def learned_machine(
     """Return the machine that a JEPA has learned: its nodes are clusters of latents, and their number is found.
 
     1. Two trees join latents, by Ward's and by single linkage. Their levels that last, from one height to one that is
-       1.25 times as high or more, are candidates. Among those that no arrow contradicts, the one with the largest ratio is taken. An
-       arrow contradicts a level if, of ten steps or more from one cluster by one action, more than a tenth lead to
-       another cluster, reward or end than the rest. Where every level is contradicted, the one with the largest ratio
-       is taken, if that is at least 2; the machine's ``certainty`` then shows what is wrong.
+       1.25 times as high or more, are candidates. Among those that no arrow contradicts, the one with the largest
+       ratio is taken. An arrow contradicts a level if, of ten steps or more from one cluster by one action, more than
+       a tenth lead to another cluster, reward or end than the rest. Where every level is contradicted, the one with
+       the largest ratio is taken, if that is at least 2; the machine's ``certainty`` then shows what is wrong.
     2. A cluster with less than 0.02% of the observations, or only one, joins the nearest other.
     3. An arrow leads where most steps led that were seen. Where none was seen, it leads where the transition says from
        most of the node's latents; its reward is that of all rewards seen which is nearest to what the head
@@ -113,8 +113,8 @@ def learned_machine(
         seed: of the latents that are drawn into the trees, at least 0.
 
     Raises:
-        NoClusters: a ``ValueError``: no level lasts, or only some that are contradicted, with ratios below 2; it has the
-            distances.
+        NoClusters: a ``ValueError``: no level lasts, or only some that are contradicted, with ratios below 2; it has
+            the distances.
         ValueError: an argument is out of range, actions are not discrete, or there are no steps.
 
     Warns:
