@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from jepa_extractor import JEPA, Episode, TransitionRing, jepa_policy_kwargs, pretrain
 from jepa_extractor.objectives import CosineLoss, RandomTask
-from jepa_extractor.planning import LatentPlanner
+from jepa_extractor.planning import Imagination, LatentPlanner
 from jepa_extractor.recipes import RECIPES
 from tests.jepa.published import ACTIONS, BY_HAND, IMAGE, PUBLISHED_TOTAL, A, B, D, make_batch, make_jepa
 
@@ -133,6 +133,6 @@ def test_a_planner_reads_and_saves_the_heads(recipe, tmp_path):
     loaded = LatentPlanner.load(tmp_path / "planner.pt")
     observations = np.random.default_rng(0).normal(size=(9, 7)).astype("f")
     np.testing.assert_array_equal(*(one.predict(observations)[0] for one in (planner, loaded)))
-    assert [text for _, text in planner.imagine(observations[0])] == [
-        text for _, text in loaded.imagine(observations[0])
+    assert [text for _, text in Imagination(planner).imagine(observations[0])] == [
+        text for _, text in Imagination(loaded).imagine(observations[0])
     ]

@@ -174,11 +174,12 @@ def test_state_of_another_callback(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the disk that is always full is Linux's")
-def test_a_disk_that_is_really_full(tmp_path):
+def test_a_disk_that_is_really_full(tmp_path, monkeypatch):
     """Out of disk is an `OSError` that names the file, whatever torch makes of it."""
     model = make_model("PPO")
     callback = JEPACallback(batch_size=8)
     model.learn(32, callback=callback)
+    monkeypatch.setattr("secrets.token_hex", lambda size: "jepa")
     (tmp_path / ".jepa.unfinished.pt").symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"jepa.*(make room|No space left)"):
         callback.save(tmp_path / "jepa.pt")

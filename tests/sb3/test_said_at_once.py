@@ -1,5 +1,7 @@
 """What is wrong says so where it begins: schedules that do not act, labels that are not there, spaces that differ."""
 
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -39,8 +41,12 @@ class Endless(gym.Env):
         return observation, reward, self.time == self.length, False, {}
 
 
+def _given(env):
+    return env
+
+
 def make_ppo(*envs, policy="MlpPolicy", wrap=None, **options):
-    env = DummyVecEnv([lambda env=env: env for env in envs])
+    env = DummyVecEnv([partial(_given, env) for env in envs])
     env = env if wrap is None else wrap(env)
     kwargs = {"net_arch": [8], **jepa_policy_kwargs(DISCRETE, **{"latent_dim": 4, **options})}
     return PPO(policy, env, n_steps=16, batch_size=16, n_epochs=2, policy_kwargs=kwargs, seed=0, device="cpu")
