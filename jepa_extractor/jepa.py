@@ -64,15 +64,19 @@ class JEPA(nn.Module):
         transition: maps latents (B, D) and action features (B, A) to latents (B, D), before their normalisation.
         heads: the network of each task by its name.
         tasks: the auxiliary tasks.
+        updates: how often a loss was asked for in training mode, or ``fit_transition`` made an update; int64 scalar.
 
     Raises:
         ValueError: an argument is out of range or unknown; the message names it, its value and what to give instead.
     """
 
+    updates: torch.Tensor
+
     def __init__(
         self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], **options: Unpack[JEPAOptions]
     ) -> None:
         super().__init__()
+        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         require_type("observation_space", observation_space, spaces.Space, "give the environment's observation space")
         self.observation_space = policy_space(observation_space)
         self.action_space = _checked_action_space(action_space)
@@ -193,6 +197,7 @@ class JEPA(nn.Module):
     def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
         """Return each loss by name, before its weight, with gradient, and the latents; otherwise as ``loss``."""
         if self.training:
+            self.updates += 1
             self._move_targets()
         batch = self._preprocessed(batch)
         batch = batch.replace(observations=self.augmentation(batch.observations))
