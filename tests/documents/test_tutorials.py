@@ -23,7 +23,7 @@ def outputs(site):
 
 
 def test_train_and_look(outputs):
-    """The policy wins, the latents tell nearly all counts apart, and the loaded policy adds below four, removes above."""
+    """The policy wins, latents tell nearly all counts apart, and the loaded policy adds below four, removes above."""
     text, pictures = outputs("train-and-look")
     assert pictures == 2
     assert int(re.search(r"success in (\d+)% of the episodes", text)[1]) >= 95
