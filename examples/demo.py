@@ -45,8 +45,10 @@ model = PPO(
     env,
     learning_rate=LinearSchedule(3e-3, 0.0, 1.0),  # to 0: the clouds of the counts end up tight
     n_steps=128,
-    n_epochs=2,
+    n_epochs=4,
     gamma=0.9,
+    ent_coef=0.1,
+    max_grad_norm=1.0,
     policy_kwargs=jepa_policy_kwargs(env),
     seed=arguments.seed,
     device="cpu",
@@ -59,7 +61,7 @@ required = AuditSet.from_classes(unseen, "count", counting_env.count_mdp(), ["re
 untrained = audit(model, required, "untrained")
 
 print("Training PPO and the JEPA in its encoder ...", flush=True)
-model.learn(arguments.steps, callback=JEPACallback(max_grad_norm=1.0), progress_bar=sys.stdout.isatty())
+model.learn(arguments.steps, callback=JEPACallback(batch_size=32, max_grad_norm=1.0), progress_bar=sys.stdout.isatty())
 model.save(arguments.out / "model.zip")
 
 print("Playing games that it has never seen, and writing the report ...", flush=True)
