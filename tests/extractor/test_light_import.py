@@ -29,7 +29,8 @@ def test_import_loads_nothing_but_what_stable_baselines3_does():
     [
         "from jepa_extractor import JEPACallback, JEPAExtractor, jepa_policy_kwargs",
         "from jepa_extractor import pretrain, load_pretrained, TransitionRing, random_episodes, policy_space",
-        "from jepa_extractor import AuditCallback, audit_encoder, collapse_audit, EmpiricalBisimulation",
+        "from jepa_extractor.audit import AuditSet, audit, compare_classes",
+        "from jepa_extractor.bisimulation import EmpiricalBisimulation",
     ],
 )
 def test_names_load_no_more_than_they_need(statement):

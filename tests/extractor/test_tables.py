@@ -10,12 +10,11 @@ from gymnasium.vector import AutoresetMode
 from jepa_extractor import (
     EmpiricalBisimulation,
     JEPAExtractor,
-    audit_encoder,
     largest_bisimulation,
     policy_space,
     random_episodes,
 )
-from jepa_extractor.audit import pairwise_audit
+from jepa_extractor.audit import AuditSet, audit, compare_classes
 from jepa_extractor.bisimulation import probabilistic_bisimulation
 from jepa_extractor.envs.table_images import TableImages
 
@@ -317,11 +316,11 @@ def test_audit_of_an_encoder():
         is_slippery=False,
     )
     extractor = JEPAExtractor(policy_space(env.observation_space), env.action_space, encoder="nature")
-    report = audit_encoder(extractor, envs, "state", env.class_mdp, observations=500)
-    assert report.classes_required == 13
+    report = audit(extractor, AuditSet.collect(envs, 500), controls=False)
+    assert len(report.classes.classes) == 13
     latents = extractor.encode(np.moveaxis(np.concatenate([env.images, env.images]), -1, 1))
     classes = largest_bisimulation(*env.class_mdp)
-    pairs = pairwise_audit(latents, np.tile(np.arange(16), 2), np.not_equal.outer(classes, classes))
+    pairs = compare_classes(latents, np.tile(np.arange(16), 2), np.not_equal.outer(classes, classes))
     assert pairs.numbers()["required_pairs"] == 16 * 15 / 2 - 6
     assert {pair[:2] for pair in pairs.merged_pairs()} == {(5, 7), (5, 11), (5, 12), (7, 11), (7, 12), (11, 12)}
     assert all(error == 0.5 for *_, error in pairs.merged_pairs())

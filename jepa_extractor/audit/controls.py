@@ -1,0 +1,52 @@
+"""Encoders that are audited beside another, to see whether the data would have told them apart."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from jepa_extractor.audit.latents import Encoder, network_of
+from jepa_extractor.data.observations import Arrays
+
+WIDTH = 512  # numbers to which observations are reduced
+
+
+def untrained_twin(encoder: Encoder, seed: int) -> Any | None:
+    """Return the same network with parameters drawn anew, or ``None`` if the encoder is no network.
+
+    Parameters of a module that has no ``reset_parameters`` become normal, with the standard deviation that they have.
+    """
+    network = network_of(encoder)
+    if not isinstance(network, nn.Module) or not any(True for _ in network.parameters()):
+        return None
+    twin = copy.deepcopy(network)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        for module in twin.modules():
+            reset: Callable[[], None] | None = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+                continue
+            for parameter in module.parameters(recurse=False):
+                if parameter.numel() > 1 and parameter.is_floating_point():
+                    parameter.normal_(std=float(parameter.std()))
+    return twin
+
+
+def reduced(observations: Arrays, seed: int) -> NDArray[np.float32]:
+    """Return observations as at most 512 numbers each, (N, d), their distances nearly kept (a count sketch)."""
+    arrays = observations.values() if isinstance(observations, dict) else [observations]
+    parts = [np.reshape(array, (len(array), -1)) for array in arrays]
+    wide = parts[0] if len(parts) == 1 else np.concatenate([part.astype(np.float32) for part in parts], axis=1)
+    if wide.shape[1] <= WIDTH:
+        return wide.astype(np.float32)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(wide.shape[1])
+    signs = rng.choice(np.float32([-1, 1]), wide.shape[1])
+    begins = (np.arange(WIDTH) * wide.shape[1]) // WIDTH
+    chunks = np.array_split(wide, max(1, wide.size // 2**24))
+    return np.concatenate([np.add.reduceat(chunk[:, order] * signs, begins, axis=1) for chunk in chunks])
