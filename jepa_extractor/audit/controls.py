@@ -1,8 +1,7 @@
 """Encoders that are audited beside another, to see whether the data would have told them apart."""
 
-import copy
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -15,26 +14,39 @@ from jepa_extractor.data.observations import Arrays
 WIDTH = 512  # numbers to which observations are reduced
 
 
-def untrained_twin(encoder: Encoder, seed: int) -> Any | None:
-    """Return the same network with parameters drawn anew, or ``None`` if the encoder is no network.
+@contextmanager
+def untrained(encoder: Encoder, seed: int) -> Iterator[bool]:
+    """Draw the parameters of an encoder anew for a while; give whether it is a network that has some.
 
     Parameters of a module that has no ``reset_parameters`` become normal, with the standard deviation that they have.
     """
     network = network_of(encoder)
-    if not isinstance(network, nn.Module) or not any(True for _ in network.parameters()):
-        return None
-    twin = copy.deepcopy(network)
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
-        for module in twin.modules():
-            reset: Callable[[], None] | None = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
-                continue
-            for parameter in module.parameters(recurse=False):
-                if parameter.numel() > 1 and parameter.is_floating_point():
-                    parameter.normal_(std=float(parameter.std()))
-    return twin
+    modules = list(network.modules()) if isinstance(network, nn.Module) else []
+    held = [(part, name) for module in modules for part in (module._parameters, module._buffers) for name in part]
+    before = [(part, name, part[name]) for part, name in held if part[name] is not None]
+    copies = [tensor.detach().clone() for _, _, tensor in before if tensor is not None]
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(seed)
+            for module in modules:
+                _reset(module)
+        yield any(module._parameters for module in modules)
+    finally:
+        with torch.no_grad():
+            for (part, name, tensor), copy in zip(before, copies, strict=True):
+                assert tensor is not None
+                tensor.copy_(copy)
+                part[name] = tensor  # type: ignore[assignment]  # a parameter where one was
+
+
+def _reset(module: nn.Module) -> None:
+    reset: Callable[[], None] | None = getattr(module, "reset_parameters", None)
+    if callable(reset):
+        reset()
+        return
+    for parameter in module.parameters(recurse=False):
+        if parameter.numel() > 1 and parameter.is_floating_point():
+            parameter.normal_(std=float(parameter.std()))
 
 
 def reduced(observations: Arrays, seed: int) -> NDArray[np.float32]:

@@ -283,19 +283,19 @@ def audit(
         ValueError: an argument has the wrong type or is out of range, or the encoder does not take such observations,
             or does not return one finite row for each.
     """
-    from jepa_extractor.audit.controls import untrained_twin
+    from jepa_extractor.audit.controls import untrained
     from jepa_extractor.audit.latents import encode
     from jepa_extractor.audit.prediction import prediction_errors
 
     require_type("audit_set", audit_set, AuditSet, "make one by AuditSet.from_episodes or AuditSet.from_classes")
     require_integer("seed", seed, least=0)
     latents = encode(encoder, audit_set, vec_normalize, frame_stack)
-    twin = untrained_twin(encoder, seed) if controls else None
-    if twin is not None and vec_normalize is None and hasattr(encoder, "get_vec_normalize_env"):
-        vec_normalize = encoder.get_vec_normalize_env()  # the twin is of the policy, which has none
-    beside = {} if twin is None else {TWIN: encode(twin, audit_set, vec_normalize, frame_stack)}
+    beside: dict[str, NDArray[np.float32]] | None = None
+    if controls:
+        with untrained(encoder, seed) as is_network:
+            beside = {TWIN: encode(encoder, audit_set, vec_normalize, frame_stack)} if is_network else {}
     errors = prediction_errors(encoder, latents, audit_set)
-    return audit_latents(latents, audit_set, name, seed, beside if controls else None, errors)
+    return audit_latents(latents, audit_set, name, seed, beside, errors)
 
 
 def audit_latents(
