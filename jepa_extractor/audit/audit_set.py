@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.audit.collection import Envs, Policy, collected, look_at
-from jepa_extractor.audit.separation import ByClass, ByFuture, Indices, require_mdp
+from jepa_extractor.audit.separation import ByClass, ByFuture, Classes, Indices, require_mdp
 from jepa_extractor.bisimulation.episodes import arrival_rewards
 from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.checks import require_choice, require_integer, require_key, require_weight
@@ -295,6 +295,11 @@ class AuditSet:
         tolerance = self.required.tolerance if isinstance(self.required, ByFuture) else 0.0
         differed = (np.abs(rewards - rewards[before]) > tolerance) | (ends != ends[before])
         return Repeats(len(arrived) - len(first), int(differed.sum()))
+
+    @cached_property
+    def classes(self) -> Classes | None:
+        """The classes that were seen at least twice, if classes are known, and these are two or more."""
+        return self.required.classes(self.contents)
 
     @cached_property
     def contents(self) -> Indices:

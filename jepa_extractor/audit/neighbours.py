@@ -145,8 +145,7 @@ class _Share(NamedTuple):
         rest = self.weights * (self.apart - self.value()) / self.weights.sum()
         both = np.bincount(self.left, rest, episodes) + np.bincount(self.right, rest, episodes)
         same = self.left == self.right
-        influence: NDArray[np.float64] = both - np.bincount(self.left[same], rest[same], episodes)
-        return influence
+        return np.asarray(both - np.bincount(self.left[same], rest[same], episodes), np.float64)
 
 
 def _ratio(near: _Share, random: _Share, episodes: Indices) -> tuple[float, Interval]:
@@ -175,3 +174,15 @@ def ratio_and_error(near: _Share, random: _Share, episodes: Indices) -> tuple[fl
     width = int(episodes.max()) + 1
     influence = near.influence(width) / other - ratio * random.influence(width) / other
     return ratio, float(np.sqrt(count / (count - 1) * np.sum(influence**2)) * stdtrit(count - 1, 0.975))
+
+
+def least_share(are: NDArray[np.bool_], counted: NDArray[np.bool_], episodes: Indices) -> float:
+    """Return the lower end of the 95% interval over episodes of the share of the counted (N,) that ``are`` (N,)."""
+    from scipy.special import stdtrit
+
+    total, count = counted.sum(), len(np.unique(episodes[counted]))
+    if count < 2:
+        return float("nan")
+    share = are[counted].mean()
+    influence = np.bincount(episodes[counted], are[counted] - share) / total
+    return float(share - np.sqrt(count / (count - 1) * np.sum(influence**2)) * stdtrit(count - 1, 0.975))

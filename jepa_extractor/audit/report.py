@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from jepa_extractor.audit import verdict
 from jepa_extractor.audit.audit_set import AuditSet
+from jepa_extractor.audit.closure import gap
 from jepa_extractor.audit.measures import LEAST_DISTANCE, ClassPairs, compare_classes, finite
-from jepa_extractor.audit.neighbours import Interval, Nearness, look_near
+from jepa_extractor.audit.neighbours import Interval, Nearness, least_share, look_near
 from jepa_extractor.audit.separation import ByClass
 from jepa_extractor.audit.verdict import Found, Verdict
 from jepa_extractor.audit.words import both
@@ -94,8 +95,9 @@ class Report:
             the others are NaN.
         worst_pairs: up to 20 pairs of neighbours that must be kept apart, the closest first, one of each reason before
             a second; no observation is in two.
-        classes: for a set with classes, the comparison of those that were seen at least twice; ``None`` if these are
-            fewer than two, and for other sets.
+        classes: for a set with classes, the comparison of those that were seen at least twice, ``None`` if these are
+            fewer than two. Where episodes show the same observations again and again, each of these is a class.
+            ``None`` for other sets.
         prediction_errors: where the encoder holds a ``JEPA``, how far the latent that its transition predicts 1, 2, ...
             steps ahead is from the real one, over the root mean square distance of random pairs.
         verdict: a word, a sentence, and what to do next.
@@ -318,18 +320,18 @@ def audit_latents(
     controls: list[Control] = []
     themselves: Interval | None = None
     if beside is not None:
-        by_class = isinstance(audit_set.required, ByClass)
+        by_class = _decide(audit_set)
         others = {**({} if by_class else {THEMSELVES: reduced(audit_set.observations, seed)}), **beside}
         word = verdict.of_constant(audit_set, near.of_constant)
         controls.append(Control(CONSTANT, word, 1.0 if near.random_share else float("nan"), near.of_constant, None))
         for other, its_latents in others.items():
             its_near = look_near(its_latents, audit_set, np.random.default_rng(seed))
             themselves = its_near.interval if other == THEMSELVES else themselves
-            pairs = _of_classes(its_latents, audit_set.required)
+            pairs = _of_classes(its_latents, audit_set)
             word = _judge(its_latents, audit_set, its_near, pairs, themselves, []).word
             kept = None if pairs is None else int(pairs.numbers()["required_pairs_kept"])
             controls.append(Control(other, word, its_near.collapse_index, its_near.interval, kept))
-    pairs = _of_classes(latents, audit_set.required)
+    pairs = _of_classes(latents, audit_set)
     return Report(
         name=name,
         audit_set=audit_set,
@@ -375,7 +377,7 @@ def _judge(
     themselves: Interval | None,
     worst: list[Pair],
 ) -> Verdict:
-    if isinstance(audit_set.required, ByClass):
+    if _decide(audit_set):
         return verdict.of_classes(audit_set, pairs)
     example = ""
     if worst:
@@ -384,10 +386,12 @@ def _judge(
         collapse_index=near.collapse_index,
         interval=near.interval,
         observations_hit=_share_hit(near.hits),
+        least_hit=least_share(near.hits > 0, np.isfinite(near.hits), audit_set.episodes),
         of_constant=near.of_constant,
         of_observations=themselves,
         is_constant=verdict.is_constant(latents, LEAST_DISTANCE),
         example=example,
+        gap=gap(audit_set, near.pairs) if near.collapse_index <= verdict.MOST_ERROR else "",
     )
     return verdict.of_episodes(audit_set, found)
 
@@ -420,14 +424,18 @@ def _worst_pairs(near: Nearness, latents: NDArray[np.float32], audit_set: AuditS
     ]
 
 
-def _of_classes(latents: NDArray[np.float32], required: Any) -> ClassPairs | None:
+def _decide(audit_set: AuditSet) -> bool:
+    """Return whether pairs of classes decide."""
+    return audit_set.classes is not None or isinstance(audit_set.required, ByClass)
+
+
+def _of_classes(latents: NDArray[np.float32], audit_set: AuditSet) -> ClassPairs | None:
     """Return the comparison of the classes that were seen at least twice, or ``None`` where there are none."""
-    if not isinstance(required, ByClass):
+    known = audit_set.classes
+    if known is None:
         return None
-    rows, names, distances = required.seen_twice()
-    if len(np.unique(names)) < 2:
-        return None
-    return compare_classes(latents[rows], names, distances=distances)
+    rows = known.members >= 0
+    return compare_classes(latents[rows], known.names[known.members[rows]], known.required, known.distances)
 
 
 def _plain(control: Control) -> dict[str, Any]:

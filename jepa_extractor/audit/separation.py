@@ -2,14 +2,35 @@
 
 from collections.abc import Hashable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Indices = NDArray[np.int64]
 MOST_STATES = 1_000  # of an MDP whose bisimulation metric is computed, or that is put together from episodes
+ENOUGH = 10  # observations of a class, if some of them were seen once
 MOST_REWARDS = 20  # different ones that are no sign of real numbers
+
+
+class Classes(NamedTuple):
+    """Classes of observations that are known, those seen at least twice.
+
+    Attributes:
+        label: what a class is called, such as "count".
+        members: the class of each observation, an index into ``names``, or -1, (N,).
+        names: of the c classes, in ascending order, (c,).
+        required: whether two must be kept apart, bool (c, c).
+        distances: their bisimulation metric, (c, c), if it is known.
+        rare: names of classes that were seen too seldom to be sure of them.
+    """
+
+    label: str
+    members: Indices
+    names: NDArray[np.generic]
+    required: NDArray[np.bool_]
+    distances: NDArray[np.float64] | None
+    rare: list[Any]
 
 
 class ByFuture:
@@ -174,34 +195,35 @@ class ByFuture:
             f"in {often}. To see {more}, record {', or '.join(mend)}."
         )
 
-    def gap(self) -> str:
-        """Return in words which differences the data might not show, "" if it shows all that there are.
+    def classes(self, contents: Indices) -> Classes | None:
+        """Return the observations that are states as classes, each by the number of its first; else ``None``."""
+        if not self._are_states:
+            return None
+        _, first, counts = np.unique(contents, return_index=True, return_counts=True)
+        often = np.flatnonzero(counts > 1)
+        order = often[np.argsort(first[often])]
+        members = np.full(len(counts), -1)
+        members[order] = np.arange(len(order))
+        left, right = (part.ravel() for part in np.meshgrid(order, order, indexing="ij"))
+        required = self._relation.distinguishable_pairs(np.stack([left, right], axis=1))
+        shape = (len(order), len(order))
+        rare = np.sort(first[counts < 2]).tolist()
+        return Classes("observation", members[contents], first[order], required.reshape(shape), None, rare)
 
-        Where sequences of L actions are seen, and what follows two observations for L - 1 of them always says what
-        follows after the L-th, longer sequences show no more: partition refinement has ended.
-        """
-        if self._are_states:
-            tried, actions = self._tried()
-            return "" if tried == actions else f"{actions - tried:,} of {actions:,} actions were never tried"
-        length = self.actions_seen()
-        if length and not self._shows_more(length):
-            return ""
-        return f"observations that first differ after {_actions(length + 1)} or more may be merged without being seen"
+    def untried(self) -> str:
+        """Return in words how many actions of the states were never tried, "" if all were."""
+        tried, actions = self._tried()
+        return "" if tried == actions else f"{actions - tried:,} of {actions:,} actions were never tried"
 
-    def _shows_more(self, length: int) -> bool:
-        """Return whether some observations differ only after ``length`` actions."""
+    def labels(self) -> Indices:
+        """Return what arriving at each observation earned, (N,): the same number for the same, -1 where unknown."""
         from jepa_extractor.bisimulation.inputs import group_values
 
-        rows = np.flatnonzero(self._to_come >= length)
         known = ~np.isnan(self._rewards)
+        ends = self._ends * (2 * self.tolerance + 1)
         labels = np.full(len(known), -1)
-        labels[known] = group_values(self._values[known], self.tolerance)[0]
-        first = [] if self.auxiliary == "action_reward" else [labels[rows]]
-        before = [self._actions[rows + step] for step in range(length)]
-        before += first + [labels[rows + step] for step in range(1, length)]
-        _, group = np.unique(np.stack(before, axis=1), axis=0, return_inverse=True)
-        last = np.stack([group.reshape(-1), labels[rows + length]], axis=1)
-        return len(np.unique(last, axis=0)) > len(np.unique(group))
+        labels[known] = group_values(np.stack([self._rewards, ends], axis=1)[known], self.tolerance)[0]
+        return labels
 
     def _tried(self) -> tuple[int, int]:
         """Return how many actions of states were tried, and how many there are where an episode goes on."""
@@ -264,7 +286,7 @@ class ByClass:
         action_names: a name for each action.
 
     Attributes:
-        classes: the class of each observation, integers (N,), -1 where unknown.
+        members: the class of each observation, integers (N,), -1 where unknown.
         names: what each class is called: the number of its only or first state.
         counts: how many observations are of each class, integers (c,).
 
@@ -284,9 +306,9 @@ class ByClass:
         known = np.isfinite(states)
         if not known.any():
             raise ValueError(f"label={label!r} is unknown at every observation: name one whose number is known")
-        self.classes = np.full(len(states), -1, np.int64)
+        self.members = np.full(len(states), -1, np.int64)
         if mdp is None:
-            self.names, self.classes[known] = np.unique(states[known], return_inverse=True)
+            self.names, self.members[known] = np.unique(states[known], return_inverse=True)
             if np.array_equal(self.names, np.rint(self.names)):
                 self.names = self.names.astype(np.int64)
         else:
@@ -303,9 +325,9 @@ class ByClass:
                     f"info[{label!r}] reaches from {numbers.min()} to {numbers.max()}, but mdp has states 0 to "
                     f"{len(of_state) - 1}: give the mdp of this environment"
                 )
-            self.classes[known] = of_state[numbers]
+            self.members[known] = of_state[numbers]
             self.names = np.unique(of_state, return_index=True)[1]
-        self.counts = np.bincount(self.classes[known], minlength=len(self.names))
+        self.counts = np.bincount(self.members[known], minlength=len(self.names))
         if np.count_nonzero(self.counts) < 2:
             raise ValueError(
                 f"all {known.sum():,} observations are of one class by {label!r}, so nothing must stay apart: give "
@@ -319,29 +341,28 @@ class ByClass:
             return None
         return exact_classes(*self.mdp)[1]
 
-    def seen_twice(self) -> tuple[NDArray[np.bool_], NDArray[np.generic], NDArray[np.float64] | None]:
-        """Return what is needed to compare the c classes that were seen at least twice.
+    def classes(self, contents: Indices) -> Classes | None:
+        """Return the classes that were seen at least twice, ``None`` if these are fewer than two.
 
-        Returns:
-            Whether an observation is of such a class, (N,); the name of the class of each that is, (n,); and the
-            distances of these classes, (c, c), if there are any.
+        One is rare if it was seen fewer than ten times, and not as the same observations again and again.
         """
         seen = np.flatnonzero(self.counts > 1)
-        rows = np.isin(self.classes, seen)
+        if len(seen) < 2:
+            return None
+        numbers = np.full(len(self.names) + 1, -1)  # the last is that of the unknown, -1
+        numbers[seen] = np.arange(len(seen))
+        once = (np.bincount(contents)[contents] == 1) & (self.members >= 0)
+        seen_once = np.bincount(self.members[once], minlength=len(self.names))
+        rare = self.names[(self.counts < 2) | ((self.counts < ENOUGH) & (seen_once > 0))].tolist()
         distances = None if self.distances is None else self.distances[np.ix_(seen, seen)]
-        return rows, self.names[self.classes[rows]], distances
+        return Classes(
+            self.label, numbers[self.members], self.names[seen], ~np.eye(len(seen), dtype=bool), distances, rare
+        )
 
     def differ(self, left: Indices, right: Indices) -> NDArray[np.bool_]:
         """Return whether the classes of ``left`` (M,) and ``right`` (M,) differ, pair by pair: (M,)."""
-        one, other = self.classes[left], self.classes[right]
+        one, other = self.members[left], self.members[right]
         return np.asarray((one != other) & (one >= 0) & (other >= 0))
-
-    def rare(self, contents: Indices, enough: int) -> list[Any]:
-        """Return the names of classes seen fewer than ``enough`` times, and not as the same observations again."""
-        once = np.bincount(contents)[contents] == 1
-        seen_once = np.bincount(self.classes[(self.classes >= 0) & once], minlength=len(self.names))
-        few = (self.counts < 2) | ((self.counts < enough) & (seen_once > 0))
-        return self.names[few].tolist()  # type: ignore[no-any-return]
 
     def why(self, left: int, right: int) -> str:
         """Return the classes of both; with an MDP, also the actions that lead to different values."""

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.audit.measures import MOST_ERROR, ClassPairs
 from jepa_extractor.audit.neighbours import Interval
-from jepa_extractor.audit.separation import ByClass, ByFuture
+from jepa_extractor.audit.separation import ByFuture
 from jepa_extractor.audit.words import listed
 
 COLLAPSED, KEPT, INCONCLUSIVE = "COLLAPSED", "KEPT", "INCONCLUSIVE"
 
 SURE = 0.01  # least probability that so many mistakes are chance, over all pairs of classes
-ENOUGH = 10  # observations of a class, if some of them were seen once
 MOST_HIT = 0.005  # share of the observations that may be taken for another
 LIKE_CONSTANT = 0.9  # a collapse index that could be that of a constant encoder
 SHOWN = 4  # groups of classes that a sentence names
@@ -49,30 +48,33 @@ class Found(NamedTuple):
         collapse_index: of the encoder.
         interval: its 95% interval.
         observations_hit: the share of observations that have a neighbour from which they must be kept apart.
+        least_hit: the lower end of its 95% interval, NaN for a single episode.
         of_constant: the interval of the index of a constant encoder.
         of_observations: that of the observations themselves, ``None`` if it was not looked at.
         is_constant: whether all latents are equal.
         example: a pair that looks alike, in words, or "".
+        gap: which differences the data may not have shown, in words, or "".
     """
 
     collapse_index: float
     interval: Interval
     observations_hit: float
+    least_hit: float
     of_constant: Interval
     of_observations: Interval | None
     is_constant: bool
     example: str
+    gap: str
 
 
 def of_episodes(audit_set: AuditSet, found: Found) -> Verdict:
     """Return the verdict where episodes say what must be kept apart.
 
     KEPT: the collapse index is surely at most 0.01, at most 0.5% of the observations are hit, and the data shows all
-    differences that there are. COLLAPSED: the index is surely above 0.01, and surely not that of the observations
-    themselves. It is neither where a constant encoder would not have been found, or chance may decide what differs.
+    differences that there are. COLLAPSED: the index is surely above 0.01, or more are surely hit, and the index is
+    surely not that of the observations themselves. It is neither where a constant encoder would not have been found,
+    or chance may decide what differs.
     """
-    required = audit_set.required
-    assert isinstance(required, ByFuture)
     more = f"--play model, or --episodes {_more(audit_set):,}: AuditSet.collect(env, policy=model, episodes=...)"
     least, most = found.interval if np.isfinite(found.interval).all() else (found.collapse_index, found.collapse_index)
     if not found.of_constant[0] > MOST_ERROR:  # also where it is NaN
@@ -82,9 +84,9 @@ def of_episodes(audit_set: AuditSet, found: Found) -> Verdict:
             more,
         )
     if most <= MOST_ERROR and found.observations_hit <= MOST_HIT:
-        if gap := required.gap():
-            return Verdict(INCONCLUSIVE, f"All that the data tells apart looks different to it, but {gap}.", more)
-        return Verdict(KEPT, "All that the data tells apart looks different to it.")
+        if found.gap:
+            return Verdict(INCONCLUSIVE, f"All that the data tells apart looks different to it, but {found.gap}.", more)
+        return Verdict(KEPT, "All that must be apart looks different to it, and what looks alike stays alike.")
     hit = f"{found.observations_hit:.1%} of its observations look like another that must be apart"
     word, sentence, mend = INCONCLUSIVE, f"{hit}{found.example}: too few to be sure.", more
     if audit_set.doubt:
@@ -97,7 +99,7 @@ def of_episodes(audit_set: AuditSet, found: Found) -> Verdict:
         mend = f"--tolerance T where rewards are real numbers, or {BY_CLASS}"
     elif least >= LIKE_CONSTANT:
         word, sentence = COLLAPSED, f"Everything looks the same to it, as to a constant encoder{found.example}."
-    elif least > MOST_ERROR:
+    elif least > MOST_ERROR or found.least_hit > MOST_HIT:
         word, sentence = COLLAPSED, f"{hit}{found.example}."
     return Verdict(word, sentence, mend if word == INCONCLUSIVE else "")
 
@@ -110,19 +112,17 @@ def _says_nothing(of_observations: Interval | None, least: float, most: float) -
     return both_constant or (least <= of_observations[1] and of_observations[0] <= most)
 
 
-def of_classes(audit_set: AuditSet, pairs: ClassPairs | None) -> Verdict:
+def of_classes(audit_set: AuditSet, pairs: ClassPairs | None) -> Verdict:  # one for each answer
     """Return the verdict where classes are known: that of the pairs of classes, not of their means.
 
     KEPT: each required pair has an error of at most 0.01, and each class was seen often enough. COLLAPSED: more
     mistakes were made in some pair than chance explains (1%, over all pairs) where its error is 0.01.
     """
-    required = audit_set.required
-    assert isinstance(required, ByClass)
     more = f"--episodes {_more(audit_set):,}, or --play model: AuditSet.collect(env, episodes=...)"
-    label = required.label
-    if pairs is None:
-        return Verdict(INCONCLUSIVE, f"Fewer than two classes of {label} were seen twice.", more)
-    trials = _trials(pairs.counts)
+    known = audit_set.classes
+    if pairs is None or known is None:
+        return Verdict(INCONCLUSIVE, "Fewer than two classes were seen twice.", more)
+    label, trials = known.label, _trials(pairs.counts)
     if not _merged(np.full_like(pairs.errors, 0.5), trials, pairs.required).any():
         return Verdict(INCONCLUSIVE, f"A constant encoder would have passed: each {label} was seen too seldom.", more)
     merged = _merged(pairs.errors, trials, pairs.required)
@@ -131,27 +131,29 @@ def of_classes(audit_set: AuditSet, pairs: ClassPairs | None) -> Verdict:
     near = pairs.required & ~pairs.kept
     if near.any():
         left, right, error = pairs.worst_pairs(1)[0]
-        return Verdict(
-            INCONCLUSIVE,
-            f"{label} {left} and {right} look nearly the same to it ({error:.1%} are taken for the other): too few "
-            "were seen to be sure.",
-            more,
-        )
-    if rare := required.rare(audit_set.contents, ENOUGH):
-        return Verdict(
-            INCONCLUSIVE, f"It keeps apart what was seen often, but {label} {listed(rare)} was seen too seldom.", more
-        )
-    return Verdict(KEPT, f"All {len(pairs.classes)} classes of {label} look different to it.")
+        nearly = f"{label} {listed([left, right])} look nearly the same to it ({error:.1%} are taken for the other)"
+        return Verdict(INCONCLUSIVE, f"{nearly}: too few were seen to be sure.", more)
+    required = audit_set.required
+    unseen = required.untried() if isinstance(required, ByFuture) else ""
+    if known.rare:
+        unseen = f"{label} {listed(known.rare)} {'were' if len(known.rare) > 1 else 'was'} seen too seldom"
+    if unseen:
+        return Verdict(INCONCLUSIVE, f"It keeps apart what was seen often, but {unseen}.", more)
+    count = int(pairs.required.sum()) // 2
+    every = 2 * count == pairs.required.size - len(pairs.classes)
+    kept = f"All {len(pairs.classes)} classes of {label}" if every else f"All {count:,} pairs that must be apart"
+    return Verdict(KEPT, f"{kept} look different to it.")
 
 
 def of_constant(audit_set: AuditSet, interval: Interval) -> str:
     """Return the word for a constant encoder, whose collapse index has this interval."""
-    required = audit_set.required
-    if isinstance(required, ByFuture):
-        return COLLAPSED if interval[0] > MOST_ERROR and not audit_set.doubt else INCONCLUSIVE
-    counts = required.counts[required.counts > 1]
-    must = ~np.eye(len(counts), dtype=np.bool_)
-    return COLLAPSED if _merged(0.5 * np.ones(must.shape), _trials(counts), must).any() else INCONCLUSIVE
+    known = audit_set.classes
+    if known is not None:
+        counts = np.bincount(known.members[known.members >= 0])
+        found = bool(_merged(0.5 * np.ones(known.required.shape), _trials(counts), known.required).any())
+    else:
+        found = interval[0] > MOST_ERROR and not audit_set.doubt
+    return COLLAPSED if found else INCONCLUSIVE
 
 
 def _trials(counts: NDArray[np.int64]) -> NDArray[np.float64]:

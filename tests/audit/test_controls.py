@@ -25,7 +25,7 @@ def test_an_untrained_twin_is_drawn_anew_and_given_back(name):
     network, drawn = networks()[name], []
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 5
+            parameter.add_(5)
     before = copy.deepcopy(network.state_dict())
     identities = [id(parameter) for parameter in network.parameters()]
     for seed in (1, 1, 2):

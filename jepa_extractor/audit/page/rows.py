@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepa_extractor.audit.report import Report
-from jepa_extractor.audit.separation import ByClass
 
 Rows = NDArray[np.int64]
 SHOWN = 5_000  # observations shown one by one
@@ -21,13 +20,9 @@ def shown_rows(count: int) -> Rows:
 
 def class_members(report: Report) -> Rows:
     """Return the class of each observation, (N,), an index into ``report.classes.classes``, or -1 where it has none."""
-    required, classes = report.audit_set.required, report.classes
-    assert isinstance(required, ByClass), "the audit set has no classes"
-    assert classes is not None
-    members = np.full(len(report.latents), -1)
-    seen, names, _ = required.seen_twice()
-    members[seen] = np.searchsorted(classes.classes, names)
-    return members
+    known = report.audit_set.classes
+    assert known is not None, "the audit set has no classes"
+    return known.members
 
 
 def returns(report: Report) -> NDArray[np.float64]:
