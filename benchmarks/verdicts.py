@@ -179,7 +179,7 @@ def _untrained(data: AuditSet, classes: NDArray[Any], seed: int) -> tuple[NDArra
     points, kinds = latents[first], classes[first]
     between = np.linalg.norm(points[:, None] - points[None], axis=-1)
     closest = float(between[kinds[:, None] != kinds[None]].min(initial=np.inf)) / scale
-    if len(first) > max(30, len(data) / 4):  # most were seen once: how it generalises is not known
+    if len(first) > len(data) / 2:  # most were seen once: how it generalises is not known
         return latents, ""
     return latents, "COLLAPSED" if closest <= 0.01 else "KEPT" if closest > 0.03 else ""
 

@@ -7,7 +7,8 @@ from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.audit.neighbours import Pairs
 from jepa_extractor.audit.separation import ByFuture
 
-MOST_OTHERS = 0.02  # of what follows one group and one action, or of the rewards of a group
+MOST_OTHERS = 0.02  # of what follows one group and one action, of the rewards of a group, or of all in no group
+LEAST_GROUP = 5
 
 
 def gap(audit_set: AuditSet, pairs: Pairs) -> str:
@@ -15,7 +16,8 @@ def gap(audit_set: AuditSet, pairs: Pairs) -> str:
 
     Observations that a chain of neighbours joins are one group. If all of a group earned the same, and each action
     leads from a group to one group, the groups are a bisimulation (of the data): no sequence of actions, however long,
-    tells two of one group apart. Up to 2% of a group may be elsewhere.
+    tells two of one group apart. Up to 2% of a group may be elsewhere, and groups of fewer than five are left out, if
+    they hold at most 2% of all.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -25,17 +27,23 @@ def gap(audit_set: AuditSet, pairs: Pairs) -> str:
     n, actions = len(audit_set), len(audit_set.action_names)
     edges = coo_array((np.ones(len(pairs.left), np.bool_), (pairs.left, pairs.right)), shape=(n, n))
     _, group = connected_components(edges, directed=False)
-    acted = np.flatnonzero(audit_set.actions >= 0)
+    alone = np.bincount(group)[group] < LEAST_GROUP
+    if alone.mean() > MOST_OTHERS:
+        return "too much of it looks like nothing else, so that what may follow is not known"
+    acted = np.flatnonzero((audit_set.actions >= 0) & ~alone & ~np.roll(alone, -1))
     step = group[acted] * actions + audit_set.actions[acted]  # of which group, by which action
     earned = required.labels()
-    known = np.flatnonzero(earned >= 0)
-    of_step = step if required.auxiliary == "action_reward" else group[known]
-    if not _are_one(of_step, earned[known]):
+    known = np.flatnonzero((earned >= 0) & ~alone)
+    if required.auxiliary == "reward":
+        same = _are_one(group[known], earned[known])
+    else:
+        same = _are_one(step, earned[acted + 1])
+    if not same:
         return "what looks alike did not always earn the same"
     if not _are_one(step, group[acted + 1]):
         return "what looks alike is not always followed by what looks alike, so that it may differ later"
     goes_on = np.unique(group[acted])
-    if len(np.unique(step)) < len(goes_on) * actions or not np.isin(group[~audit_set.ends], goes_on).all():
+    if len(np.unique(step)) < len(goes_on) * actions or not np.isin(group[~audit_set.ends & ~alone], goes_on).all():
         return "not every action was tried in each group of observations that look alike"
     return ""
 

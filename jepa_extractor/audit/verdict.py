@@ -1,7 +1,7 @@
 """The verdict of an audit: one word, one sentence, and what to do next."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ COLLAPSED, KEPT, INCONCLUSIVE = "COLLAPSED", "KEPT", "INCONCLUSIVE"
 
 SURE = 0.01  # least probability that so many mistakes are chance, over all pairs of classes
 MOST_HIT = 0.005  # share of the observations that may be taken for another
+HALF = 0.25  # an error half as large as that of classes that are one
 LIKE_CONSTANT = 0.9  # a collapse index that could be that of a constant encoder
 SHOWN = 4  # groups of classes that a sentence names
 BY_CLASS = "--classes-from KEY: AuditSet.collect(env, classes_from=key)"
@@ -163,12 +164,27 @@ def _trials(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _merged(errors: NDArray[np.float64], trials: NDArray[np.float64], required: Bools) -> Bools:
-    """Return which required pairs made more mistakes than an error of 0.01 explains, (c, c)."""
+    """Return which required pairs made more mistakes than an error of 0.01 explains, (c, c).
+
+    It is more in one pair (1% for all pairs together), or in all of them together, where many classes were seen a few
+    times; then those are meant that are taken for another half as often as if they were one.
+    """
+    upper = np.triu(required, k=1)
+    if not upper.any():
+        return np.zeros_like(required)
+    sure = _chance(errors, trials) < SURE / upper.sum()
+    observations = trials[upper].mean() * len(required) / 2
+    if _chance(errors[upper].mean(), observations) < SURE:
+        sure |= errors >= HALF
+    return np.asarray(required & (errors > MOST_ERROR) & sure)
+
+
+def _chance(errors: Any, trials: Any) -> Any:
+    """Return how probable so many mistakes are where the error is 0.01."""
     from scipy.special import betainc
 
-    mistakes = errors * trials
-    chance = np.where(mistakes > 0, betainc(np.maximum(mistakes, 1e-9), trials - mistakes + 1, MOST_ERROR), 1.0)
-    return np.asarray(required & (errors > MOST_ERROR) & (chance < SURE / max(1, required.sum() // 2)))
+    mistakes = np.maximum(errors * trials, 1e-9)
+    return np.where(errors > 0, betainc(mistakes, np.maximum(trials - mistakes, 0) + 1, MOST_ERROR), 1.0)
 
 
 def _alike(pairs: ClassPairs, merged: Bools, label: str) -> str:

@@ -138,6 +138,8 @@ def _page(
         "models": shown,
         "curves": [json_item(curve.plot) for curve in curves],
         "texts": texts,
+        "episodes": data.episodes[rows].tolist(),
+        "steps": data.steps[rows].tolist(),
         "images": pictures.thumbnails(rows, PICTURE_BYTES) if pictures.can_draw else None,
         "numbers": None if pictures.can_draw else [pictures.numbers(int(row)) for row in rows],
     }
@@ -151,6 +153,7 @@ def _page(
         facts=fact_rows(reports),
         head=_head(reports, histories, facts),
         planes=list(shown[0]["maps"]),
+        classes=shown[0]["classes"] or [],
         ways=ways,
         curves=curves,
         content=content,

@@ -146,7 +146,7 @@ def map_of(
     plot = figure(
         height=380,
         sizing_mode="stretch_width",
-        tools="pan,wheel_zoom,box_zoom,reset,tap",
+        tools="pan,box_select,lasso_select,wheel_zoom,box_zoom,reset,tap",
         active_drag=None,
         toolbar_location="above",
         x_axis_label=axes[0],
@@ -161,12 +161,12 @@ def map_of(
         fill_color="colour0",
         line_color="#80808080",
         line_width=0.5,
-        nonselection_alpha=0.6,
+        nonselection_alpha=0.25,
         nonselection_fill_color="colour0",
         selection_fill_color="colour0",
     )
     assert isinstance(points.selection_glyph, Scatter)
-    points.selection_glyph.update(line_color="#d55e00", line_width=4, line_alpha=1, size=12)
+    points.selection_glyph.update(line_color="#d55e00", line_width=2, line_alpha=1, size=9)
     picture = '<img src="@image" alt="">' if has_pictures else ""
     plot.add_tools(HoverTool(renderers=[points], tooltips=HOVER_STYLE + HOVER.format(picture=picture), limit=1))
     return plot
