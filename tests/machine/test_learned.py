@@ -49,7 +49,7 @@ def test_it_is_the_world(seed, noise):
 
 def test_what_was_never_seen_comes_from_the_transition():
     """Arrows without data are marked by a count of 0; their reward is the one seen that is nearest to the head's."""
-    successors, rng = random_world(3, states=6, actions=3)
+    successors, _rng = random_world(3, states=6, actions=3)
     rewards = np.array([0.0, 1.0, 0.0, 1.0, 0.0, 1.0])
     jepa = world(successors, 0.9 * rewards)  # the head is a little wrong
     machine = learned_machine(jepa, walks(successors, rewards, actions=[0, 1]))
@@ -78,7 +78,7 @@ def test_an_arrow_that_goes_two_ways():
     for episode in episodes:
         episode.observations[:, 1] += episode.observations[:, 2]  # states 1 and 2 look the same
         episode.observations[:, 2] = 0
-    with pytest.warns(UserWarning, match="some arrow contradicts the data"):
+    with pytest.warns(UserWarning, match=r"some arrow contradicts the data"):
         machine = learned_machine(merged, episodes)
     assert len(machine.names) == 3
     assert 0.3 < machine.certainty.min() < 0.9
@@ -92,7 +92,7 @@ def test_latents_without_clusters():
         Episode(rng.normal(size=(9, 8)).astype(np.float32), rng.integers(2, size=8), rng.random(8, np.float32), False)
         for _ in range(40)
     ]
-    with pytest.raises(NoClusters, match="360 observations have no clusters.*distances") as caught:
+    with pytest.raises(NoClusters, match=r"360 observations have no clusters.*distances") as caught:
         learned_machine(jepa, noise)
     assert (np.diff(caught.value.heights) <= 0).all()
     still = [episode._replace(observations=np.zeros((9, 8), np.float32)) for episode in noise]
@@ -104,7 +104,7 @@ def test_rare_states_are_nodes():
     """Of 20,000 observations, three of a state that is far from the others are enough."""
     rng = np.random.default_rng(0)
     latents = np.eye(5, dtype=np.float32)[rng.integers(4, size=20_000)] + rng.normal(0, 0.01, (20_000, 5))
-    latents[[5, 777, 19_000]] = [0, 0, 0, 0, 3] + rng.normal(0, 0.01, (3, 5))
+    latents[[5, 777, 19_000]] = [0, 0, 0, 0, 3, *rng.normal(0, 0.01, (3, 5))]
     trees = trees_of(latents.astype(np.float32), np.random.default_rng(0))
     top = trees.levels(100)[0]
     assert top.clusters == 5
@@ -159,15 +159,15 @@ def test_a_policy_needs_an_encoder():
     successors, rng = random_world(1, states=6, actions=2)
     rewards = rng.integers(2, size=6).astype(float)
     table, jepa = Machine.from_mdp(successors, rewards), world(successors, rewards)
-    with pytest.raises(ValueError, match="jepa=None.*give the JEPA"):
+    with pytest.raises(ValueError, match=r"jepa=None.*give the JEPA"):
         table.policy(1)
-    with pytest.raises(ValueError, match="no prototypes"):
+    with pytest.raises(ValueError, match=r"no prototypes"):
         table.policy(1, jepa=jepa)
     machine = learned_machine(jepa, walks(successors, rewards))
-    with pytest.raises(ValueError, match="latents of width 5.*prototypes 6"):
+    with pytest.raises(ValueError, match=r"latents of width 5.*prototypes 6"):
         machine.policy(1, jepa=world(random_world(0)[0][:, :2], np.zeros(5)))
     three, _ = random_world(0, states=6, actions=3)
-    with pytest.raises(ValueError, match="2 actions"):
+    with pytest.raises(ValueError, match=r"2 actions"):
         machine.policy(1, jepa=world(three, np.zeros(6)))
 
 
@@ -203,9 +203,9 @@ def test_bad_input(episodes, options, message):
 def test_actions_that_are_no_arrows():
     """Continuous actions, and what is no JEPA."""
     continuous = JEPA(spaces.Box(-1, 1, (3,), np.float32), spaces.Box(-1, 1, (1,), np.float32))
-    with pytest.raises(ValueError, match="must be Discrete"):
+    with pytest.raises(ValueError, match=r"must be Discrete"):
         learned_machine(continuous, bad())
-    with pytest.raises(ValueError, match="features_extractor"):
+    with pytest.raises(ValueError, match=r"features_extractor"):
         learned_machine(SimpleNamespace(), bad())
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from jepa_extractor.audit.page import write_page
-from tests.page.known_audits import HISTORY
+from tests.audit.page.known_audits import HISTORY
 
 pytestmark = pytest.mark.slow
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -203,7 +203,7 @@ def test_extractors_and_policies_agree():
     assert len(audit_set) > 600
     assert np.array_equal(encode(extractor, audit_set), latents)
     assert np.array_equal(encode(model.policy, audit_set), latents)
-    np.testing.assert_allclose(extractor.encode(audit_set.observations), latents, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(extractor.jepa.encode(audit_set.observations), latents, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
