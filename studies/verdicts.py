@@ -103,7 +103,13 @@ def _lake(**options: Any) -> Any:
 
 
 def _counting() -> Any:
-    options = {"image_size": 32, "max_count": 4, "target": 2, "max_episode_steps": 20, "terminate_on_target": False}
+    options: dict[str, Any] = {
+        "image_size": 32,
+        "max_count": 4,
+        "target": 2,
+        "max_episode_steps": 20,
+        "terminate_on_target": False,
+    }
     return gym.make_vec("CountingEnv-v0", 8, vectorization_mode="vector_entry_point", **options)
 
 
@@ -164,7 +170,7 @@ def _made(kind: str, classes: NDArray[Any], count: int, rng: np.random.Generator
         one, other = rng.choice(np.unique(classes), 2, replace=False)
         points[one] = points[other]
     noise = NOISE * rng.normal(size=(len(classes), WIDTH))
-    return np.float32(points[classes] + noise), "COLLAPSED" if kind == "merged" else "KEPT"
+    return (points[classes] + noise).astype(np.float32), "COLLAPSED" if kind == "merged" else "KEPT"
 
 
 def _untrained(data: AuditSet, classes: NDArray[Any], seed: int) -> tuple[NDArray[np.float32], str]:

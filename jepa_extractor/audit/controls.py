@@ -58,7 +58,7 @@ def reduced(observations: Arrays, seed: int) -> NDArray[np.float32]:
         return wide.astype(np.float32)
     rng = np.random.default_rng(seed)
     order = rng.permutation(wide.shape[1])
-    signs = rng.choice(np.float32([-1, 1]), wide.shape[1])
+    signs = rng.choice(np.array([-1, 1], np.float32), wide.shape[1])
     begins = np.array([bucket * wide.shape[1] // WIDTH for bucket in range(WIDTH)])
     chunks = np.array_split(wide, max(1, wide.size // 2**24))
     return np.concatenate([np.add.reduceat(chunk[:, order] * signs, begins, axis=1) for chunk in chunks])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from jepa_extractor.audit import verdict
 from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.audit.closure import gap
-from jepa_extractor.audit.measures import LEAST_DISTANCE, ClassPairs, compare_classes, finite
+from jepa_extractor.audit.measures import LEAST_DISTANCE, MOST_ERROR, ClassPairs, compare_classes, finite
 from jepa_extractor.audit.neighbours import Interval, Nearness, least_share, look_near
 from jepa_extractor.audit.separation import ByClass
 from jepa_extractor.audit.verdict import Found, Verdict
@@ -391,7 +391,7 @@ def _judge(
         of_observations=themselves,
         is_constant=verdict.is_constant(latents, LEAST_DISTANCE),
         example=example,
-        gap=gap(audit_set, near.pairs) if near.collapse_index <= verdict.MOST_ERROR else "",
+        gap=gap(audit_set, near.pairs) if near.collapse_index <= MOST_ERROR else "",
     )
     return verdict.of_episodes(audit_set, found)
 

@@ -8,6 +8,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 from jepa_extractor import JEPA, random_episodes
+from jepa_extractor.audit import AuditSet, audit, compare_classes
 from jepa_extractor.bisimulation import EmpiricalBisimulation, largest_bisimulation, probabilistic_bisimulation
 from jepa_extractor.envs.table_images import TableImages
 from tests.envs.tables import LAKE, TAXI, WORLDS, make
