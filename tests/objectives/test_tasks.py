@@ -179,3 +179,21 @@ def test_weighted_sum():
     assert [
         JEPA(IMAGE, spaces.Discrete(2)).total({name: torch.tensor(1.0)}).item() for name in ("dynamics", "reward")
     ] == [2, 10]
+
+
+def test_a_discount_of_its_own_wins():
+    """Over that of the algorithm, which the batch holds."""
+    latents, batch, losses = make_latents(), make_batch(), []
+    for task in (QTask(discount=0.3), QTask()):
+        torch.manual_seed(0)
+        head = task.make_head(D, IMAGE, spaces.Discrete(3))
+        losses += [task.loss(head, latents, batch).item(), task.loss(head, latents, batch.replace(discount=0.3)).item()]
+    assert losses[0] == losses[1] == losses[3] != losses[2]
+
+
+def test_the_name_of_the_dynamics_is_taken():
+    """A task cannot be named as the loss that every JEPA has."""
+    task = RewardTask()
+    task.name = "dynamics"
+    with pytest.raises(ValueError, match="two losses named 'dynamics'"):
+        JEPA(IMAGE, spaces.Discrete(3), auxiliary=(task,))
