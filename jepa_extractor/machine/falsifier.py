@@ -193,7 +193,7 @@ class _Play:
 
     @property
     def takeable(self) -> int:
-        return int(self._live.sum()) * self._taken.shape[1]
+        return int(self._live.sum() * self._taken.shape[1])
 
     @property
     def arrows(self) -> int:

@@ -174,3 +174,10 @@ def test_the_gate_by_hand():
     expected[0, :, 7, 9:11] *= 0.5
     expected[0, :, 20, 30:32] = 0
     torch.testing.assert_close(seen[0], expected)
+
+
+@pytest.mark.parametrize("shape", [(4, 9, 3), (9, 4, 3), (4, 4, 3)])
+def test_grids_that_are_too_small(shape):
+    """Each side must have five cells."""
+    with pytest.raises(ValueError, match="encoder='grid' takes at least 5 x 5 cells, with channels='last'"):
+        make_encoder("grid", spaces.Box(0, 1, shape, np.float32), 8, {"channels": "last"})

@@ -197,3 +197,15 @@ def test_the_name_of_the_dynamics_is_taken():
     task.name = "dynamics"
     with pytest.raises(ValueError, match="two losses named 'dynamics'"):
         JEPA(IMAGE, spaces.Discrete(3), auxiliary=(task,))
+
+
+def test_random_maps_are_of_size_one():
+    """Of observations whose numbers have variance 1, outputs have it too, however many numbers there are."""
+    head = RandomTask(size=400).make_head(D, IMAGE, spaces.Discrete(3))
+    assert head.target(rand(B, 2, *IMAGE.shape)).std().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(("latents", "reads"), [("encoded", True), ("both", True), ("predicted", False)])
+def test_which_tasks_read_later_latents(latents, reads):
+    """Those that read encoded ones; where none does, later observations are not encoded with gradient."""
+    assert RewardTask(latents=latents).reads_after == reads
