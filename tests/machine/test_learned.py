@@ -49,7 +49,7 @@ def test_it_is_the_world(seed, noise):
 
 def test_what_was_never_seen_comes_from_the_transition():
     """Arrows without data are marked by a count of 0; their reward is the one seen that is nearest to the head's."""
-    successors, rng = random_world(3, states=6, actions=3)
+    successors, _ = random_world(3, states=6, actions=3)
     rewards = np.array([0.0, 1.0, 0.0, 1.0, 0.0, 1.0])
     jepa = world(successors, 0.9 * rewards)  # the head is a little wrong
     machine = learned_machine(jepa, walks(successors, rewards, actions=[0, 1]))
@@ -92,7 +92,7 @@ def test_latents_without_clusters():
         Episode(rng.normal(size=(9, 8)).astype(np.float32), rng.integers(2, size=8), rng.random(8, np.float32), False)
         for _ in range(40)
     ]
-    with pytest.raises(NoClusters, match="360 observations have no clusters.*distances") as caught:
+    with pytest.raises(NoClusters, match=r"360 observations have no clusters.*distances") as caught:
         learned_machine(jepa, noise)
     assert (np.diff(caught.value.heights) <= 0).all()
     still = [episode._replace(observations=np.zeros((9, 8), np.float32)) for episode in noise]
@@ -104,7 +104,7 @@ def test_rare_states_are_nodes():
     """Of 20,000 observations, three of a state that is far from the others are enough."""
     rng = np.random.default_rng(0)
     latents = np.eye(5, dtype=np.float32)[rng.integers(4, size=20_000)] + rng.normal(0, 0.01, (20_000, 5))
-    latents[[5, 777, 19_000]] = [0, 0, 0, 0, 3] + rng.normal(0, 0.01, (3, 5))
+    latents[[5, 777, 19_000]] = 3 * np.eye(5)[4] + rng.normal(0, 0.01, (3, 5))
     trees = trees_of(latents.astype(np.float32), np.random.default_rng(0))
     top = trees.levels(100)[0]
     assert top.clusters == 5
@@ -159,12 +159,12 @@ def test_a_policy_needs_an_encoder():
     successors, rng = random_world(1, states=6, actions=2)
     rewards = rng.integers(2, size=6).astype(float)
     table, jepa = Machine.from_mdp(successors, rewards), world(successors, rewards)
-    with pytest.raises(ValueError, match="jepa=None.*give the JEPA"):
+    with pytest.raises(ValueError, match=r"jepa=None.*give the JEPA"):
         table.policy(1)
     with pytest.raises(ValueError, match="no prototypes"):
         table.policy(1, jepa=jepa)
     machine = learned_machine(jepa, walks(successors, rewards))
-    with pytest.raises(ValueError, match="latents of width 5.*prototypes 6"):
+    with pytest.raises(ValueError, match=r"latents of width 5.*prototypes 6"):
         machine.policy(1, jepa=world(random_world(0)[0][:, :2], np.zeros(5)))
     three, _ = random_world(0, states=6, actions=3)
     with pytest.raises(ValueError, match="2 actions"):

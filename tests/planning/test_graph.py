@@ -139,19 +139,11 @@ class Pit(nn.Module):
 
 def test_an_end_that_drifts_is_one_node():
     """Where no action moves but T errs a little, the search does not fill up with copies of that state."""
-    jepa = JEPA(
-        spaces.Box(-9, 9, (2,), np.float32),
-        spaces.Discrete(2),
-        latent_dim=2,
-        encoder="identity",
-        transition=Pit,
-        auxiliary=(Given("reward", Peak()),),
-    )
-    jepa.transition = transition = Count(jepa.transition)
+    jepa = counted(Pit)
     planner = LatentPlanner(jepa, horizon=8, search=GraphSearch(width=4))
     actions, _ = planner.predict(np.zeros((1, 2), np.float32))
     assert actions == [1]
-    assert transition.rows <= 2 * 9  # the pit, and the places from 0 to 7
+    assert jepa.transition.rows <= 2 * 9  # the pit, and the places from 0 to 7
 
 
 def test_a_narrow_search_keeps_the_best_ways():
@@ -163,3 +155,75 @@ def test_a_narrow_search_keeps_the_best_ways():
     wide, narrow = (values_of(world(tree, rewards), 3, 1.0, width)[0] for width in (4, 2))
     np.testing.assert_allclose(wide, [0.2, 5.1], atol=1e-6)
     np.testing.assert_allclose(narrow, [0.2, 0.1], atol=1e-6)  # at depth 2 both nodes kept follow the first action
+
+
+TREE = np.array([[1, 2], [3, 4], [5, 6], [7, 7], [7, 7], [8, 8], [8, 8], [7, 7], [8, 8]])  # 7 and 8 are leaves
+
+
+def test_a_narrow_search_discounts():
+    """What is kept has the highest discounted return: 0.6 at once against 1 a step later, at half its worth."""
+    rewards = np.array([0.0, 0.6, 0.0, 0.0, 0.0, 1.0, 1.0, 5.0, 0.0])
+    narrow = values_of(world(TREE, rewards), 3, discount=0.5, width=2)[0]
+    np.testing.assert_allclose(narrow, [0.6 + 0.25 * 5, 0.5], atol=1e-6)
+
+
+def test_a_narrow_search_reads_the_q_head():
+    """A latent of higher Q is kept, and one that is not kept is worth its Q."""
+    rewards = np.array([0.0] * 8 + [5.0])
+    q = np.zeros((9, 2))
+    q[3, 0], q[4, 1], q[5, 1], q[6, 0] = 0.25, 0.5, 1.0, 1.0
+    narrow = values_of(world(TREE, rewards, q=q), 3, discount=1.0, width=2)[0]
+    np.testing.assert_allclose(narrow, [0.5, 5.0], atol=1e-6)
+
+
+def counted(make):
+    """Return a JEPA over a plane whose transition ``make`` counts the rows that it is asked for."""
+    box = spaces.Box(-9, 9, (2,), np.float32)
+    jepa = JEPA(
+        box, spaces.Discrete(2), latent_dim=2, encoder="identity", transition=make, auxiliary=(Given("reward", Peak()),)
+    )
+    jepa.transition = Count(jepa.transition)
+    return jepa
+
+
+class StayOrGo(nn.Module):
+    """Action 0 stays, action 1 goes one step on; the second component is an error of up to 0.05."""
+
+    def __init__(self, latent_dim, action_dim):
+        super().__init__()
+
+    def forward(self, latents, actions):
+        error = 0.05 * torch.sin(1e3 * latents.sum(1, keepdim=True) + 10 * actions[:, :1])
+        return torch.cat([latents[:, :1] + actions[:, 1:], error], dim=1)
+
+
+def test_the_scale_of_a_node_is_its_longest_step():
+    """An action that stays, but for an error, makes no new node where another goes far."""
+    jepa = counted(StayOrGo)
+    LatentPlanner(jepa, horizon=6).predict(np.zeros((1, 2), np.float32))
+    assert jepa.transition.rows == 2 * 6
+
+
+class Fall(nn.Module):
+    """From 0 every action falls to -1, where the second component drifts a little for ever."""
+
+    def __init__(self, latent_dim, action_dim):
+        super().__init__()
+
+    def forward(self, latents, actions):
+        return torch.cat([torch.full_like(latents[:, :1], -1.0), latents[:, 1:] + 0.001 * (1 + actions[:, 1:])], dim=1)
+
+
+def test_the_longest_step_is_remembered():
+    """Where no node moves any more, the steps before say what is near."""
+    jepa = counted(Fall)
+    LatentPlanner(jepa, horizon=8).predict(np.zeros((1, 2), np.float32))
+    assert jepa.transition.rows == 2 * 2
+
+
+def test_graphs_of_different_sizes():
+    """In a batch nothing is expanded for a root whose graph is complete."""
+    jepa = world([[1, 1], [1, 1], [3, 3], [4, 4], [5, 5], [5, 5]], np.arange(6) == 5)
+    jepa.transition = Count(jepa.transition)
+    LatentPlanner(jepa, horizon=6).predict(np.eye(6, dtype=np.float32)[[0, 2]])
+    assert jepa.transition.rows == 2 * (2 + 4)
