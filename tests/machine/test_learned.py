@@ -11,7 +11,8 @@ from jepa_extractor import JEPA, Episode
 from jepa_extractor.audit import AuditSet
 from jepa_extractor.machine import Machine, NoClusters, compare, learned_machine
 from jepa_extractor.machine.clusters import trees_of
-from tests.planning.worlds import Given, Linear, random_world, world
+from jepa_extractor.planning import LatentPlanner, retarget
+from tests.planning.worlds import Count, Given, Linear, best_returns, random_world, world
 
 
 def walks(successors, rewards, count=60, steps=8, noise=0.0, seed=0, ends=None, actions=None):
@@ -228,3 +229,38 @@ def test_the_end_head_tells_of_what_was_not_seen():
         machine = learned_machine(jepa, seen)
     assert machine.ends.sum() == 2
     assert machine.ends[:, 0].sum() == 0
+
+
+@pytest.mark.parametrize("horizon", [1, 3, 8])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_planner_acts_by_the_machine(seed, horizon):
+    """Its actions are worth what the best of the graph search are, for the old goal and for a new one."""
+    successors, rng = random_world(seed, states=6, actions=2)
+    rewards, heads = rng.random(6), {"ends": (rng.random(6) < 0.2).astype(float), "q": rng.random((6, 2))}
+    jepa = world(successors, rewards, **heads)
+    machine = learned_machine(jepa, walks(successors, rewards, noise=0.02))
+    jepa.transition = transition = Count(jepa.transition)
+    planner = LatentPlanner(jepa, horizon, search=machine)
+    transition.rows = 0
+    states = np.eye(6, dtype=np.float32)
+    actions, state = planner.predict(states)
+    assert transition.rows == 0  # the encoder alone
+    assert (state, actions.dtype) == (None, np.int64)
+    best = best_returns(successors, rewards, horizon, 0.99, **heads)
+    np.testing.assert_allclose(best[np.arange(6), actions], best.max(1), atol=0.2)
+    new = retarget(world(successors, rewards), states, np.arange(6) == 3)
+    best = best_returns(successors, (np.arange(6) == 3).astype(float), horizon, 0.99)
+    actions, _ = LatentPlanner(new, horizon, search=machine).predict(states)
+    np.testing.assert_allclose(best[np.arange(6), actions], best.max(1), atol=1e-6)
+
+
+def test_a_planner_with_a_machine_is_not_saved(tmp_path):
+    """A planner's file holds the settings of a search; a machine has a file of its own."""
+    successors, rng = random_world(1, states=6, actions=2)
+    rewards = rng.integers(2, size=6).astype(float)
+    jepa = world(successors, rewards)
+    machine = learned_machine(jepa, walks(successors, rewards))
+    with pytest.raises(ValueError, match=r"search is a Machine.*save_machine"):
+        LatentPlanner(jepa, search=machine).save(tmp_path / "planner.pt")
+    with pytest.raises(ValueError, match="no prototypes"):
+        LatentPlanner(jepa, search=Machine.from_mdp(successors, rewards))

@@ -11,7 +11,7 @@ from torch import nn
 from jepa_extractor import JEPA
 from jepa_extractor.planning import GraphSearch, LatentPlanner
 from jepa_extractor.planning.model import LatentModel
-from tests.planning.worlds import Given, best_returns, random_world, world
+from tests.planning.worlds import Count, Given, best_returns, random_world, world
 
 CHAIN = [[max(state - 1, 0), min(state + 1, 5)] for state in range(6)]
 
@@ -48,20 +48,6 @@ def test_a_goal_is_reached_by_the_shortest_way(goal):
     assert actions.dtype == np.int64
     assert (actions[starts < goal] == 1).all()
     assert (actions[starts > goal] == 0).all()
-
-
-class Count(nn.Module):
-    """A transition that counts how many rows it is asked for."""
-
-    rows = 0
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, latents, actions):
-        self.rows += len(latents)
-        return self.inner(latents, actions)
 
 
 def test_latents_that_meet_are_expanded_once():
