@@ -48,8 +48,8 @@ def random_language(states: int, letters: int, seed: int) -> Language:
 class Strings(gym.Env[NDArray[np.float32], np.int64]):
     """Append letters to a string. The reward is 1 where the string is in the language, otherwise 0.
 
-    The observation is float32 ``(longest,)``: 1 plus the number of each letter, then 0. An episode is truncated when the
-    string has ``longest`` letters. ``info["state"]`` is the automaton's state.
+    The observation is float32 ``(longest,)``: 1 plus the number of each letter, then 0. An episode is truncated when
+    the string has ``longest`` letters. ``info["state"]`` is the automaton's state.
 
     The largest bisimulation of what can be reached is the minimal automaton, by Myhill and Nerode.
 
@@ -83,7 +83,7 @@ class Strings(gym.Env[NDArray[np.float32], np.int64]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Begin with the empty string."""
-        super().reset(seed=seed)
+        super().reset(seed=seed, options=options)
         self._string, self._state = [], 0
         return self._seen(), {"state": self._state}
 

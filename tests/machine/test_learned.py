@@ -20,7 +20,7 @@ def walks(successors, rewards, count=60, steps=8, noise=0.0, seed=0, ends=None, 
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(count):
-        states, taken = [int(rng.integers(len(successors)))], []
+        states, taken = [int(rng.integers(len(successors)))], list[int]()
         while len(taken) < steps and not (taken and ends is not None and ends[states[-1]]):
             taken.append(int(rng.choice(np.arange(successors.shape[1]) if actions is None else actions)))
             states.append(int(successors[states[-1], taken[-1]]))
@@ -39,7 +39,9 @@ def test_it_is_the_world(seed, noise):
     rewards = rng.integers(2, size=7).astype(float)
     machine = learned_machine(world(successors, rewards), walks(successors, rewards, noise=noise))
     assert len(machine.names) == 7
-    node_of = machine.prototypes[np.unique(machine.prototype_nodes, return_index=True)[1]].argmax(1)
+    assert machine.prototypes is not None
+    assert machine.prototype_nodes is not None
+    node_of = machine.prototypes[np.searchsorted(machine.prototype_nodes, range(7))].argmax(1)
     assert sorted(node_of) == list(range(7))
     assert (node_of[machine.successors] == successors[node_of]).all()
     assert (machine.rewards == rewards[successors[node_of]]).all()
@@ -245,7 +247,8 @@ def test_a_planner_acts_by_the_machine(seed, horizon):
     states = np.eye(6, dtype=np.float32)
     actions, state = planner.predict(states)
     assert transition.rows == 0  # the encoder alone
-    assert (state, actions.dtype) == (None, np.int64)
+    assert state is None
+    assert actions.dtype == np.int64
     best = best_returns(successors, rewards, horizon, 0.99, **heads)
     np.testing.assert_allclose(best[np.arange(6), actions], best.max(1), atol=0.2)
     new = retarget(world(successors, rewards), states, np.arange(6) == 3)

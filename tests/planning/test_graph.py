@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from jepa_extractor import JEPA
-from jepa_extractor.planning import GraphSearch, LatentPlanner
+from jepa_extractor.planning import GraphSearch, LatentPlanner, graph
 from jepa_extractor.planning.model import LatentModel
 from tests.planning.worlds import Count, Given, best_returns, random_world, world
 
@@ -213,3 +213,37 @@ def test_graphs_of_different_sizes():
     jepa.transition = Count(jepa.transition)
     LatentPlanner(jepa, horizon=6).predict(np.eye(6, dtype=np.float32)[[0, 2]])
     assert jepa.transition.rows == 2 * (2 + 4)
+
+
+def met(nodes, exists, children, live, radius):
+    """Return what ``_meeting`` returns for one graph, child by child; -1 where a child is not live."""
+    known, count = len(nodes), len(children)
+    to_nodes = [[np.linalg.norm(c - n) if e else np.inf for n, e in zip(nodes, exists, strict=True)] for c in children]
+    free = [bool(live[c]) and min(to_nodes[c]) > radius[c] for c in range(count)]
+    near = [
+        [e for e in range(c) if free[e] and np.linalg.norm(children[c] - children[e]) <= radius[c]] if free[c] else []
+        for c in range(count)
+    ]
+    found = []
+    for c in range(count):
+        leaders = [e for e in near[c] if not near[e]]
+        if not live[c]:
+            found.append(-1)
+        elif not free[c]:
+            found.append(int(np.argmin(to_nodes[c])))
+        else:
+            found.append(known + min(leaders, key=lambda e: np.linalg.norm(children[c] - children[e]), default=c))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_meets_what(seed, monkeypatch):
+    """Against a twin that looks at one pair after another, in slices of any size; half of the nodes do not exist."""
+    rng = np.random.default_rng(seed)
+    monkeypatch.setattr(graph, "DISTANCES", int(rng.choice([1, 300, 2**24])))
+    nodes, children = (rng.normal(size=(5, n, 2)).astype(np.float32) for n in (4, 12))
+    exists, live = rng.random((5, 4)) < 0.5, rng.random((5, 12)) < 0.8
+    exists[:, 0] = True
+    radius = rng.choice([0.1, 0.5, 1.0], size=(5, 12)).astype(np.float32)
+    found = np.where(live, graph._meeting(nodes, exists, children, live, radius), -1)
+    assert found.tolist() == [met(*one) for one in zip(nodes, exists, children, live, radius, strict=True)]
