@@ -219,9 +219,9 @@ def power(word: str, controls: Sequence[tuple[str, str]]) -> str:
     twin = words.get("untrained twin")
     if twin is None:
         return text
-    if twin == word:
-        return f"{text} An untrained twin is {twin} too: the training is not what made the difference."
-    return f"{text} An untrained twin is {twin}."
+    if twin == word == KEPT:
+        return f"{text} An untrained twin is KEPT too: the training is not what made the difference."
+    return f"{text} An untrained twin is {twin}{' too' if twin == word else ''}."
 
 
 def is_constant(latents: NDArray[np.float32], least: float) -> bool:

@@ -1,5 +1,6 @@
 """The audit of saved models on the command line."""
 
+import importlib.util
 import json
 import pickle
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from stable_baselines3 import DQN, PPO, SAC
 
 from jepa_extractor.audit import AuditSet, audit
+from jepa_extractor.audit import __main__ as command
 from jepa_extractor.audit.__main__ import main
 from tests.audit.worlds import make_model, train_under_vec_normalize
 
@@ -104,10 +106,17 @@ def test_command_line_in_a_process_of_its_own(tmp_path):
             ["model.zip", "--env", "Small-v0", "--vec-normalize", "dict.pkl"],
             "dict.pkl holds a dict, not a VecNormalize",
         ),
-        (["model.zip", "--env", "NoSuchEnv-v0"], "NoSuchEnv"),
+        (["model.zip", "--env", "NoSuchEnv-v0"], "name the module as well: module:NoSuchEnv-v0"),
+        (["model", "--env", "NoSuchEnv-v0"], "name the module as well: module:NoSuchEnv-v0"),
+        (["model.zip", "--env", "Small-v0", "--play", "nowhere"], "there is no file nowhere"),
+        (["model.zip", "--env", "Small-v0", "--actions", "a,b,c"], "has 3 names, and there are 2 actions"),
+        (["model.zip", "--env", "Small-v0", "--tolerance", "1"], "--tolerance 1.0 is of no use, since info['state']"),
         (["model.zip", "--env", "CartPole-v1"], "the encoder takes observations of shape (3, 36, 36)"),
         (["model.zip", "--env", "Pendulum-v1"], "Pendulum-v1 has actions that are not one number of a few"),
-        (["model.zip", "--env", "Small-v0", "--classes-from", "number"], "--classes-from number names no class"),
+        (
+            ["model.zip", "--env", "Small-v0", "--classes-from", "number"],
+            "number names no class; info holds the numbers",
+        ),
         (["model.zip", "--env", "Small-v0", "--classes-from", "shape"], "name a key whose value is a number"),
         (
             ["model.zip", "--env", "Small-v0", "--auxiliary", "action_reward"],
@@ -135,3 +144,62 @@ def test_what_cannot_be_audited_is_one_sentence(change, message, tmp_path, capsy
     make_model(PPO).save("model")
     Path("dict.pkl").write_bytes(pickle.dumps({}))
     assert message in fail_main(monkeypatch, capsys, *change, "--trust")
+
+
+def test_who_plays_and_what_actions_are_called(tmp_path, capsys, monkeypatch):
+    """``--play model`` lets the first model act, ``--play FILE`` another; a model's name needs no .zip."""
+    make_model(PPO).save(tmp_path / "model")
+    common = [tmp_path / "model", "--env", "Small-v0", "--trust", "--episodes", 30, "--out", tmp_path, "--no-controls"]
+    played = []
+    for who in ("model", tmp_path / "model.zip", "random"):
+        run_main(monkeypatch, *common, "--play", who, "--actions", "less,more")
+        data = AuditSet.load(tmp_path / "audit_set.npz")
+        assert data.action_names == ("less", "more")
+        played.append(data.actions[data.actions >= 0].mean())
+    assert json.loads((tmp_path / "audit.json").read_text())[0]["controls"] == []
+    page = (tmp_path / "report.html").read_text()
+    assert "--play random --actions less,more" in page
+    assert "ActorCriticCnnPolicy" in page
+    capsys.readouterr()
+
+
+def test_results_are_written_before_the_page(tmp_path, monkeypatch):
+    """A page that fails loses nothing else."""
+    make_model(PPO).save(tmp_path / "model")
+
+    def fail(*arguments, **options):
+        raise RuntimeError("no page")
+
+    monkeypatch.setattr("jepa_extractor.audit.page.write_page", fail)
+    with pytest.raises(RuntimeError, match="no page"):
+        run_main(monkeypatch, tmp_path / "model", "--env", "Small-v0", "--trust", "--episodes", 30, "--out", tmp_path)
+    assert (tmp_path / "audit.json").exists()
+    assert (tmp_path / "audit_set.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"), [("bokeh", ["--out", "out"], "report"), ("scipy", [], "jepa")]
+)
+def test_what_is_not_installed_is_named_before_any_work(missing, arguments, extra, tmp_path, capsys, monkeypatch):
+    """With the line for pip; the model is not even looked for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == missing else importlib.util.find_spec(name))
+    message = fail_main(monkeypatch, capsys, "nowhere.zip", "--env", "Small-v0", *arguments)
+    assert f"pip install 'counting-jepa[{extra}]'" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_needs_no_extras():
+    """It is printed by a Python that has NumPy and Gymnasium alone."""
+    code = """
+import sys
+for name in ("torch", "stable_baselines3", "rich", "scipy", "sklearn", "bokeh", "tqdm", "PIL", "gymnasium"):
+    sys.modules[name] = None
+sys.argv = ["audit", "--help"]
+from jepa_extractor.audit import __main__ as command
+from jepa_extractor.audit.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--play WHO" in done.stdout

@@ -7,7 +7,10 @@ import pytest
 
 from jepa_extractor import Episode
 from jepa_extractor.audit import AuditSet, audit
+from jepa_extractor.audit.closure import gap
+from jepa_extractor.audit.neighbours import Pairs
 from jepa_extractor.audit.report import audit_latents
+from jepa_extractor.audit.verdict import Found, of_episodes, power
 from jepa_extractor.bisimulation import largest_bisimulation
 from tests.audit.test_report import around, classes_set
 
@@ -91,17 +94,43 @@ def test_actions_never_tried_leave_a_gap():
     assert report.verdict.word == "INCONCLUSIVE"
 
 
-def test_where_a_constant_encoder_would_pass():
-    """One reward in eight steps tells hardly any pair apart: nothing is said, and the next command is named."""
-    rng = np.random.default_rng(0)
-    episodes = [Episode(rng.random((2, 2), np.float32), np.array([0]), np.float32([i == 3]), False) for i in range(8)]
-    data = AuditSet.from_episodes(episodes, 2)
-    for latents in (np.ones((len(data), 2), np.float32), data.observations):
-        report = audit_latents(latents, data, beside={})
-        assert report.verdict.word == "INCONCLUSIVE"
-        assert "A constant encoder would have passed" in report.verdict.sentence
-        assert "--play model" in report.verdict.next
-        assert report.power == "A constant encoder is not found."
+@pytest.mark.parametrize("of_constant", [(0.0, 0.4), (float("nan"), float("nan"))])
+def test_where_a_constant_encoder_would_pass(of_constant):
+    """Nothing is said of any encoder, good or bad, and the next command is named."""
+    data = circle(with_noise)
+    for index in (0.0, 1.0):
+        found = Found(index, (index, index), index, index, of_constant, None, index == 1, "", "")
+        verdict = of_episodes(data, found)
+        assert verdict.word == "INCONCLUSIVE"
+        assert verdict.sentence.startswith("A constant encoder would have passed")
+        assert "--play model" in verdict.next
+    assert power("KEPT", [("constant encoder", "INCONCLUSIVE")]) == "A constant encoder is not found."
+
+
+def test_classes_of_which_all_were_seen_too_seldom():
+    """Two pictures of two classes each show nothing of a constant encoder."""
+    report = audit_latents(np.ones((4, 1), np.float32), classes_set([0, 1, 0, 1]))
+    assert report.verdict.word in ("COLLAPSED", "INCONCLUSIVE")
+    assert audit_latents(np.float32([[0], [1], [0], [1]]), classes_set([0, 1, 0, 1])).verdict.word == "INCONCLUSIVE"
+
+
+def test_what_looks_alike_must_stay_alike():
+    """Groups are a bisimulation if each earned the same and is followed by one group after each action, by hand."""
+    data = circle(with_noise)
+    states = data.labels["state"].astype(int)
+    for merge, said in [
+        (lambda state: state, ""),
+        (lambda state: 3 if state == 4 else state, "is not always followed by what looks alike"),
+        (lambda state: 1 if state == 0 else state, "did not always earn the same"),
+    ]:
+        group = np.array([merge(state) for state in states])
+        pairs = [np.flatnonzero(group == own) for own in np.unique(group)]
+        left, right = np.concatenate([rows[:-1] for rows in pairs]), np.concatenate([rows[1:] for rows in pairs])
+        text = gap(data, Pairs(left, right, np.zeros(len(left), np.float32)))
+        assert said in text
+        assert (text == "") == (said == "")
+    nothing = np.zeros(0, np.int64)
+    assert "looks like nothing else" in gap(data, Pairs(nothing, nothing, np.zeros(0, np.float32)))
 
 
 def test_chance_accuses_nobody():

@@ -64,10 +64,7 @@ def write_page(
         OSError: ``path`` cannot be written.
     """
     page = _page(_checked(reports, encoders or {}), encoders or {}, histories or {}, facts or {})
-    try:
-        replace_file(Path(path), lambda unfinished: unfinished.write_text(page, encoding="utf-8"))
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: the page cannot be written", str(path)) from error
+    replace_file(Path(path), lambda unfinished: unfinished.write_text(page, encoding="utf-8"))
 
 
 def _checked(reports: Sequence[Report], encoders: Mapping[str, Encoder]) -> list[Report]:
@@ -167,7 +164,7 @@ def _page(
 def fact_rows(reports: Sequence[Report]) -> list[list[Fact | None]]:
     """Return a row for each fact, of each report the one of that name, or ``None``."""
     found = [{fact.name: fact for fact in report.facts()} for report in reports]
-    names = dict.fromkeys(name for facts in found for name in facts)
+    names = dict.fromkeys(name for facts in sorted(found, key=len, reverse=True) for name in facts)
     return [[facts.get(name) for facts in found] for name in names]
 
 

@@ -27,6 +27,19 @@
     return plot;
   }
 
+  let from = null; // where the pointer was pressed
+  let dragged = false;
+  let selecting = false; // whether the selection is changed here, and not by the pointer
+  document.addEventListener("pointerdown", (event) => { from = event; dragged = false; }, true);
+  document.addEventListener("pointermove", (event) => {
+    if (from && Math.hypot(event.clientX - from.clientX, event.clientY - from.clientY) > 5) dragged = true;
+  }, true);
+  function select(points) {
+    selecting = true;
+    for (const source of maps) source.selected.indices = points;
+    selecting = false;
+  }
+
   const maps = [];
   for (const [number, model] of content.models.entries()) {
     for (const [name, item] of Object.entries(model.maps)) {
@@ -35,8 +48,9 @@
       maps.push(source);
       source.selected.properties.indices.change.connect(() => {
         const chosen = source.selected.indices;
-        if (chosen.length === 1) choose(chosen[0]);
-        else if (chosen.length) show(chosen);
+        if (selecting || !chosen.length) return;
+        if (chosen.length === 1 || !dragged) choose(chosen[0]); // a tap may hit several that overlap
+        else show(chosen);
       });
     }
   }
@@ -51,7 +65,7 @@
     if (key === shown) return;
     shown = key;
     current = -1;
-    for (const source of maps) source.selected.indices = points;
+    select(points);
     const pictures = points.slice(0, GALLERY).map((point) => picture(point, "", content.texts[point]));
     const count = points.length > GALLERY ? `${points.length} observations, of which ${GALLERY} are shown` : `${points.length} observations`;
     gallery.replaceChildren(make("p", {textContent: points.length ? `${count}:` : "No observation is so."}), ...pictures);
@@ -76,7 +90,7 @@
     shown = "";
     current = -1;
     for (const input of filters) if (input) input.value = "";
-    for (const source of maps) source.selected.indices = [];
+    select([]);
     gallery.replaceChildren();
   }
   document.getElementById("clear").addEventListener("click", clear);
@@ -88,7 +102,7 @@
     shown = "";
     gallery.replaceChildren();
     observation.value = point + 1;
-    for (const source of maps) source.selected.indices = [point];
+    select([point]);
     for (const [number, model] of content.models.entries()) {
       const near = model.neighbours[point].map((other, i) => {
         const apart = model.apart[point][i];
