@@ -1,11 +1,13 @@
 """The schedule Alternating by hand: steps on the auxiliary losses alone, between the algorithm's own."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
-from jepa_extractor import Alternating, JEPACallback
+from jepa_extractor import Alternating, JEPACallback, Joint
 from jepa_extractor.sb3.schedules import Schedule
 from tests.sb3.algorithms import find_jepas, make_model
 
@@ -37,3 +39,38 @@ def test_steps_by_hand(falling, monkeypatch):
         optimizer.step()
     by_hand, trained = jepa.state_dict(), find_jepas(model)[0].state_dict()
     assert [name for name, value in by_hand.items() if not torch.equal(value, trained[name])] == []
+
+
+class Counted:
+    """A trainer that counts what a schedule asks of it, and its own recorder, ring and monitor."""
+
+    def __init__(self):
+        self.ring = self.model = "full"
+        self.recorder = self.monitor = self
+        self.updates, self.compared = [], []
+
+    def gradient(self, jepa):
+        return jepa
+
+    def add(self, gradient):
+        self.updates.append(gradient)
+
+    def compare(self, optimizer, encoder, gradient):
+        self.compared.append(len(self.updates) + 1)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_which_steps_joint_adds_to_and_compares(every, monkeypatch):
+    """Every ``every``-th step, and every eighth of these is compared: the eighth, the sixteenth, ..."""
+    monkeypatch.setattr(Joint, "prepare", lambda *_: None)
+    trainer = Counted()
+    schedule = Joint(every).bound(SimpleNamespace(jepas=[nn.Linear(1, 1)], optimizer=None), trainer)
+    schedule.trainee.jepas[0].encoder = None
+    for step in range(1, 33 * every):
+        schedule.steps = step
+        schedule.before_optimizer_step()
+        assert len(trainer.updates) == step // every
+    assert trainer.compared == [8, 16, 24, 32]
+    trainer.ring = ""  # before anything is recorded
+    schedule.before_optimizer_step()
+    assert len(trainer.updates) == 32
