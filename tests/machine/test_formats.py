@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -137,7 +138,7 @@ def test_an_environment_is_the_machine():
 @pytest.mark.parametrize(("name", "options"), [("FrozenLake-v1", {"is_slippery": False}), ("CliffWalking-v1", {})])
 def test_toy_text(name, options):
     """The quotient has a node for each class that the bisimulation of the whole table has among what can be reached."""
-    env = gym.make(name, **options).unwrapped
+    env: Any = gym.make(name, **options).unwrapped
     starts = np.flatnonzero(env.initial_state_distrib)
     machine = machine_of_table(env.P, starts)
     small = machine.minimised()
@@ -145,5 +146,6 @@ def test_toy_text(name, options):
     reached = np.append(machine.live, True)
     assert len(small.names) == len(set(largest_bisimulation(to, values)[reached]))
     assert compare(small, machine) is None
+    slippery: Any = gym.make("FrozenLake-v1", is_slippery=True).unwrapped
     with pytest.raises(ValueError, match="random"):
-        machine_of_table(gym.make("FrozenLake-v1", is_slippery=True).unwrapped.P, starts)
+        machine_of_table(slippery.P, starts)

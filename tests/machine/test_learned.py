@@ -11,7 +11,8 @@ from jepa_extractor import JEPA, Episode
 from jepa_extractor.audit import AuditSet
 from jepa_extractor.machine import Machine, NoClusters, compare, learned_machine
 from jepa_extractor.machine.clusters import trees_of
-from tests.planning.worlds import Given, Linear, random_world, world
+from jepa_extractor.planning import LatentPlanner, retarget
+from tests.planning.worlds import Count, Given, Linear, best_returns, random_world, world
 
 
 def walks(successors, rewards, count=60, steps=8, noise=0.0, seed=0, ends=None, actions=None):
@@ -19,7 +20,7 @@ def walks(successors, rewards, count=60, steps=8, noise=0.0, seed=0, ends=None, 
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(count):
-        states, taken = [int(rng.integers(len(successors)))], []
+        states, taken = [int(rng.integers(len(successors)))], list[int]()
         while len(taken) < steps and not (taken and ends is not None and ends[states[-1]]):
             taken.append(int(rng.choice(np.arange(successors.shape[1]) if actions is None else actions)))
             states.append(int(successors[states[-1], taken[-1]]))
@@ -38,7 +39,9 @@ def test_it_is_the_world(seed, noise):
     rewards = rng.integers(2, size=7).astype(float)
     machine = learned_machine(world(successors, rewards), walks(successors, rewards, noise=noise))
     assert len(machine.names) == 7
-    node_of = machine.prototypes[np.unique(machine.prototype_nodes, return_index=True)[1]].argmax(1)
+    assert machine.prototypes is not None
+    assert machine.prototype_nodes is not None
+    node_of = machine.prototypes[np.searchsorted(machine.prototype_nodes, range(7))].argmax(1)
     assert sorted(node_of) == list(range(7))
     assert (node_of[machine.successors] == successors[node_of]).all()
     assert (machine.rewards == rewards[successors[node_of]]).all()
@@ -49,7 +52,7 @@ def test_it_is_the_world(seed, noise):
 
 def test_what_was_never_seen_comes_from_the_transition():
     """Arrows without data are marked by a count of 0; their reward is the one seen that is nearest to the head's."""
-    successors, rng = random_world(3, states=6, actions=3)
+    successors, _ = random_world(3, states=6, actions=3)
     rewards = np.array([0.0, 1.0, 0.0, 1.0, 0.0, 1.0])
     jepa = world(successors, 0.9 * rewards)  # the head is a little wrong
     machine = learned_machine(jepa, walks(successors, rewards, actions=[0, 1]))
@@ -92,7 +95,7 @@ def test_latents_without_clusters():
         Episode(rng.normal(size=(9, 8)).astype(np.float32), rng.integers(2, size=8), rng.random(8, np.float32), False)
         for _ in range(40)
     ]
-    with pytest.raises(NoClusters, match="360 observations have no clusters.*distances") as caught:
+    with pytest.raises(NoClusters, match=r"360 observations have no clusters.*distances") as caught:
         learned_machine(jepa, noise)
     assert (np.diff(caught.value.heights) <= 0).all()
     still = [episode._replace(observations=np.zeros((9, 8), np.float32)) for episode in noise]
@@ -104,7 +107,7 @@ def test_rare_states_are_nodes():
     """Of 20,000 observations, three of a state that is far from the others are enough."""
     rng = np.random.default_rng(0)
     latents = np.eye(5, dtype=np.float32)[rng.integers(4, size=20_000)] + rng.normal(0, 0.01, (20_000, 5))
-    latents[[5, 777, 19_000]] = [0, 0, 0, 0, 3] + rng.normal(0, 0.01, (3, 5))
+    latents[[5, 777, 19_000]] = 3 * np.eye(5)[4] + rng.normal(0, 0.01, (3, 5))
     trees = trees_of(latents.astype(np.float32), np.random.default_rng(0))
     top = trees.levels(100)[0]
     assert top.clusters == 5
@@ -159,12 +162,12 @@ def test_a_policy_needs_an_encoder():
     successors, rng = random_world(1, states=6, actions=2)
     rewards = rng.integers(2, size=6).astype(float)
     table, jepa = Machine.from_mdp(successors, rewards), world(successors, rewards)
-    with pytest.raises(ValueError, match="jepa=None.*give the JEPA"):
+    with pytest.raises(ValueError, match=r"jepa=None.*give the JEPA"):
         table.policy(1)
     with pytest.raises(ValueError, match="no prototypes"):
         table.policy(1, jepa=jepa)
     machine = learned_machine(jepa, walks(successors, rewards))
-    with pytest.raises(ValueError, match="latents of width 5.*prototypes 6"):
+    with pytest.raises(ValueError, match=r"latents of width 5.*prototypes 6"):
         machine.policy(1, jepa=world(random_world(0)[0][:, :2], np.zeros(5)))
     three, _ = random_world(0, states=6, actions=3)
     with pytest.raises(ValueError, match="2 actions"):
@@ -228,3 +231,39 @@ def test_the_end_head_tells_of_what_was_not_seen():
         machine = learned_machine(jepa, seen)
     assert machine.ends.sum() == 2
     assert machine.ends[:, 0].sum() == 0
+
+
+@pytest.mark.parametrize("horizon", [1, 3, 8])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_planner_acts_by_the_machine(seed, horizon):
+    """Its actions are worth what the best of the graph search are, for the old goal and for a new one."""
+    successors, rng = random_world(seed, states=6, actions=2)
+    rewards, heads = rng.random(6), {"ends": (rng.random(6) < 0.2).astype(float), "q": rng.random((6, 2))}
+    jepa = world(successors, rewards, **heads)
+    machine = learned_machine(jepa, walks(successors, rewards, noise=0.02))
+    jepa.transition = transition = Count(jepa.transition)
+    planner = LatentPlanner(jepa, horizon, search=machine)
+    transition.rows = 0
+    states = np.eye(6, dtype=np.float32)
+    actions, state = planner.predict(states)
+    assert transition.rows == 0  # the encoder alone
+    assert state is None
+    assert actions.dtype == np.int64
+    best = best_returns(successors, rewards, horizon, 0.99, **heads)
+    np.testing.assert_allclose(best[np.arange(6), actions], best.max(1), atol=0.2)
+    new = retarget(world(successors, rewards), states, np.arange(6) == 3)
+    best = best_returns(successors, (np.arange(6) == 3).astype(float), horizon, 0.99)
+    actions, _ = LatentPlanner(new, horizon, search=machine).predict(states)
+    np.testing.assert_allclose(best[np.arange(6), actions], best.max(1), atol=1e-6)
+
+
+def test_a_planner_with_a_machine_is_not_saved(tmp_path):
+    """A planner's file holds the settings of a search; a machine has a file of its own."""
+    successors, rng = random_world(1, states=6, actions=2)
+    rewards = rng.integers(2, size=6).astype(float)
+    jepa = world(successors, rewards)
+    machine = learned_machine(jepa, walks(successors, rewards))
+    with pytest.raises(ValueError, match=r"search is a Machine.*save_machine"):
+        LatentPlanner(jepa, search=machine).save(tmp_path / "planner.pt")
+    with pytest.raises(ValueError, match="no prototypes"):
+        LatentPlanner(jepa, search=Machine.from_mdp(successors, rewards))

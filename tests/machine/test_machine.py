@@ -100,7 +100,7 @@ def test_rewards_of_arriving():
 def test_values_that_grow():
     """Rewards for ever, undiscounted, are an error that names the discount."""
     machine = Machine.from_mdp([[0]], [1.0])
-    with pytest.raises(ValueError, match="discount=1.0 lets values grow"):
+    with pytest.raises(ValueError, match=r"discount=1\.0 lets values grow"):
         machine.values(discount=1.0)
     with pytest.raises(ValueError, match="discount=2"):
         machine.values(discount=2)
