@@ -16,32 +16,37 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 import counting_env
-from jepa_extractor import JEPAExtractor, TransitionRing, policy_space, pretrain, random_episodes
+from jepa_extractor import JEPA, TransitionRing, pretrain, random_episodes
 from jepa_extractor.diagnostics import latent_std
 
 gym.register_envs(counting_env)
 
 FOLDER = Path(__file__).parent / "images"
 COUNTS, PER_COUNT, UPDATES, SEED = 9, 40, 400, 0
-COLORS = mpl.colormaps["viridis"].resampled(COUNTS)
+COLORS = mpl.colormaps["rainbow"].resampled(COUNTS)
+PAPER: dict[Any, Any] = {  # none, and a grey that can be read on a bright page as on a dark one
+    "savefig.transparent": True,
+    "legend.framealpha": 0,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), "#7d7d7d"),
+}
 STYLES = {"prediction alone": ("tab:red", "--"), "prediction and reward": ("tab:blue", "-")}
 
 Records = list[dict[str, float]]
 
 
-def untrained(auxiliary: tuple[str, ...]) -> JEPAExtractor:
-    """Return an extractor with the weights that belong to the seed."""
+def untrained(auxiliary: tuple[str, ...]) -> JEPA:
+    """Return a JEPA with the weights that belong to the seed."""
     torch.manual_seed(SEED)
     env = gym.make("CountingEnv-v0")
-    return JEPAExtractor(policy_space(env.observation_space), env.action_space, auxiliary=auxiliary)
+    return JEPA(env.observation_space, env.action_space, auxiliary=auxiliary)
 
 
-def trained(auxiliary: tuple[str, ...]) -> tuple[JEPAExtractor, Records]:
-    """Train an extractor on random play; return it and what it measured at every tenth update."""
+def trained(auxiliary: tuple[str, ...]) -> tuple[JEPA, Records]:
+    """Train a JEPA on random play; return it and what it measured at every tenth update."""
     envs = gym.make_vec("CountingEnv-v0", num_envs=64, vectorization_mode="vector_entry_point")
     transitions = TransitionRing.from_episodes(random_episodes(envs, 10_000, SEED), seed=SEED)
-    extractor = untrained(auxiliary)
-    return extractor, pretrain(extractor, transitions, UPDATES, transition_updates=0, check_every=10)
+    jepa = untrained(auxiliary)
+    return jepa, pretrain(jepa, transitions, UPDATES, transition_updates=0, check_every=10)
 
 
 def unseen() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -60,10 +65,10 @@ def plane(latents: NDArray[np.float32]) -> NDArray[np.float32]:
     return points
 
 
-def draw_maps(extractors: dict[str, JEPAExtractor]) -> None:
-    """Save a map of the latents of each extractor, all on one scale."""
+def draw_maps(jepas: dict[str, JEPA]) -> None:
+    """Save a map of the latents of each JEPA, all on one scale."""
     images, counts = unseen()
-    latents = {name: extractor.encode(images) for name, extractor in extractors.items()}
+    latents = {name: jepa.encode(images) for name, jepa in jepas.items()}
     points = {name: plane(values) for name, values in latents.items()}
     reach = 1.1 * max(np.abs(both).max() for both in points.values())
     figure, axes = plt.subplots(1, len(points), figsize=(9, 3.2), layout="constrained")
@@ -106,10 +111,9 @@ def draw_reason() -> None:
     for ahead, classes in enumerate(rows):
         for count, label in enumerate(classes):
             alone = np.sum(classes == label) == 1
-            color = COLORS(count) if alone else "0.85"
+            color = COLORS(count) if alone else "#7d7d7d"
             axis.add_patch(Rectangle((count - 0.47, ahead - 0.44), 0.94, 0.88, color=color))
-            dark = alone and count < 5
-            axis.text(count, ahead, str(count), ha="center", va="center", color="white" if dark else "black")
+            axis.text(count, ahead, str(count), ha="center", va="center", color="white" if not alone else "black")
     labels = [f"{number} actions ahead" for number in range(len(rows))]
     labels[0], labels[1] = "the reward itself", "1 action ahead"
     axis.set(xlim=(-0.6, COUNTS - 0.4), ylim=(len(rows) - 0.4, -0.6), xticks=[], yticks=range(len(rows)))
@@ -127,6 +131,7 @@ def save(figure: Any, name: str) -> None:
 
 if __name__ == "__main__":
     mpl.use("Agg")
+    mpl.rcParams.update(PAPER)
     alone, of_alone = trained(())
     both, of_both = trained(("reward",))
     draw_maps({"untrained": untrained(()), "prediction alone": alone, "prediction and reward": both})

@@ -13,15 +13,15 @@ from typing_extensions import Unpack
 
 from jepa_extractor.checks import require_choice, require_integer, require_type, require_weight
 from jepa_extractor.data.batch import Batch, Latents, Tensors
-from jepa_extractor.data.observations import Arrays, each, length
+from jepa_extractor.data.observations import Arrays, length, map_arrays
 from jepa_extractor.data.spaces import as_batch, is_image, policy_space, preprocessed_size
 from jepa_extractor.networks.encoders import make_encoder
 from jepa_extractor.networks.heads import LatentTransition
-from jepa_extractor.networks.modules import evaluation_mode, in_chunks, output_shape
+from jepa_extractor.networks.modules import evaluation_mode, in_chunks, of_each_frame, output_shape
 from jepa_extractor.networks.normalization import NORMALIZATIONS
 from jepa_extractor.objectives.augmentation import Augmentation
 from jepa_extractor.objectives.dynamics import make_dynamics
-from jepa_extractor.objectives.targets import TARGETS, of_each_frame
+from jepa_extractor.objectives.targets import TARGETS
 from jepa_extractor.objectives.tasks import make_tasks
 from jepa_extractor.options import JEPAOptions, MakeTransition, complete_options, takes_options
 
@@ -147,7 +147,7 @@ class JEPA(nn.Module):
         with evaluation_mode(self):
             return in_chunks(
                 lambda seen: self.encoder(preprocess(seen, self.observation_space, self.normalize_images)),
-                lambda rows: each(lambda array: array[rows], batch),
+                lambda rows: map_arrays(lambda array: array[rows], batch),
                 length(batch),
                 self.device,
             )
@@ -200,11 +200,12 @@ class JEPA(nn.Module):
             self.updates += 1
             self._move_targets()
         batch = self._preprocessed(batch)
-        batch = batch.replace(observations=self.augmentation(batch.observations))
+        if self.augmentation.augments:
+            batch = batch.replace(observations=self.augmentation(batch.observations))
         if self.needs_one_latent:
             first = batch.first_latents
             if first is None:
-                first = self.encoder(each(lambda frames: frames[:, 0], batch.observations))
+                first = self.encoder(map_arrays(lambda frames: frames[:, 0], batch.observations))
             encoded = first.unsqueeze(1)
         else:
             encoded = of_each_frame(self.encoder, batch.observations)
@@ -231,10 +232,10 @@ class JEPA(nn.Module):
         Images are moved as they are stored and become float there, as a policy's own do.
         """
         batch = batch.to(self.device)
-        frames = each(lambda tensor: tensor.flatten(0, 1), batch.observations)
+        frames = map_arrays(lambda tensor: tensor.flatten(0, 1), batch.observations)
         seen = preprocess(frames, self.observation_space, self.normalize_images)
         return batch.replace(
-            observations=each(_stretched, seen, batch.observations),
+            observations=map_arrays(_stretched, seen, batch.observations),
             actions=self._step_features(batch.actions),
             next_actions=None if batch.next_actions is None else self._step_features(batch.next_actions),
         )

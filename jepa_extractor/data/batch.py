@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.data.observations import Arrays, map_arrays
 
 Tensors = torch.Tensor | dict[str, torch.Tensor]
 Labels = Mapping[str, NDArray[np.floating[Any]]]
@@ -78,7 +78,7 @@ class Batch:
         """The observations after each step, (B, k, ...)."""
         if self.first_latents is not None:
             return self.observations
-        return each(lambda frames: frames[:, 1:], self.observations)
+        return map_arrays(lambda frames: frames[:, 1:], self.observations)
 
     def replace(self, **changes: Any) -> "Batch":
         """Return a batch with other values for the named attributes.
@@ -95,7 +95,7 @@ class Batch:
             return tensor.to(device, non_blocking=True)
 
         return self.replace(
-            observations=each(move, self.observations),
+            observations=map_arrays(move, self.observations),
             actions=move(self.actions),
             rewards=move(self.rewards),
             terminated=move(self.terminated),

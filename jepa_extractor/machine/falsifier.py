@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from jepa_extractor.checks import require_integer, require_type
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.machine.comparison import distinguishing_word
 from jepa_extractor.machine.machine import SAME_REWARD, Machine, Numbers
@@ -158,14 +158,14 @@ def _by_encoder(machine: Machine, jepa: JEPA | None) -> See:
     encoder = require_jepa(machine, jepa)
 
     def see(observation: Any) -> int:
-        batch = each(lambda array: np.asarray(array)[None], observation)
+        batch = map_arrays(lambda array: np.asarray(array)[None], observation)
         return int(nodes_seen(machine, encoder, batch)[0])
 
     return see
 
 
 def _copied(observation: Any) -> Any:
-    return each(np.array, observation)
+    return map_arrays(np.array, observation)
 
 
 def _wrong(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.machine.machine import Machine
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def save_machine(machine: Machine, path: str | Path) -> None:
     content.update({name: getattr(machine, name).tolist() for name in ARROWS})
     for name in ("prototypes", "prototype_nodes", "pictures"):
         value = getattr(machine, name)
-        content[name] = None if value is None else each(_packed, value)
+        content[name] = None if value is None else map_arrays(_packed, value)
     text = json.dumps(content)
     replace_file(Path(path), lambda unfinished: unfinished.write_text(text))
 

@@ -11,8 +11,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from jepa_extractor.checks import require_integer, require_type
-from jepa_extractor.data.collection import Episode
-from jepa_extractor.data.observations import Arrays, each, length
+from jepa_extractor.data.episodes import Episode
+from jepa_extractor.data.observations import Arrays, length, map_arrays
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.machine.clusters import Trees, nearest_of, trees_of
 from jepa_extractor.machine.machine import SAME_REWARD, Floats, Machine, Numbers
@@ -147,7 +147,7 @@ def learned_machine(
     shown = None
     if pictures:
         rows = np.stack([np.resize(nodes, pictures) for nodes in members])
-        shown = cast(Arrays, each(lambda array: array[rows], observations))
+        shown = cast(Arrays, map_arrays(lambda array: array[rows], observations))
     starts, frequent = np.unique(classes[steps.first], return_counts=True)
     return Machine(
         successors,
@@ -186,7 +186,9 @@ def _steps(episodes: Iterable[Episode] | Recorded, actions: int) -> tuple[Arrays
                     f"{taken.dtype}, and rewards of shape {paid}: give one action, an integer, and one reward for each "
                     "step between two observations"
                 )
-        observations = cast(Arrays, each(lambda *arrays: np.concatenate(arrays), *(one.observations for one in kept)))
+        observations = cast(
+            Arrays, map_arrays(lambda *arrays: np.concatenate(arrays), *(one.observations for one in kept))
+        )
         taken = np.concatenate([np.append(episode.actions.astype(np.int64), -1) for episode in kept])
         rewards = np.concatenate([np.append(np.nan, episode.rewards).astype(np.float64) for episode in kept])
         lengths = np.array([len(episode.actions) + 1 for episode in kept])

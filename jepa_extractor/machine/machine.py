@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from jepa_extractor.bisimulation.deterministic import largest_bisimulation
 from jepa_extractor.bisimulation.inputs import checked_successors
 from jepa_extractor.checks import require_fraction
-from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.data.observations import Arrays, map_arrays
 
 if TYPE_CHECKING:
     from jepa_extractor.jepa import JEPA
@@ -161,7 +161,7 @@ class Machine:
             names=tuple(self.names[node] for node in first),
             prototypes=prototypes,
             prototype_nodes=nodes,
-            pictures=None if self.pictures is None else each(lambda array: array[first], self.pictures),
+            pictures=None if self.pictures is None else map_arrays(lambda array: array[first], self.pictures),
         )
 
     def as_mdp(self) -> tuple[Numbers, Floats]:

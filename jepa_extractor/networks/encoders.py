@@ -14,7 +14,7 @@ from torch import nn
 
 from jepa_extractor.checks import require_choice
 from jepa_extractor.data.batch import Tensors
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.data.spaces import preprocessed_shape, preprocessed_size
 from jepa_extractor.networks.modules import output_shape
 
@@ -430,10 +430,22 @@ def pick_encoder(observation_space: spaces.Space[Any]) -> str:
 
     ``"combined"`` for a ``Dict``; for a ``Box`` with three axes ``"pooled"`` from 32x32 pixels, or else ``"grid"``;
     ``"mlp"`` for everything else.
+
+    Raises:
+        ValueError: uint8 observations of 32x32 or more with another number of axes are images that no policy takes.
     """
     if isinstance(observation_space, spaces.Dict):
         return "combined"
-    if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 3:
+    if not isinstance(observation_space, spaces.Box):
+        return "mlp"
+    if len(observation_space.shape) != 3:
+        large = [size for size in observation_space.shape if size >= LEAST_SIZE]
+        if observation_space.dtype == "uint8" and len(large) >= 2:
+            raise ValueError(
+                f"observation_space={observation_space} is of images with {len(observation_space.shape)} axes: give "
+                "three, as (height, width, channels), where frames stacked are channels (VecFrameStack), or "
+                "encoder='mlp' to take pixels for plain numbers"
+            )
         return "mlp"
     looks_large = sorted(observation_space.shape)[1] >= LEAST_SIZE  # channels may be last here: the encoder will say so
     return "pooled" if looks_large else "grid"
@@ -478,7 +490,7 @@ def make_encoder(
     try:
         shape = output_shape(module, example)
     except Exception as error:
-        shapes = each(lambda tensor: tuple(tensor.shape), example)
+        shapes = map_arrays(lambda tensor: tuple(tensor.shape), example)
         raise ValueError(f"encoder={encoder!r} fails on preprocessed observations {shapes}: {error}") from error
     if len(shape) != 2:
         raise ValueError(f"encoder={encoder!r} maps 2 observations to shape {shape}: it must return (B, features)")

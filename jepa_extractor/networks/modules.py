@@ -1,4 +1,4 @@
-"""Looking at a network without changing it."""
+"""Calling a network: in which mode, in chunks, frame by frame."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.batch import Tensors
+from jepa_extractor.data.observations import map_arrays
 
 CHUNK = 256  # observations encoded at once where there may be many
 
@@ -75,7 +76,7 @@ def in_chunks(
     parts: list[NDArray[np.float32]] = []
     for start in range(0, count, CHUNK):
         numbers = np.arange(start, min(start + CHUNK, count))
-        made = function(each(lambda array: torch.as_tensor(array).to(device), rows(numbers)))
+        made = function(map_arrays(lambda array: torch.as_tensor(array).to(device), rows(numbers)))
         if not isinstance(made, torch.Tensor | np.ndarray):
             raise ValueError(f"the encoder returned a {type(made).__name__}: return the latents alone, as one tensor")
         part = made.float().cpu().numpy() if isinstance(made, torch.Tensor) else np.asarray(made, np.float32)
@@ -91,3 +92,10 @@ def in_chunks(
             )
         parts.append(part)
     return np.concatenate(parts)
+
+
+def of_each_frame(network: Callable[[Tensors], torch.Tensor], observations: Tensors) -> torch.Tensor:
+    """Return what ``network`` maps observations (B, k, ...) to, (B, k, width)."""
+    size = (next(iter(observations.values())) if isinstance(observations, dict) else observations).shape[:2]
+    mapped = network(map_arrays(lambda frames: frames.flatten(0, 1), observations))
+    return mapped.reshape(*size, mapped.shape[-1])

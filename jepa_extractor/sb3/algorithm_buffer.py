@@ -9,7 +9,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
 
 from jepa_extractor.data.batch import Batch, Tensors
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.sb3.recorder import Recorder
 
 
@@ -63,7 +63,7 @@ class ReplaySource:
                 for bound in (model.action_space.low, model.action_space.high)
             )
             actions = low + (actions + 1) / 2 * (high - low)
-        after: Any = each(lambda frames: frames.unsqueeze(1), drawn.next_observations)
+        after: Any = map_arrays(lambda frames: frames.unsqueeze(1), drawn.next_observations)
         return Batch(
             observations=_shaped(after, model.observation_space),
             actions=actions.reshape(len(actions), 1, *model.action_space.shape),

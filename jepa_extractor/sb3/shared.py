@@ -10,7 +10,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.utils.hooks import RemovableHandle
 
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.objectives.targets import AlgorithmTarget
 from jepa_extractor.sb3 import adapter
@@ -109,7 +109,7 @@ class Shared(Schedule):
         first = latents.detach().requires_grad_()
         batch = self._source.transitions(self._drawn, self._arguments).replace(first_latents=first)
         if extractor in self._target_of:
-            none: Any = each(lambda frames: frames[:, :0], batch.observations)
+            none: Any = map_arrays(lambda frames: frames[:, :0], batch.observations)
             targets = self._targets[self._target_of[extractor]].unsqueeze(1)
             batch = batch.replace(observations=none, targets=targets)
         gradient = self.trainer.gradient(extractor.jepa, batch)
