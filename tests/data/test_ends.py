@@ -9,6 +9,7 @@ from gymnasium.wrappers.vector import DictInfoToList
 from jepa_extractor import random_episodes
 from jepa_extractor.data.collection import episodes
 from jepa_extractor.data.ends import EndReader, autoreset_mode, env_seed, final_observation, vector_infos
+from jepa_extractor.data.observations import require_finite
 from tests.data.journal import JournalEnv, check_against_journal
 
 NEXT, SAME, OFF = AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED
@@ -184,6 +185,15 @@ def test_numbers_that_are_not_finite(mode, value, place):
         at = 7  # what the step that only resets gives is no reward
     with pytest.raises(ValueError, match=f"{place} of environment 1 hold {value} at step {at}"):
         list(random_episodes(envs, 100, 0))
+
+
+def test_the_first_environment_that_is_not_finite_is_named():
+    """Of several, also where the rows are those of some environments only; integers are always finite."""
+    with pytest.raises(ValueError, match="rewards of environment 1 hold inf at step 7"):
+        require_finite("rewards", np.array([0, np.inf, np.nan]), 7)
+    with pytest.raises(ValueError, match=r"seen\['a'\] of environment 5 hold nan at step 0"):
+        require_finite("seen", {"b": np.zeros((2, 1)), "a": np.array([[0.0], [np.nan]])}, 0, [3, 5])
+    require_finite("rewards", np.array([1, 2]), 0)
 
 
 def test_first_observations_that_are_not_finite():
