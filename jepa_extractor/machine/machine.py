@@ -14,7 +14,8 @@ from jepa_extractor.data.observations import Arrays, map_arrays
 
 if TYPE_CHECKING:
     from jepa_extractor.jepa import JEPA
-    from jepa_extractor.machine.policy import MachinePolicy
+    from jepa_extractor.machine.policy import MachinePlans, MachinePolicy
+    from jepa_extractor.planning.model import LatentModel
 
 Numbers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -38,7 +39,7 @@ class Machine:
         names: of the nodes, N different strings.
         action_names: of the actions, A different strings.
         prototypes: latents by which a node is known: that of the nearest; float32 (P, D), or ``None``.
-        prototype_nodes: the node of each, int64 (P,), or ``None``.
+        prototype_nodes: the node of each, ascending, int64 (P,), or ``None``. The first of a node is near its mean.
         pictures: observations of each node, ``(N, K, *observation shape)`` or a dict of these; or ``None``.
         jepa: whose encoder tells nodes apart; ``None`` where the machine is of no JEPA, or comes from a file.
     """
@@ -147,7 +148,8 @@ class Machine:
         prototypes, nodes = self.prototypes, self.prototype_nodes
         if prototypes is not None and nodes is not None:
             inside = new[nodes] >= 0
-            prototypes, nodes = prototypes[inside], new[nodes[inside]]
+            order = np.argsort(new[nodes[inside]], kind="stable")
+            prototypes, nodes = prototypes[inside][order], new[nodes[inside]][order]
         return replace(
             self,
             successors=successors,
@@ -218,6 +220,18 @@ class Machine:
         from jepa_extractor.machine.policy import MachinePolicy
 
         return MachinePolicy(self, self.action_values(goal, discount), jepa)
+
+    def over(self, model: "LatentModel", horizon: int, discount: float) -> "MachinePlans":
+        """Return what plans ``horizon`` steps ahead in the machine, with the rewards and ends that ``model`` predicts.
+
+        So ``LatentPlanner(jepa, search=machine)`` acts by the machine; ``jepa`` may have a new goal from ``retarget``.
+
+        Raises:
+            ValueError: the machine has no prototypes, or they or the actions are not those of the model.
+        """
+        from jepa_extractor.machine.policy import MachinePlans
+
+        return MachinePlans(self, model, horizon, discount)
 
     def nodes(self, goal: int | str | Sequence[int] | Sequence[str]) -> Numbers:
         """Return the numbers of nodes given by number or name.

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
@@ -11,6 +12,7 @@ from jepa_extractor.data.spaces import as_batch
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.machine.clusters import nearest_of
 from jepa_extractor.machine.machine import Floats, Machine
+from jepa_extractor.planning.model import LatentModel, State, every_pair
 
 
 class MachinePolicy:
@@ -61,12 +63,57 @@ class MachinePolicy:
         return (actions if is_batch else actions[0]), state
 
 
+class MachinePlans:
+    """Actions by a machine whose rewards and ends a model predicts, H steps ahead.
+
+    Args:
+        machine: where actions lead.
+        model: what they earn; its Q head, if there is one, says what comes after the last step.
+        horizon: steps H, at least 1.
+        discount: of a reward one step later, in [0, 1].
+
+    Raises:
+        ValueError: the machine has no prototypes, or they or the actions are not those of the model.
+    """
+
+    def __init__(self, machine: Machine, model: LatentModel, horizon: int, discount: float) -> None:
+        self._prototypes, self._nodes = _prototypes(machine, model.action_space)
+        space = model.action_space
+        assert isinstance(space, spaces.Discrete)
+        self._dtype = space.dtype
+        nodes, actions = machine.successors.shape
+        first = np.searchsorted(self._nodes, np.arange(nodes))  # the prototype near the mean of its node
+        features = model.features(torch.arange(actions))
+        with torch.no_grad():
+            latents = torch.from_numpy(self._prototypes[first]).to(features.device)
+            predicted = model.predict(*every_pair(latents, features))
+            values = model.best_value(latents, features).cpu().numpy().astype(np.float64)
+        rewards, going_on = (
+            tensor.cpu().numpy().reshape(nodes, actions) for tensor in (predicted.rewards, predicted.continue_prob)
+        )
+        for _ in range(horizon):
+            action_values = rewards + discount * going_on * values[machine.successors]
+            values = action_values.max(1)
+        self._best = action_values.argmax(1)
+
+    def choose(
+        self,
+        latents: torch.Tensor,
+        state: State = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[Any], State]:
+        """Return the best action at the node of each of ``latents`` (B, D), and ``state`` as given."""
+        del episode_start, deterministic
+        nearest, _ = nearest_of(latents.cpu().numpy(), self._prototypes)
+        return self._best[self._nodes[nearest]].astype(self._dtype), state
+
+
 def nodes_seen(machine: Machine, jepa: JEPA, observations: Arrays) -> NDArray[np.int64]:
     """Return the node of each of ``observations`` (n, ...), (n,): that of the nearest prototype."""
-    assert machine.prototypes is not None
-    assert machine.prototype_nodes is not None
-    nearest, _ = nearest_of(jepa.encode(observations), machine.prototypes)
-    return machine.prototype_nodes[nearest]
+    prototypes, nodes = _prototypes(machine, jepa.action_space)
+    nearest, _ = nearest_of(jepa.encode(observations), prototypes)
+    return nodes[nearest]
 
 
 def require_jepa(machine: Machine, jepa: JEPA | None) -> JEPA:
@@ -74,16 +121,22 @@ def require_jepa(machine: Machine, jepa: JEPA | None) -> JEPA:
     jepa = machine.jepa if jepa is None else jepa
     if jepa is None:
         raise ValueError("jepa=None, and the machine has none, as one from a file: give the JEPA that it was made from")
-    if machine.prototypes is None or machine.prototype_nodes is None:
-        raise ValueError("the machine has no prototypes by which to know its nodes: make it by learned_machine")
-    if machine.prototypes.shape[1] != jepa.latent_dim:
+    prototypes, _ = _prototypes(machine, jepa.action_space)
+    if prototypes.shape[1] != jepa.latent_dim:
         raise ValueError(
-            f"jepa has latents of width {jepa.latent_dim}, and the machine's prototypes {machine.prototypes.shape[1]}: "
-            "give the JEPA that it was made from"
-        )
-    if not isinstance(jepa.action_space, spaces.Discrete) or jepa.action_space.n != machine.successors.shape[1]:
-        raise ValueError(
-            f"jepa acts in {jepa.action_space}, and the machine has {machine.successors.shape[1]} actions: give the "
-            "JEPA that it was made from"
+            f"jepa has latents of width {jepa.latent_dim}, and the machine's prototypes {prototypes.shape[1]}: give "
+            "the JEPA that it was made from"
         )
     return jepa
+
+
+def _prototypes(machine: Machine, space: spaces.Space[Any]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return prototypes and their nodes; raise ``ValueError`` where there are none, or the actions are others."""
+    if machine.prototypes is None or machine.prototype_nodes is None:
+        raise ValueError("the machine has no prototypes by which to know its nodes: make it by learned_machine")
+    if not isinstance(space, spaces.Discrete) or space.n != machine.successors.shape[1]:
+        raise ValueError(
+            f"jepa acts in {space}, and the machine has {machine.successors.shape[1]} actions: give the JEPA that it "
+            "was made from"
+        )
+    return machine.prototypes, machine.prototype_nodes

@@ -106,7 +106,7 @@ def test_pictures_and_links_exist(document):
 @pytest.mark.parametrize("page", [*DOCUMENTS, *TUTORIALS], ids=lambda path: path.name)
 def test_code_fits_the_page(page):
     """No line of code is longer than 88 columns: the site would cut it off."""
-    code = re.findall(r"^```(?:python|py|console|text|\{code-cell\})\n(.*?)^```", page.read_text(), re.M | re.S)
+    code = re.findall(r"^```(?:python|py|console|sh|text|\{code-cell\})\n(.*?)^```", page.read_text(), re.M | re.S)
     assert [line for block in code for line in block.splitlines() if len(line) > 88] == []
 
 

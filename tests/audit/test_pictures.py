@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jepa_extractor.audit.page.pictures import OKABE_ITO, Pictures, rgb
+from jepa_extractor.audit.pictures import OKABE_ITO, Pictures, rgb
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(256, size=(4, 3, 10, 12), dtype=np.uint8)

@@ -6,22 +6,25 @@ from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.audit.report import Report, audit
 from jepa_extractor.checks import require_integer, require_type
 
+LOGGED = {"collapse_index", "observations_hit", "effective_rank", "worst_required_error", "prediction_error_1"}
+
 
 class AuditCallback(BaseCallback):
     """Audit the encoder while any Stable-Baselines3 algorithm trains, without changing the training.
 
-    It logs the numbers of each ``Report`` under ``audit/``. Observations are normalised as in the training, by the
-    ``VecNormalize`` of the model's environment.
+    It logs under ``audit/`` the measures that tell most: ``collapse_index``, ``observations_hit``, ``effective_rank``,
+    with classes ``worst_required_error``, and of a ``JEPA`` ``prediction_error_1``. Observations are normalised as in
+    the training, by the ``VecNormalize`` of the model's environment. Controls are not audited.
 
     Args:
         audit_set: the observations, the same at each audit, and what must be kept apart.
         every: environment steps between two audits, at least 1; the first follows the first step of a training.
-        seed: of random pairs, ties and resamples, at least 0.
+        seed: of random pairs and ties, at least 0.
         verbose: as in Stable-Baselines3.
 
     Attributes:
         report: the last report, ``None`` before the first.
-        history: for each report the environment steps until then, and its ``numbers()``.
+        history: for each report the environment steps until then, and all its ``numbers()``.
 
     Raises:
         ValueError: an argument has the wrong type or is out of range; or, when the training starts, the model does not
@@ -46,9 +49,9 @@ class AuditCallback(BaseCallback):
     def _on_step(self) -> bool:
         if self.num_timesteps >= self._due:
             self._due = self.num_timesteps + self.every
-            self.report = audit(self.model, self.audit_set, seed=self.seed)
+            self.report = audit(self.model, self.audit_set, seed=self.seed, controls=False)
             numbers = self.report.numbers()
             self.history.append((self.num_timesteps, numbers))
-            for name, value in numbers.items():
-                self.logger.record(f"audit/{name}", value)
+            for name in LOGGED & numbers.keys():
+                self.logger.record(f"audit/{name}", numbers[name])
         return True

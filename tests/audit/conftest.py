@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import counting_env
-from jepa_extractor import JEPAExtractor, policy_space, random_episodes
+from jepa_extractor import JEPA, random_episodes
 from jepa_extractor.audit import AuditSet, audit
 from jepa_extractor.audit.report import audit_latents
-from tests.page.known_audits import merged_latents
+from tests.audit.page.known_audits import merged_latents
 
 ACTIONS = ("remove", "add")
 
@@ -39,7 +39,7 @@ def with_classes(episodes):
 @pytest.fixture(scope="session")
 def extractor(envs):
     torch.manual_seed(0)
-    return JEPAExtractor(policy_space(envs.single_observation_space), envs.single_action_space)
+    return JEPA(envs.single_observation_space, envs.single_action_space)
 
 
 @pytest.fixture(scope="session")

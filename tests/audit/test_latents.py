@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3 import DQN, PPO
+from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize, VecTransposeImage
 from torch import nn
@@ -203,7 +203,7 @@ def test_extractors_and_policies_agree():
     assert len(audit_set) > 600
     assert np.array_equal(encode(extractor, audit_set), latents)
     assert np.array_equal(encode(model.policy, audit_set), latents)
-    np.testing.assert_allclose(extractor.encode(audit_set.observations), latents, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(extractor.jepa.encode(audit_set.observations), latents, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -249,3 +249,26 @@ def test_a_set_of_another_space():
         encode(lambda seen: seen.flatten(1), image_set(), other)
     with pytest.raises(ValueError, match="vec_normalize is a str, not a VecNormalize"):
         encode(lambda seen: seen.flatten(1), image_set(), "stats.pkl")
+
+
+@pytest.mark.parametrize("algorithm", [PPO, DQN, SAC, TD3])
+@pytest.mark.parametrize("part", ["policy", "features"])
+def test_compiled_policies_are_audited_as_their_own_latents(algorithm, part):
+    """Not their actions: what ``torch.compile`` wrapped is looked into, the policy, or its features extractor."""
+    continuous = algorithm in (SAC, TD3)
+    env = gym.make("Pendulum-v1" if continuous else "CartPole-v1")
+    options = {} if algorithm is PPO else {"buffer_size": 10}
+    model = algorithm("MlpPolicy", env, device="cpu", **options)
+    seen = np.stack([env.observation_space.sample().clip(-5, 5) for _ in range(12)])
+    labels = {"kind": np.arange(12.0) % 2}
+    episode = Episode(seen, np.zeros(11, int), np.zeros(11, np.float32), False, labels)
+    audit_set = AuditSet.from_classes([episode], "kind")
+    expected = encode(model, audit_set)
+    assert expected.shape == seen.shape
+    if part == "policy":
+        model.policy = torch.compile(model.policy, backend="eager")
+    else:
+        holder = getattr(model.policy, {PPO: "", DQN: "q_net"}.get(algorithm, "actor"), model.policy)
+        holder.features_extractor = torch.compile(holder.features_extractor, backend="eager")
+    assert np.array_equal(encode(model, audit_set), expected)
+    assert np.array_equal(encode(model.policy, audit_set), expected)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from jepa_extractor.audit.page import write_page
-from tests.page.known_audits import HISTORY
+from tests.audit.page.known_audits import HISTORY
 
 pytestmark = pytest.mark.slow
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -94,6 +94,12 @@ def mouse(browser, kind, x, y):
     browser.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **button})
 
 
+def browser_move(browser, x, y):
+    """Move the pointer with its button pressed."""
+    event = {"type": "mouseMoved", "x": x, "y": y, "button": "left", "buttons": 1}
+    browser.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+
+
 def press(browser, key):
     from selenium.webdriver.common.keys import Keys
 
@@ -144,6 +150,38 @@ def test_a_click_on_a_point_shows_its_neighbours(page):
     number = page.execute_script("return document.getElementById('observation').valueAsNumber")
     chosen = page.execute_script("return Bokeh.documents[1].get_model_by_name('points').selected.indices")
     assert chosen == [number - 1]
+
+
+def test_a_filter_shows_a_gallery(page):
+    """A class, an episode or steps: the observations that are so are chosen in every map, and shown."""
+    held = page.execute_script("return JSON.parse(document.getElementById('content').textContent)")
+    page.find_elements("css selector", "#only-class option")[8].click()
+    page.find_element("id", "most-step").send_keys("0")
+    members = held["models"][0]["members"]
+    expected = [i for i, (kind, step) in enumerate(zip(members, held["steps"], strict=True)) if (kind, step) == (7, 0)]
+    until(lambda: len(pictures(page, "#gallery")) == min(60, len(expected)))
+    assert page.find_element("id", "gallery").text.startswith(f"{len(expected)} observations")
+    for number in (0, 1):
+        chosen = f"return Bokeh.documents[{number}].get_model_by_name('points').selected.indices"
+        assert page.execute_script(chosen) == expected
+    page.find_element("id", "clear").click()
+    assert page.find_element("id", "gallery").text == ""
+
+
+def test_a_box_shows_a_gallery(page):
+    """A box drawn around some points shows their pictures below the map."""
+    page.execute_script("Bokeh.documents[0].roots()[0].toolbar.gestures.pan.active = null")
+    page.execute_script(
+        "const tools = Bokeh.documents[0].roots()[0].toolbar.tools;"
+        "tools.find((tool) => tool.type === 'BoxSelectTool').active = true"
+    )
+    x, y = page.execute_script(PLACE, 3)
+    mouse(page, "mousePressed", x - 40, y - 40)
+    for way in (-20, 0, 20, 40):
+        browser_move(page, x + way, y + way)
+    mouse(page, "mouseReleased", x + 40, y + 40)
+    until(lambda: len(pictures(page, "#gallery")) > 1)
+    assert "observations" in page.find_element("id", "gallery").text
 
 
 def test_an_observation_is_chosen_by_keyboard(page):
