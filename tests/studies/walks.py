@@ -44,8 +44,8 @@ def mishap(configuration, seed, folder):
         case "not a dict":
             return None
         case "full disk":
-            secrets.token_hex = lambda _: "full"  # names the unfinished file
-            (folder / ".full.unfinished.json").symlink_to("/dev/full")
+            secrets.token_hex = str  # names the unfinished file: 8
+            (folder / ".8.unfinished.json").symlink_to("/dev/full")
         case "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         case "dies once":
