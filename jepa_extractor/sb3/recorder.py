@@ -59,11 +59,6 @@ class Recorder:
                 f"VecNormalize sees observations of {space}, the policy of {model.observation_space}: make "
                 "VecNormalize the outermost wrapper, as in VecNormalize(VecTransposeImage(env))"
             )
-        if buffer_size < 3 * model.n_envs:
-            raise ValueError(
-                f"buffer_size={buffer_size} is too small for {model.n_envs} environments: give JEPACallback at least "
-                f"three frames for each, {3 * model.n_envs}"
-            )
         require_integer("buffer_size", buffer_size, least=3 * model.n_envs)
         self.ring = TransitionRing(space, model.action_space, model.n_envs, buffer_size, seed)
         self.timesteps = -1  # environment steps of the model when the ring was last filled
