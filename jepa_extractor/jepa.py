@@ -195,8 +195,9 @@ class JEPA(nn.Module):
         if self.training:
             self._move_targets()
         batch = self._preprocessed(batch)
-        batch = batch.replace(observations=self.augmentation(batch.observations))
-        if self.needs_one_latent:
+        if batch.first_latents is not None and batch.later_latents is not None:
+            encoded = torch.cat([batch.first_latents.unsqueeze(1), batch.later_latents], dim=1)
+        elif self.needs_one_latent:
             first = batch.first_latents
             if first is None:
                 first = self.encoder(each(lambda frames: frames[:, 0], batch.observations))
@@ -221,18 +222,20 @@ class JEPA(nn.Module):
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
     def _preprocessed(self, batch: Batch) -> Batch:
-        """Return the batch on the JEPA's device, images as floats, actions as features.
+        """Return the batch on the JEPA's device, images as floats and augmented, actions as features.
 
         Images are moved as they are stored and become float there, as a policy's own do.
         """
         batch = batch.to(self.device)
-        frames = each(lambda tensor: tensor.flatten(0, 1), batch.observations)
-        seen = preprocess(frames, self.observation_space, self.normalize_images)
-        return batch.replace(
-            observations=each(_stretched, seen, batch.observations),
+        batch = batch.replace(
             actions=self._step_features(batch.actions),
             next_actions=None if batch.next_actions is None else self._step_features(batch.next_actions),
         )
+        if batch.observations is None:
+            return batch
+        frames = each(lambda tensor: tensor.flatten(0, 1), batch.observations)
+        seen = preprocess(frames, self.observation_space, self.normalize_images)
+        return batch.replace(observations=self.augmentation(each(_stretched, seen, batch.observations)))
 
     def _move_targets(self) -> None:
         self.target.update(self._embedding)  # type: ignore[operator]  # see OnlineTarget

@@ -200,9 +200,13 @@ class JEPACallback(BaseCallback):
 
     def _on_step(self) -> bool:
         self.trainer.recorder.record(self.locals)
+        for schedule in self._schedules:
+            schedule.after_step()
         return True
 
     def _on_rollout_end(self) -> None:
+        for schedule in self._schedules:
+            schedule.after_rollout()
         trainer = self.trainer
         if trainer.monitor.last is None or trainer.monitor.updates < RECORD_EVERY:
             return

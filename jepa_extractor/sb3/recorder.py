@@ -81,7 +81,8 @@ class Recorder:
                 f"JEPACallback was called at step {self.timesteps}, and then at {self._model.num_timesteps}: give it "
                 "to learn() itself, alone or in a list, not to a callback that calls it only at some steps"
             )
-        self.ring.add(self._read_step(local_variables))
+        self.last_step = self._read_step(local_variables)
+        self.ring.add(self.last_step)
         self.timesteps = self._model.num_timesteps
 
     def sample(self, batch_size: int, horizon: int, rewarded_fraction: float) -> Batch:
