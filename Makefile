@@ -1,77 +1,74 @@
 # Every target works on a fresh machine with Python, pip and make.
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
-INSTALLED := .venv/installed
-SHORT := runs/benchmarks/short
+STUDY = $(BIN)/python -m studies
 
-UV ?= $(BIN)/uv
+UV ?= .venv/tools/bin/uv
 PYTHONS ?= 3.10 3.11 3.12 3.13
 EXTRA ?= test
 TESTS ?= tests -n auto
 
 .PHONY: demo paper test slow check format coverage docs matrix lowest dist bench clean
 
-demo: $(INSTALLED)  ## train PPO through a JEPA encoder; the result is in runs/ppo
-	$(BIN)/python examples/train_ppo.py
+demo: .venv/with-demo  ## train PPO through a JEPA encoder, audit it, and open the report, runs/demo/report.html
+	$(BIN)/python examples/demo.py
 
-paper: $(INSTALLED)  ## reproduce the experiments of arXiv 2509.12249; the result is in runs/paper
-	$(BIN)/python examples/reproduce_paper.py
+paper: .venv/with-studies  ## reproduce the experiments of arXiv 2509.12249; the result is in runs/paper
+	$(STUDY) paper
 
-test: $(INSTALLED)  ## the default test suite
+test: .venv/with-test  ## the default test suite
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-slow: $(INSTALLED)  ## the long tests
+slow: .venv/with-slow  ## the long tests
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow
 
-check: $(INSTALLED)  ## what continuous integration runs
+check: .venv/with-dev  ## what continuous integration runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
 
-format: $(INSTALLED)  ## bring the code into its form
+format: .venv/with-dev  ## bring the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-coverage: $(INSTALLED)  ## the default test suite, and which branches it takes; the report is in htmlcov
+coverage: .venv/with-dev  ## the default test suite, and which branches it takes; the report is in htmlcov
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report term:skip-covered --cov-report html
 
-docs: $(INSTALLED)  ## the site, read in 20 parts so that tutorials run side by side; it begins at build/site/index.html
+docs: .venv/with-docs  ## the site, read in 20 parts so that tutorials run side by side; it begins at build/site/index.html
 	$(BIN)/python -m sphinx -W --keep-going --quiet -j 20 -c docs . build/site
 
 matrix: $(PYTHONS:%=python-%) lowest  ## the tests on each Python, with the newest and the lowest versions allowed
 
-python-%: $(filter $(BIN)/%,$(UV))
+python-%: $(filter .venv/%,$(UV))
 	$(UV) venv --quiet --clear --python $* .venv/matrix/$*
 	$(UV) pip install --quiet --compile-bytecode --python .venv/matrix/$* --editable ".[$(EXTRA)]"
 	$(UV) run --no-project --python .venv/matrix/$* python -m pytest $(TESTS)
 
-lowest: $(filter $(BIN)/%,$(UV))  ## with deprecation warnings: what is not declared itself is new
+lowest: $(filter .venv/%,$(UV))  ## with deprecation warnings: what is not declared itself is new
 	$(UV) venv --quiet --clear --python 3.10 .venv/matrix/lowest
 	$(UV) pip install --quiet --compile-bytecode --python .venv/matrix/lowest --resolution lowest-direct --editable ".[$(EXTRA)]"
 	$(UV) run --no-project --python .venv/matrix/lowest python -m pytest -W ignore::DeprecationWarning $(TESTS)
 
-$(BIN)/uv: $(INSTALLED)
+.venv/tools/bin/uv: .venv/with-dev
 
-dist: $(INSTALLED)  ## a wheel and a source archive in dist, checked
+dist: .venv/with-dev  ## a wheel and a source archive in dist, checked
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/python -m twine check --strict dist/*
 
-bench: $(INSTALLED)  ## a short version of all measurements, in ten minutes; benchmarks/RESULTS.md has the long one
-	$(BIN)/python benchmarks/environment.py --seconds 0.3 --repetitions 5 --out $(SHORT)/environment.json
-	$(BIN)/python benchmarks/overhead.py --repetitions 3 --out $(SHORT)/overhead.json
-	$(BIN)/python benchmarks/bisimulation.py --sizes 10000 100000 --repetitions 1 --limit 3 \
-		--out $(SHORT)/bisimulation.json
-	$(BIN)/python benchmarks/audit.py --trials 3 --observations 2000 --checks 1 --out $(SHORT)/audit.json
-	$(BIN)/python benchmarks/sample_efficiency.py --tasks default --algorithms PPO --competitors nature plain more_updates \
-		joint --seeds 0 1 --runs runs/short_sample_efficiency --out $(SHORT)/sample_efficiency.json
-	$(BIN)/python benchmarks/other_tasks.py --tasks breakout --arms plain layer spr shared --seeds 0 1 --steps 3000 \
-		--runs runs/short_other_tasks --out $(SHORT)/other_tasks.json
+bench: .venv/with-test  ## a short version of all measurements, in ten minutes; docs/benchmarks.md has the long one
+	$(STUDY) environment --set seconds=0.3 repetitions=5 --out runs/short/environment
+	$(STUDY) overhead --set repetitions=3 --out runs/short/overhead
+	$(STUDY) bisimulation --set sizes=[10000,100000] repetitions=1 limit=3 --out runs/short/bisimulation
+	$(STUDY) audit_trials --set trials=3 observations=2000 checks=1 --out runs/short/audit_trials
+	$(STUDY) sample_efficiency --only default-PPO-nature default-PPO-plain default-PPO-more_updates default-PPO-joint \
+		--seeds 0 1 --out runs/short/sample_efficiency
+	$(STUDY) other_tasks --only breakout-plain breakout-layer breakout-spr breakout-shared --seeds 0 1 --set steps=3000 \
+		--out runs/short/other_tasks
 
-$(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	touch $@
+.venv/with-%: pyproject.toml constraints.txt scripts/install.sh  ## each target installs the extra that it needs
+	@sh scripts/install.sh $(PYTHON) $*
+	@touch $@
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov build dist *.egg-info runs

@@ -9,9 +9,9 @@ from importlib.metadata import version
 
 from gymnasium.envs.registration import register
 
-from counting_env.dynamics import count_mdp as count_mdp
 from counting_env.env import CountingEnv as CountingEnv
 from counting_env.kernels import SHAPES as SHAPES
+from counting_env.mdp import count_mdp as count_mdp
 from counting_env.vector_env import CountingVectorEnv as CountingVectorEnv
 
 __all__ = ["SHAPES", "CountingEnv", "CountingVectorEnv", "count_mdp"]

@@ -8,11 +8,11 @@ from gymnasium import spaces
 from gymnasium.error import InvalidAction, ResetNeeded
 from numpy.typing import NDArray
 
-from counting_env.dynamics import Target
+from counting_env.checks import Target
+from counting_env.display import enlarge, show
 from counting_env.infos import scene_info
 from counting_env.kernels import ADD, REMOVE, act, at_target, begin, make_scenes, make_stream
 from counting_env.options import Appearance, Background, HasClasses, Options, Placement, Reward
-from counting_env.window import enlarge, show
 
 Observation = NDArray[np.uint8]
 Action = int | np.integer[Any] | NDArray[np.floating[Any]]

@@ -8,16 +8,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from counting_env.dynamics import (
-    Target,
-    check_integer,
-    check_target,
-    class_mdp,
-    class_transitions,
-    reward_table,
-    target_table,
-)
+from counting_env.checks import Target, check_bool, check_integer, check_target, is_color, is_integer
 from counting_env.kernels import DARKEST, SHAPES, Rules, Start, capacity
+from counting_env.mdp import class_mdp, class_transitions, reward_table, target_table
 
 Reward = Literal["sparse", "dense"]
 Placement = Literal["resample", "persist"]
@@ -61,7 +54,7 @@ class Options:
             raise ValueError(f"least_count={self.least_count} is above max_count={self.max_count}: give at most that")
         check_target(self.target, self.least_count, self.max_count)
         size = self.image_size
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size not in IMAGE_SIZES:
+        if not is_integer(size) or size not in IMAGE_SIZES:
             raise ValueError(f"image_size={size!r} is not an integer in {IMAGE_SIZES[0]}..{IMAGE_SIZES[-1]} (pixels)")
         if self.max_count > capacity(size):
             raise ValueError(
@@ -130,14 +123,14 @@ class Options:
             if name not in ("count", "shape", "color"):
                 raise ValueError(f"reset option {name}={value!r} is unknown: choose among count, shape, color")
         count, shape, color = (options.get(name) for name in ("count", "shape", "color"))
-        if count is not None and not (_is_integer(count) and self.least_count <= count <= self.max_count):
+        if count is not None and not (is_integer(count) and self.least_count <= count <= self.max_count):
             raise ValueError(
                 f"reset option count={count!r} is not an integer in least_count..max_count, "
                 f"here {self.least_count}..{self.max_count}"
             )
         if shape is not None and not (isinstance(shape, str) and shape in SHAPES):
             raise ValueError(f"reset option shape={shape!r} is unknown: choose one of {', '.join(SHAPES)}")
-        if color is not None and not _is_color(color):
+        if color is not None and not is_color(color):
             raise ValueError(
                 f"reset option color={color!r} is not three integers in 0..255 of which one is at least {DARKEST}"
             )
@@ -173,26 +166,3 @@ class HasClasses:
         state from state ``s``. ``values``, float64 of shape (n,): the reward for arriving in each state.
         """
         return class_transitions(self.options.rules)
-
-
-def check_bool(name: str, value: object) -> None:
-    """Raise ``ValueError`` unless ``value``, the argument ``name``, is True or False."""
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name}={value!r} is neither True nor False")
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _is_color(value: object) -> bool:
-    try:
-        channels = np.asarray(value)
-    except ValueError:  # ragged
-        return False
-    return bool(
-        channels.shape == (3,)
-        and np.issubdtype(channels.dtype, np.integer)
-        and channels.min() >= 0
-        and DARKEST <= channels.max() <= 255
-    )

@@ -1,14 +1,18 @@
 """Play CountingEnv by hand in a pygame window: ``python -m counting_env.play``.
 
 Left, Down or - removes an object; Right, Up, + or = adds one; Space or Enter starts, and leads to the next episode.
-R starts a new episode at any time; H hides or shows the count; G begins a recording, and a second G writes it to a GIF
-in the working directory; F11 fills the screen; Q, Esc or closing the window leaves, as Ctrl-C and SIGTERM do.
+R starts a new episode at any time; H shows or hides the count, which otherwise appears at the end; G begins a
+recording, and a second G writes it to a GIF in the working directory; F11 fills the screen; Q, Esc or closing the
+window leaves, as Ctrl-C and SIGTERM do.
 
 A click or a touch on a button of the window does the same. On a gamepad the cross and the left stick remove and add, as
 do the left and the right one of the four buttons at the thumb; every other button starts and goes on.
 
-With --agent an agent plays, and the window shows what it foresees: counting_env.agents tells what an agent is. Space
-pauses and goes on; Right makes one step.
+With --agent an agent plays, and the window shows what it foresees; counting_env.viewer.agents tells what an agent is.
+Space pauses and goes on; Right makes one step. With --duel the agent plays against you, on the same pictures.
+
+With --kiosk visitors of an exhibition play against the agent on the whole screen. After a while without input the agent
+plays alone, until somebody comes. Ctrl, Shift and Q together leave.
 """
 
 import argparse
@@ -16,14 +20,17 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import gymnasium as gym
 
-from counting_env.agents import AgentError, find_agent, has_numbers, require_fit
-from counting_env.dynamics import Target
+from counting_env.checks import Target
 from counting_env.options import CHOICES, IMAGE_SIZES, Options
-from counting_env.viewer import Viewer
-from counting_env.watch import AgentViewer
+from counting_env.viewer.agents import Agent, AgentError, find_agent, has_numbers, require_fit
+from counting_env.viewer.duel import DuelViewer
+from counting_env.viewer.kiosk import Kiosk
+from counting_env.viewer.watch import AgentViewer
+from counting_env.viewer.window import Viewer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,22 +47,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = vars(parser.parse_args(argv))
-    seed, max_episode_steps, name = (options.pop(key) for key in ("seed", "max_episode_steps", "agent"))
+    own = {key: options.pop(key) for key in ("seed", "max_episode_steps", "agent", "duel", "kiosk", "idle")}
+    name, limit = own["agent"], own["max_episode_steps"]
+    if name is None and (own["duel"] or own["kiosk"]):
+        name = "demo"
     try:
         agent = None if name is None else find_agent(name)
         continuous = agent is not None and has_numbers(agent)
-        env = gym.make("CountingEnv-v0", max_episode_steps=max_episode_steps, continuous=continuous, **options)
+        env = gym.make("CountingEnv-v0", max_episode_steps=limit, continuous=continuous, **options)
         if agent is not None:
             require_fit(agent, env)
     except ValueError as error:
         parser.error(str(error))
     with contextlib.suppress(KeyboardInterrupt):
         try:
-            viewer = (
-                Viewer(env, max_episode_steps, seed)
-                if agent is None
-                else AgentViewer(env, max_episode_steps, agent, seed)
-            )
+            viewer = _viewer(env, agent, own)
         except gym.error.Error as error:
             print(error, file=sys.stderr)
             return 2
@@ -66,6 +72,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(error, file=sys.stderr)
                 return 2
     return 0
+
+
+def _viewer(env: gym.Env[Any, Any], agent: Agent | None, own: dict[str, Any]) -> Viewer:
+    """Return the window that the viewer's ``own`` options ask for."""
+    limit, seed = own["max_episode_steps"], own["seed"]
+    if agent is None:
+        return Viewer(env, limit, seed)
+    if own["kiosk"]:
+        return Kiosk(env, limit, agent, own["idle"], seed)
+    return (DuelViewer if own["duel"] else AgentViewer)(env, limit, agent, seed)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -125,7 +141,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--agent",
         metavar="AGENT",
-        help="who plays: package.module:attribute, file.py:attribute or a saved planner (default: you)",
+        help="who plays: demo, package.module:attribute, file.py:attribute or a saved planner (default: you)",
+    )
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--duel", action="store_true", help="you play against the agent (default: demo)")
+    ways.add_argument("--kiosk", action="store_true", help="an exhibit: as --duel, on the whole screen, all day")
+    parser.add_argument(
+        "--idle",
+        type=_at_least(1),
+        default=30,
+        metavar="N",
+        help="seconds without input after which a kiosk's agent plays alone (default: %(default)s)",
     )
     parser.add_argument("--seed", type=_at_least(0), metavar="N", help="seed of the first episode (default: random)")
     return parser

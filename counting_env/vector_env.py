@@ -12,7 +12,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from counting_env.dynamics import check_integer
+from counting_env.checks import check_bool, check_integer
+from counting_env.display import enlarge
 from counting_env.infos import Array, Mask, VectorInfos, read_only
 from counting_env.kernels import (
     begin_where,
@@ -24,8 +25,7 @@ from counting_env.kernels import (
     renew_ended,
     step_all,
 )
-from counting_env.options import HasClasses, Options, check_bool
-from counting_env.window import enlarge
+from counting_env.options import HasClasses, Options
 
 Observations = NDArray[np.uint8]
 

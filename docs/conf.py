@@ -1,15 +1,28 @@
 """The site: make docs.
 
-The source folder is the repository, so that pages link to each other, to examples and to benchmarks by the same paths
-here and on a host that shows Markdown.
+The source folder is the repository, so that pages link to each other, to examples and to studies by the same paths here
+and on a host that shows Markdown.
 """
 
+import inspect
+import os
+import shutil
+from importlib import import_module
 from importlib.metadata import version as version_of
 from pathlib import Path
 
 from docutils import nodes
+from docutils.statemachine import StringList
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+import jepa_extractor
+from docs import make_report  # the site is made from the folder of the repository
+
+# what the kernels of the tutorials inherit
+os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a debugger that nobody uses warns of frozen modules
+os.environ["OMP_NUM_THREADS"] = "1"  # the tutorials run side by side
 
 project = "counting-jepa"
 author = "the counting-jepa authors"
@@ -22,16 +35,19 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "myst_nb",
+    "sphinx_copybutton",
 ]
 root_doc = "docs/index"
-include_patterns = ["docs/**.md", "benchmarks/**.md", "examples/**.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+include_patterns = ["docs/**.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 templates_path = ["templates"]
 
 myst_heading_anchors = 4
 nb_execution_in_temp = True  # what a tutorial saves is not for the repository
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300  # seconds for a cell
-autosummary_generate = False  # the reference names each object itself
+nb_output_stderr = "remove"  # progress bars, which move in a notebook only
+autosummary_generate = False  # the directive "public" lists the names
+copybutton_prompt_text = "$ "
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "all"
@@ -45,12 +61,42 @@ html_theme = "furo"
 html_title = "counting-jepa"
 html_favicon = "images/favicon.png"
 html_static_path = ["static"]
-html_css_files = ["outputs.css"]
+html_css_files = ["site.css"]
 html_use_index = False  # the reference and the search do better
 html_additional_pages = {"index": "redirect.html"}
 html_copy_source = False
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
+
+
+class Public(SphinxDirective):
+    """``.. public:: package``: a table of the public names of a package, then the entry of each.
+
+    What ``jepa_extractor`` exports itself stands on its page alone.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the nodes of the table and of the entries."""
+        package = import_module(self.arguments[0])
+        front = set() if package is jepa_extractor else set(jepa_extractor.__all__)
+        names = [name for name in package.__all__ if name not in front and callable(getattr(package, name))]
+        lines = [f".. currentmodule:: {package.__name__}", "", ".. autosummary::", ""]
+        lines += [f"   {name}" for name in names] + [""]
+        for name in names:
+            kind = "class" if inspect.isclass(getattr(package, name)) else "function"
+            lines += [f".. auto{kind}:: {package.__name__}.{name}"]
+            lines += ["   :members:"] * (kind == "class") + [""]
+        return self.parse_text_to_nodes(StringList(lines, self.arguments[0]))
+
+
+def live_report(app: Sphinx, error: Exception | None) -> None:
+    """Put a report into the site: what the demonstration makes."""
+    if error is None and app.builder.format == "html":
+        there = Path(app.outdir, "live", "report.html")
+        there.parent.mkdir(exist_ok=True)
+        shutil.copy(make_report.make(), there)
 
 
 def folders_as_text(app: Sphinx, doctree: nodes.document) -> None:
@@ -68,5 +114,7 @@ def without_aliases(app: Sphinx, what: str, name: str, member: object, skip: boo
 
 def setup(app: Sphinx) -> None:
     """Let Sphinx call what is above."""
+    app.add_directive("public", Public)
     app.connect("autodoc-skip-member", without_aliases)
     app.connect("doctree-read", folders_as_text)
+    app.connect("build-finished", live_report)

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 import counting_env
-from jepa_extractor import JEPAExtractor, TransitionRing, policy_space, pretrain, random_episodes
+from jepa_extractor import JEPA, TransitionRing, pretrain, random_episodes
 from jepa_extractor.diagnostics import latent_std
 
 gym.register_envs(counting_env)
@@ -29,19 +29,19 @@ STYLES = {"prediction alone": ("tab:red", "--"), "prediction and reward": ("tab:
 Records = list[dict[str, float]]
 
 
-def untrained(auxiliary: tuple[str, ...]) -> JEPAExtractor:
-    """Return an extractor with the weights that belong to the seed."""
+def untrained(auxiliary: tuple[str, ...]) -> JEPA:
+    """Return a JEPA with the weights that belong to the seed."""
     torch.manual_seed(SEED)
     env = gym.make("CountingEnv-v0")
-    return JEPAExtractor(policy_space(env.observation_space), env.action_space, auxiliary=auxiliary)
+    return JEPA(env.observation_space, env.action_space, auxiliary=auxiliary)
 
 
-def trained(auxiliary: tuple[str, ...]) -> tuple[JEPAExtractor, Records]:
-    """Train an extractor on random play; return it and what it measured at every tenth update."""
+def trained(auxiliary: tuple[str, ...]) -> tuple[JEPA, Records]:
+    """Train a JEPA on random play; return it and what it measured at every tenth update."""
     envs = gym.make_vec("CountingEnv-v0", num_envs=64, vectorization_mode="vector_entry_point")
     transitions = TransitionRing.from_episodes(random_episodes(envs, 10_000, SEED), seed=SEED)
-    extractor = untrained(auxiliary)
-    return extractor, pretrain(extractor, transitions, UPDATES, transition_updates=0, check_every=10)
+    jepa = untrained(auxiliary)
+    return jepa, pretrain(jepa, transitions, UPDATES, transition_updates=0, check_every=10)
 
 
 def unseen() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -60,10 +60,10 @@ def plane(latents: NDArray[np.float32]) -> NDArray[np.float32]:
     return points
 
 
-def draw_maps(extractors: dict[str, JEPAExtractor]) -> None:
-    """Save a map of the latents of each extractor, all on one scale."""
+def draw_maps(jepas: dict[str, JEPA]) -> None:
+    """Save a map of the latents of each JEPA, all on one scale."""
     images, counts = unseen()
-    latents = {name: extractor.encode(images) for name, extractor in extractors.items()}
+    latents = {name: jepa.encode(images) for name, jepa in jepas.items()}
     points = {name: plane(values) for name, values in latents.items()}
     reach = 1.1 * max(np.abs(both).max() for both in points.values())
     figure, axes = plt.subplots(1, len(points), figsize=(9, 3.2), layout="constrained")

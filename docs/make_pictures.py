@@ -13,12 +13,14 @@ import pygame
 from counting_env import SHAPES, CountingEnv
 from counting_env.kernels import capacity
 from counting_env.options import Reward
-from counting_env.viewer import Viewer
-from jepa_extractor import collapse_audit
-from jepa_extractor.audit.picture import plot_audit
+from counting_env.viewer.window import Viewer
 
 FOLDER = Path(__file__).parent / "images"
 ADD, REMOVE = 1, 0
+PAPER: dict[Any, Any] = {  # none, and a grey that can be read on a bright page as on a dark one
+    "savefig.transparent": True,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), "#7d7d7d"),
+}
 
 # name of the picture, options, start, actions
 EPISODES: list[tuple[str, dict[str, Any], dict[str, Any], list[Any]]] = [
@@ -126,15 +128,6 @@ def save_window(viewer: Viewer, name: str) -> None:
     pygame.image.save(pygame.transform.smoothscale_by(viewer.canvas.surface, 0.5), FOLDER / f"{name}.png")
 
 
-def draw_audit() -> None:
-    """Save the audit of latents that count exactly, but for 6, 7 and 8, which were merged."""
-    rng = np.random.default_rng(0)
-    counts = np.repeat(np.arange(9), 60)
-    seen = np.minimum(counts, 6)
-    latents = np.stack([seen, seen**2 / 8, 0 * seen], axis=1) + rng.normal(scale=0.12, size=(len(counts), 3))
-    plot_audit(collapse_audit(latents, counts), FOLDER / "audit.png")
-
-
 def show(axis: Any, image: np.ndarray, title: str) -> None:
     """Put ``image`` into ``axis`` without blur."""
     axis.imshow(image, interpolation="nearest")
@@ -151,6 +144,7 @@ def save(figure: Any, name: str) -> None:
 
 if __name__ == "__main__":
     mpl.use("Agg")
+    mpl.rcParams.update(PAPER)
     FOLDER.mkdir(exist_ok=True)
     for episode in EPISODES:
         draw_episode(*episode)
@@ -158,5 +152,4 @@ if __name__ == "__main__":
     draw_capacities()
     draw_rewards()
     draw_viewer()
-    draw_audit()
     draw_favicon()

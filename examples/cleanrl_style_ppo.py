@@ -11,7 +11,8 @@ from torch import nn
 from torch.distributions import Categorical
 
 import counting_env
-from jepa_extractor import JEPAExtractor, Step, TransitionRing, policy_space
+from jepa_extractor import JEPA, TransitionRing
+from jepa_extractor.data import Step
 
 gym.register_envs(counting_env)
 
@@ -26,20 +27,19 @@ torch.manual_seed(args.seed)
 # In this mode each step is a transition. In NEXT_STEP, the default, the one after an end only resets: mask it out.
 kind: dict[str, Any] = {"vectorization_mode": "vector_entry_point", "autoreset_mode": AutoresetMode.SAME_STEP}
 envs = gym.make_vec("CountingEnv-v0", args.num_envs, **kind)
-space, actions = policy_space(envs.single_observation_space), envs.single_action_space
-encoder = JEPAExtractor(space, actions)
-head = nn.Sequential(nn.Linear(encoder.features_dim, 64), nn.Tanh(), nn.Linear(64, 3))  # two logits and a value
-optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=1e-3)
+jepa = JEPA(envs.single_observation_space, envs.single_action_space)
+head = nn.Sequential(nn.Linear(jepa.latent_dim, 64), nn.Tanh(), nn.Linear(64, 3))  # two logits and a value
+optimizer = torch.optim.Adam([*jepa.parameters(), *head.parameters()], lr=1e-3)
 
 
 def judge(images: np.ndarray | torch.Tensor) -> tuple[Categorical, torch.Tensor]:
     """Return the policy and the values (B,) for uint8 images (B, 3, 64, 64)."""
-    outputs = head(encoder(torch.as_tensor(images) / 255))
+    outputs = head(jepa.encoder(torch.as_tensor(images) / 255))
     return Categorical(logits=outputs[:, :2]), outputs[:, 2]
 
 
 images = envs.reset(seed=args.seed)[0].transpose(0, 3, 1, 2)
-ring = TransitionRing(space, actions, args.num_envs, capacity=20_000, seed=args.seed)
+ring = TransitionRing(jepa.observation_space, jepa.action_space, args.num_envs, capacity=20_000, seed=args.seed)
 ring.begin(images)
 length = max(1, min(1024, args.steps) // args.num_envs)  # of a rollout
 for _ in range(0, args.steps, length * args.num_envs):
@@ -69,7 +69,7 @@ for _ in range(0, args.steps, length * args.num_envs):
         actor_loss = -torch.min(ratio * gain, ratio.clamp(1 - CLIP, 1 + CLIP) * gain).mean()
         critic_loss = nn.functional.mse_loss(values, returns[chosen])
         optimizer.zero_grad()
-        (actor_loss + 0.5 * critic_loss + encoder.total(encoder.losses(ring.sample(64))[0])).backward()
+        (actor_loss + 0.5 * critic_loss + jepa.loss(ring.sample(64))[0]).backward()
         nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 0.5)
         optimizer.step()
 tests = gym.make_vec("CountingEnv-v0", EPISODES, **kind)

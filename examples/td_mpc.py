@@ -13,15 +13,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 import counting_env
 from counting_env.sb3 import GymnasiumVecEnv
-from jepa_extractor import (
-    JEPAExtractor,
-    LatentPlanner,
-    RewardTask,
-    Step,
-    TransitionRing,
-    policy_space,
-    pretrain,
-)
+from jepa_extractor import JEPA, RewardTask, TransitionRing, pretrain
+from jepa_extractor.data import Step
+from jepa_extractor.planning import MPPI, GraphSearch, Imagination, LatentPlanner
 
 gym.register_envs(counting_env)
 
@@ -44,10 +38,13 @@ generator = np.random.default_rng(args.seed)
 kind: dict[str, Any] = {"vectorization_mode": "vector_entry_point", "autoreset_mode": AutoresetMode.SAME_STEP}
 envs = gym.make_vec(args.env, ENVS, **kind)
 envs.action_space.seed(args.seed)
-space, limit = policy_space(envs.single_observation_space), gym.spec(args.env).max_episode_steps
+limit = gym.spec(args.env).max_episode_steps
 assert limit is not None
-extractor = JEPAExtractor(space, envs.single_action_space, auxiliary=(RewardTask(latents="both"),), horizon=2)
-ring = TransitionRing(space, envs.single_action_space, ENVS, 2 * args.steps + 3 * ENVS, args.seed)
+spaces = envs.single_observation_space, envs.single_action_space
+discrete = isinstance(spaces[1], gym.spaces.Discrete)
+search = GraphSearch(width=32, tolerance=0.5) if discrete else MPPI(samples=64, elites=8, iterations=3)
+jepa = JEPA(*spaces, auxiliary=(RewardTask(latents="both"),), horizon=2)
+ring = TransitionRing(jepa.observation_space, spaces[1], ENVS, 2 * args.steps + 3 * ENVS, args.seed)
 images = envs.reset(seed=args.seed)[0].transpose(0, 3, 1, 2)
 ring.begin(images)
 tests = GymnasiumVecEnv(gym.make_vec(args.env, EPISODES, **kind))
@@ -65,8 +62,8 @@ while taken < args.steps and success < 0.95:
             arrived[ended] = np.stack(info["final_obs"][ended]).transpose(0, 3, 1, 2)
         ring.add(Step(actions, rewards, terminated, ended, arrived, restarted))
         images, taken = restarted, taken + ENVS
-    pretrain(extractor, ring, args.updates, transition_updates=2 * args.updates)
-    planner = LatentPlanner(extractor, limit, width=32, tolerance=0.5, samples=64, elites=8, iterations=3)
+    pretrain(jepa, ring, args.updates, transition_updates=2 * args.updates)
+    planner = LatentPlanner(jepa, limit, search=search)
     tests.seed(UNSEEN_SEED)
     # the reward is 1 at the target
     success = float(np.mean(evaluate_policy(planner, tests, EPISODES, return_episode_rewards=True, warn=False)[0]))
@@ -76,5 +73,5 @@ if planner is not None and args.out:
     env = gym.make(args.env)
     counts = np.repeat(range(env.get_wrapper_attr("options").max_count + 1), 16)
     env.reset(seed=args.seed)
-    planner.name_latents(np.stack([env.reset(options={"count": int(count)})[0] for count in counts]), counts)
-    planner.save(args.out)
+    pictures = np.stack([env.reset(options={"count": int(count)})[0] for count in counts])
+    Imagination(planner, pictures, counts).save(args.out)

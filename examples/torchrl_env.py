@@ -15,7 +15,7 @@ from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
 import counting_env
-from jepa_extractor import Batch, JEPAExtractor
+from jepa_extractor import JEPA, Batch
 
 gym.register_envs(counting_env)
 
@@ -35,23 +35,23 @@ def make_env(num_envs: int, seed: int) -> TransformedEnv:
     return env
 
 
-class Encoder(JEPAExtractor):
-    """A JEPA's encoder for batches of any shape: TorchRL's have a time dimension, too."""
+class Encoder(JEPA):
+    """A JEPA whose encoder takes batches of any shape: TorchRL's have a time dimension, too."""
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # images alone
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Map images (..., 3, 64, 64) to latents (..., 64)."""
-        latents: torch.Tensor = super().forward(pixels.flatten(0, -4)).unflatten(0, pixels.shape[:-3])
+        latents: torch.Tensor = self.encoder(pixels.flatten(0, -4)).unflatten(0, pixels.shape[:-3])
         return latents
 
 
 check_env_specs(GymEnv("CountingEnv-v0"))  # one environment alone
 env = make_env(32, args.seed)
 check_env_specs(env)
-encoder = Encoder(gym.spaces.Box(0, 1, (3, 64, 64)), gym.spaces.Discrete(2))
+jepa = Encoder(gym.spaces.Box(0, 1, (3, 64, 64)), gym.spaces.Discrete(2))
 actor, critic = (nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, size)) for size in (2, 1))
 head = TensorDictModule(actor, ["latent"], ["logits"])
 agent = ActorValueOperator(
-    TensorDictModule(encoder, ["pixels"], ["latent"]),
+    TensorDictModule(jepa, ["pixels"], ["latent"]),
     ProbabilisticActor(head, ["logits"], distribution_class=OneHotCategorical, return_log_prob=True),
     ValueOperator(critic, ["latent"]),
 )
@@ -69,9 +69,9 @@ for rollout in Collector(env, policy, frames_per_batch=1024, total_frames=args.s
         few, losses = batch[:64], ppo(batch)
         observations = torch.stack([few["pixels"], few["next", "pixels"]], dim=1)
         rewards, terminated = few["next", "reward"], few["next", "terminated"]
-        jepa, _ = encoder.jepa.losses(Batch(observations, few["action"].float().unsqueeze(1), rewards, terminated))
+        auxiliary, _ = jepa.loss(Batch(observations, few["action"].argmax(-1).unsqueeze(1), rewards, terminated))
         optimizer.zero_grad()
-        (losses["loss_objective"] + 0.5 * losses["loss_critic"] + encoder.total(jepa)).backward()
+        (losses["loss_objective"] + 0.5 * losses["loss_critic"] + auxiliary).backward()
         nn.utils.clip_grad_norm_(agent.parameters(), 0.5)
         optimizer.step()
 with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):

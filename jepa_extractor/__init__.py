@@ -15,8 +15,8 @@ from jepa_extractor.lazy import lazy_names
 if TYPE_CHECKING:
     from jepa_extractor.data.batch import Batch as Batch
     from jepa_extractor.data.batch import Latents as Latents
-    from jepa_extractor.data.collection import Episode as Episode
     from jepa_extractor.data.collection import random_episodes as random_episodes
+    from jepa_extractor.data.episodes import Episode as Episode
     from jepa_extractor.data.ring import TransitionRing as TransitionRing
     from jepa_extractor.jepa import JEPA as JEPA
     from jepa_extractor.objectives.tasks import ActionRewardTask as ActionRewardTask
@@ -40,7 +40,8 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "data.batch": ("Batch", "Latents"),
-        "data.collection": ("Episode", "random_episodes"),
+        "data.collection": ("random_episodes",),
+        "data.episodes": ("Episode",),
         "data.ring": ("TransitionRing",),
         "jepa": ("JEPA",),
         "objectives.tasks": ("ActionRewardTask", "AuxiliaryTask", "EndTask", "LabelTask", "QTask", "RewardTask"),

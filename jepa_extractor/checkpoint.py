@@ -1,9 +1,12 @@
 """Files that are replaced as a whole, and saved states that are checked when they are loaded."""
 
+import errno
 import os
+import secrets
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -23,7 +26,7 @@ def save_state(state: dict[str, Any], path: Path, kind: str) -> None:
     try:
         replace_file(path, lambda unfinished: torch.save(content, unfinished))
     except RuntimeError as error:  # this is how torch reports a full disk
-        raise OSError(f"{path} cannot be written: make room, or give another ({error})") from error
+        raise OSError(errno.ENOSPC, f"{path} cannot be written ({error}): make room, or give another path") from error
 
 
 def load_state(path: Path, kind: str) -> dict[str, Any]:
@@ -35,15 +38,44 @@ def load_state(path: Path, kind: str) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no saved state at {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling a broken file can raise anything
-        raise ValueError(f"{path} is broken, or was not saved by this package") from error
+    with path.open("rb") as file:
+        require_sound_zip(path, file)
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # unpickling a file of unknown origin can raise anything
+            raise ValueError(f"{path} is broken, or was not saved by this package") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path} was not saved by this package")
-    if state["kind"] != kind:
-        raise ValueError(f"{path} holds a {state['kind']}, not a {kind}: give another file")
+    if state.get("kind") != kind:
+        raise ValueError(f"{path} holds a {state.get('kind')}, not a {kind}: give another file")
     return state
+
+
+def require_sound_zip(path: Path, file: IO[bytes] | None = None) -> None:
+    """Raise ``ValueError`` unless each part of a zip archive has its checksum, which torch and others do not look at.
+
+    Models of Stable-Baselines3, files of ``save_state`` and .npz files are such archives.
+
+    Args:
+        path: the archive, named in the message.
+        file: the same, open for reading, if it is to be read afterwards; its position is then 0.
+
+    Raises:
+        ValueError: it is no zip archive, or a part of it is damaged.
+        OSError: ``path`` cannot be read.
+    """
+    if file is None:
+        with path.open("rb") as opened:
+            require_sound_zip(path, opened)
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # a broken archive can raise anything
+        raise ValueError(f"{path} is broken, or was not saved by this package") from error
+    if damaged is not None:
+        raise ValueError(f"{path} is broken: the checksum of its part {damaged!r} is another; give a sound copy")
+    file.seek(0)
 
 
 def _without_numpy(leaf: Any) -> Any:
@@ -62,14 +94,24 @@ def _map_leaves(change: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with the path of a temporary file, then move that file to ``path``.
+    """Call ``write`` with the path of a temporary file in the same folder, then move that file to ``path``.
 
-    After an interrupt (a signal, a full disk), ``path`` holds the whole old file or the whole new one.
+    ``path`` holds a whole file at any time, the old one or a new one, also after an interrupt (a signal, a full disk)
+    and while several processes write it: the last to finish wins. The temporary file has the suffix of ``path``; it is
+    removed, unless the process is killed.
+
+    Raises:
+        OSError: ``path`` cannot be written, or its disk is full; the message names it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix}")
+    unfinished = path.with_name(f".{secrets.token_hex(8)}.unfinished{path.suffix}")  # another name for each writer
     try:
         write(unfinished)
         os.replace(unfinished, path)
+    except OSError as error:
+        if error.filename not in (None, str(unfinished)):  # what ``write`` read
+            raise
+        reason, number = error.strerror or error, error.errno or errno.EIO
+        raise OSError(number, f"{path} cannot be written ({reason}): make room, or give another path") from error
     finally:
         unfinished.unlink(missing_ok=True)

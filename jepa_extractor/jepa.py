@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 
 from jepa_extractor.checks import require_choice, require_integer, require_type, require_weight
 from jepa_extractor.data.batch import Batch, Latents, Tensors
-from jepa_extractor.data.observations import Arrays, each, length
+from jepa_extractor.data.observations import Arrays, length, map_arrays
 from jepa_extractor.data.spaces import as_batch, is_image, policy_space, preprocessed_size
 from jepa_extractor.networks.encoders import make_encoder
 from jepa_extractor.networks.heads import LatentTransition
@@ -64,15 +64,19 @@ class JEPA(nn.Module):
         transition: maps latents (B, D) and action features (B, A) to latents (B, D), before their normalisation.
         heads: the network of each task by its name.
         tasks: the auxiliary tasks.
+        updates: how often a loss was asked for in training mode, or ``fit_transition`` made an update; int64 scalar.
 
     Raises:
         ValueError: an argument is out of range or unknown; the message names it, its value and what to give instead.
     """
 
+    updates: torch.Tensor
+
     def __init__(
         self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], **options: Unpack[JEPAOptions]
     ) -> None:
         super().__init__()
+        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         require_type("observation_space", observation_space, spaces.Space, "give the environment's observation space")
         self.observation_space = policy_space(observation_space)
         self.action_space = _checked_action_space(action_space)
@@ -143,7 +147,7 @@ class JEPA(nn.Module):
         with evaluation_mode(self):
             return in_chunks(
                 lambda seen: self.encoder(preprocess(seen, self.observation_space, self.normalize_images)),
-                lambda rows: each(lambda array: array[rows], batch),
+                lambda rows: map_arrays(lambda array: array[rows], batch),
                 length(batch),
                 self.device,
             )
@@ -193,6 +197,7 @@ class JEPA(nn.Module):
     def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
         """Return each loss by name, before its weight, with gradient, and the latents; otherwise as ``loss``."""
         if self.training:
+            self.updates += 1
             self._move_targets()
         batch = self._preprocessed(batch)
         if batch.first_latents is not None and batch.later_latents is not None:
@@ -200,7 +205,7 @@ class JEPA(nn.Module):
         elif self.needs_one_latent:
             first = batch.first_latents
             if first is None:
-                first = self.encoder(each(lambda frames: frames[:, 0], batch.observations))
+                first = self.encoder(map_arrays(lambda frames: frames[:, 0], batch.observations))
             encoded = first.unsqueeze(1)
         else:
             encoded = of_each_frame(self.encoder, batch.observations)
@@ -233,9 +238,9 @@ class JEPA(nn.Module):
         )
         if batch.observations is None:
             return batch
-        frames = each(lambda tensor: tensor.flatten(0, 1), batch.observations)
+        frames = map_arrays(lambda tensor: tensor.flatten(0, 1), batch.observations)
         seen = preprocess(frames, self.observation_space, self.normalize_images)
-        return batch.replace(observations=self.augmentation(each(_stretched, seen, batch.observations)))
+        return batch.replace(observations=self.augmentation(map_arrays(_stretched, seen, batch.observations)))
 
     def _move_targets(self) -> None:
         self.target.update(self._embedding)  # type: ignore[operator]  # see OnlineTarget

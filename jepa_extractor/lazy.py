@@ -13,7 +13,8 @@ def lazy_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return ``__getattr__``, ``__dir__`` and ``__all__`` for ``package``, whose modules hold ``names``.
 
-    A name of ``moved`` raises an ``AttributeError`` that says which sub-package holds it.
+    A name of ``moved`` raises an ``AttributeError`` that says which sub-package holds it. One that needs
+    Stable-Baselines3, where that is not installed, raises an ``ImportError`` that says how to install it.
     """
     module_of = {name: module for module, held in names.items() for name in held}
     room_of = {name: room for room, held in (moved or {}).items() for name in held}
@@ -24,7 +25,14 @@ def lazy_names(
             raise AttributeError(f"{package} has no {name}: from {package}.{room_of[name]} import {name}")
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{module_of[name]}"), name)
+        try:
+            value = getattr(import_module(f"{package}.{module_of[name]}"), name)
+        except ModuleNotFoundError as error:
+            if error.name != "stable_baselines3":
+                raise
+            raise ImportError(
+                f"{package}.{name} needs stable_baselines3, which is not installed: pip install 'counting-jepa[sb3]'"
+            ) from error
         setattr(sys.modules[package], name, value)
         return value
 

@@ -25,9 +25,10 @@ from tqdm import tqdm
 from jepa_extractor.audit.audit_set import AUXILIARIES, AuditSet
 from jepa_extractor.audit.report import Report, audit, compare
 from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.data.collection import Episode, random_episodes
-from jepa_extractor.data.observations import Arrays, each
-from jepa_extractor.data.spaces import as_policies_see
+from jepa_extractor.data.collection import random_episodes
+from jepa_extractor.data.episodes import Episode
+from jepa_extractor.data.observations import Arrays, map_arrays
+from jepa_extractor.data.spaces import channels_first
 
 DESCRIPTION = """\
 What has the encoder of a saved Stable-Baselines3 model collapsed that it must keep apart?
@@ -147,7 +148,7 @@ def look_at(env_id: str) -> World:
     env = gym.make(env_id)
     try:
         observation, _ = env.reset(seed=0)
-        seen = as_policies_see(each(np.asarray, observation), env.observation_space)
+        seen = channels_first(map_arrays(np.asarray, observation), env.observation_space)
         return World(seen, action_names(env), class_mdp(env))
     finally:
         env.close()

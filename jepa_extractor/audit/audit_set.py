@@ -15,8 +15,8 @@ from jepa_extractor.audit.separation import DifferentClasses, DifferentFutures, 
 from jepa_extractor.bisimulation.episodes import arrival_rewards
 from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.checks import require_choice, require_integer, require_key, require_weight
-from jepa_extractor.data.collection import Episode
-from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.data.episodes import Episode
+from jepa_extractor.data.observations import Arrays, map_arrays
 
 FORMAT = "jepa_extractor audit set 1"
 AUXILIARIES = ("reward", "action_reward")
@@ -310,7 +310,7 @@ class AuditSet:
             observation: one of its observations, as policies see them: an array or a dict of arrays.
             num_actions: number of its actions, or ``None`` if they are continuous.
         """
-        own = _gist(each(lambda array: array[0], self.observations), len(self.action_names) or None)
+        own = _gist(map_arrays(lambda array: array[0], self.observations), len(self.action_names) or None)
         given = _gist(observation, num_actions)
         if (self.env and self.env != env) or own != given:
             raise ValueError(
@@ -345,7 +345,7 @@ def _joined(episodes: Iterable[Episode], actions: int | Sequence[str] | None) ->
                 "the number of actions of the environment"
             )
     return {
-        "observations": each(lambda *arrays: np.concatenate(arrays), *(episode.observations for episode in kept)),
+        "observations": map_arrays(lambda *arrays: np.concatenate(arrays), *(episode.observations for episode in kept)),
         "actions": left,
         "rewards": np.concatenate([arrival_rewards(episode) for episode in kept]),
         "ends": ends,

@@ -14,7 +14,8 @@ from jepa_extractor.audit.collapse import CollapseReport, collapse_audit
 from jepa_extractor.audit.latents import Encoder, encode
 from jepa_extractor.audit.separation import DifferentClasses, require_mdp
 from jepa_extractor.checks import require_integer
-from jepa_extractor.data.collection import Episode, random_episodes
+from jepa_extractor.data.collection import random_episodes
+from jepa_extractor.data.episodes import Episode
 
 Envs = VectorEnv[Any, Any, Any]
 Mdp = tuple[ArrayLike, ArrayLike]

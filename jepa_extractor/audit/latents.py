@@ -16,7 +16,7 @@ from torch import nn
 
 from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.checks import require_integer
-from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.data.observations import Arrays, map_arrays
 from jepa_extractor.jepa import JEPA, preprocess
 from jepa_extractor.networks.modules import evaluation_mode, in_chunks
 
@@ -64,7 +64,7 @@ def _features(network: Any) -> Callable[[Any], Any]:
     if isinstance(network, JEPA):
         return lambda seen: network.encoder(preprocess(seen, network.observation_space, network.normalize_images))
     if not isinstance(network, BasePolicy | BaseFeaturesExtractor):
-        return lambda seen: network(each(_as_float, seen))
+        return lambda seen: network(map_arrays(_as_float, seen))
     extractor = next((part for part in network.modules() if isinstance(part, BaseFeaturesExtractor)), None)
     if extractor is None:
         raise ValueError(f"the policy {type(network).__name__} has no features extractor: give the encoder itself")
@@ -89,11 +89,11 @@ def _seen_by(
 ) -> Callable[[NDArray[np.int64]], Arrays]:
     """Return a function that gives the observations of some rows (B,) as ``network`` sees them."""
     observations = audit_set.observations
-    one: Shapes = each(lambda array: array.shape[1:], observations)
+    one: Shapes = map_arrays(lambda array: array.shape[1:], observations)
     taken = _shapes(_space(network)) if isinstance(network, JEPA | BasePolicy | BaseFeaturesExtractor) else None
     frames = (1 if taken is None else _frames(one, taken)) if frame_stack is None else frame_stack
     require_integer("frame_stack", frames, least=1)
-    stacked: Shapes = each(lambda shape: _stacked(shape, frames), one)
+    stacked: Shapes = map_arrays(lambda shape: _stacked(shape, frames), one)
     if taken not in (None, stacked):
         with_stack = "" if frames == 1 else f", or {_in_words(stacked)} with frame_stack={frames}"
         raise ValueError(
@@ -108,18 +108,18 @@ def _seen_by(
         )
 
     def frame(rows: NDArray[np.int64], back: int) -> Arrays:
-        seen = each(lambda array: array[np.maximum(rows - back, 0)], observations)
+        seen = map_arrays(lambda array: array[np.maximum(rows - back, 0)], observations)
         if normalized == one:
             seen = normalize(seen)
         missing = audit_set.steps[rows] < back
-        each(lambda array: array.__setitem__(missing, 0), seen)
+        map_arrays(lambda array: array.__setitem__(missing, 0), seen)
         return seen
 
     def seen(rows: NDArray[np.int64]) -> Arrays:
         if frames == 1:
             return frame(rows, 0)
         oldest_first = [frame(rows, back) for back in reversed(range(frames))]
-        stack = each(lambda *arrays: np.concatenate(arrays, axis=1 + _axis(arrays[0].shape[1:])), *oldest_first)
+        stack = map_arrays(lambda *arrays: np.concatenate(arrays, axis=1 + _axis(arrays[0].shape[1:])), *oldest_first)
         return normalize(stack) if normalized == stacked else stack
 
     return seen
@@ -158,7 +158,7 @@ def _frames(one: Shapes, taken: Shapes) -> int:
         return 1
     axis = _axis(pair[0])
     frames = int(pair[1][axis] // pair[0][axis])
-    return frames if frames > 1 and each(lambda shape: _stacked(shape, frames), one) == taken else 1
+    return frames if frames > 1 and map_arrays(lambda shape: _stacked(shape, frames), one) == taken else 1
 
 
 def _shapes(space: gym.Space[Any]) -> Shapes:

@@ -1,16 +1,14 @@
 """Episodes as the arrays that ``EmpiricalBisimulation`` takes."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.checks import require_integer
-from jepa_extractor.data.observations import Arrays, each, length
-
-if TYPE_CHECKING:
-    from jepa_extractor.data.collection import Episode
+from jepa_extractor.data.episodes import Episode, join_episodes
+from jepa_extractor.data.observations import Arrays
 
 
 class EmpiricalData(NamedTuple):
@@ -65,13 +63,13 @@ def episode_successors(actions: Iterable[ArrayLike], num_actions: int) -> NDArra
     return successors
 
 
-def arrival_rewards(episode: "Episode") -> NDArray[np.float32]:
+def arrival_rewards(episode: Episode) -> NDArray[np.float32]:
     """Return the reward of arriving at each observation of an episode, float32 (T + 1,), NaN at the first."""
     return np.concatenate([np.full(1, np.nan, np.float32), episode.rewards])
 
 
 def empirical_data(
-    episodes: Iterable["Episode"], num_actions: int, values: "Callable[[Episode], ArrayLike]" = arrival_rewards
+    episodes: Iterable[Episode], num_actions: int, values: Callable[[Episode], ArrayLike] = arrival_rewards
 ) -> EmpiricalData:
     """Return all observations of episodes with their successors and values.
 
@@ -86,33 +84,24 @@ def empirical_data(
         values: gives the value of each observation of an episode, (T + 1,) or (T + 1, m), NaN where unknown.
 
     Raises:
-        ValueError: there is no episode, an action is not an integer in 0..k-1, ``values`` gives the wrong number, or
-            none is known.
+        ValueError: there is no episode, one is not as ``join_episodes`` takes it, an action is not an integer in
+            0..k-1, ``values`` gives the wrong number, or none is known.
     """
-    if not isinstance(episodes, Iterable):
-        raise ValueError(f"episodes={episodes!r} is not a sequence: give episodes, such as those of random_episodes")
     if not callable(values):
         raise ValueError(
             f"values={values!r} is not a function: give one that takes an episode and returns the value of each of its "
             "observations"
         )
-    kept = list(episodes)
-    if not kept:
-        raise ValueError("episodes is empty: give at least one (a generator can be read once: use a list)")
+    kept = list(episodes) if isinstance(episodes, Iterable) else episodes
+    joined = join_episodes(kept)
     successors = episode_successors([episode.actions for episode in kept], num_actions)
     given = [np.asarray(values(episode), np.float64) for episode in kept]
-    for e, (episode, value) in enumerate(zip(kept, given, strict=True)):
-        if len(np.atleast_1d(value)) != length(episode.observations):
+    for e, (value, size) in enumerate(zip(given, np.diff(joined.offsets), strict=True)):
+        if len(np.atleast_1d(value)) != size:
             raise ValueError(
-                f"values gave shape {value.shape} for the {length(episode.observations)} observations of episode {e}: "
-                "give one for each"
+                f"values gave shape {value.shape} for the {size} observations of episode {e}: give one for each"
             )
-    data = EmpiricalData(
-        each(lambda *arrays: np.concatenate(arrays), *(episode.observations for episode in kept)),
-        successors,
-        np.concatenate(given),
-        {name: np.concatenate([episode.labels[name] for episode in kept]) for name in kept[0].labels},
-    )
+    data = EmpiricalData(joined.observations, successors, np.concatenate(given), joined.labels)
     if np.isnan(data.values.reshape(len(data.values), -1)).any(axis=1).all():
         raise ValueError("values are NaN at every observation: nothing could be told apart; give numbers where known")
     return data

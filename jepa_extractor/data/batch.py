@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.data.observations import Arrays, map_arrays
 
 Tensors = torch.Tensor | dict[str, torch.Tensor]
 Labels = Mapping[str, NDArray[np.floating[Any]]]
@@ -80,7 +80,7 @@ class Batch:
         assert self.observations is not None
         if self.first_latents is not None:
             return self.observations
-        return each(lambda frames: frames[:, 1:], self.observations)
+        return map_arrays(lambda frames: frames[:, 1:], self.observations)
 
     def replace(self, **changes: Any) -> "Batch":
         """Return a batch with other values for the named attributes.
@@ -91,13 +91,13 @@ class Batch:
         return dataclasses.replace(self, **changes)
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on ``device``; ``first_latents`` and ``later_latents`` stay where the algorithm computed them."""
+        """Return the batch on ``device``; latents stay where the algorithm computed them."""
 
         def move(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.to(device, non_blocking=True)
 
         return self.replace(
-            observations=None if self.observations is None else each(move, self.observations),
+            observations=None if self.observations is None else map_arrays(move, self.observations),
             actions=move(self.actions),
             rewards=move(self.rewards),
             terminated=move(self.terminated),

@@ -1,99 +1,155 @@
-"""Episodes of a Gymnasium vector environment under random actions: data without any policy."""
+"""Episodes of a Gymnasium vector environment, under random actions or a policy."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from jepa_extractor.checks import require_integer, require_strings, require_type
-from jepa_extractor.data.observations import Arrays, each
-from jepa_extractor.data.spaces import as_policies_see
+from jepa_extractor.data.ends import EndReader, Envs, autoreset_mode, env_seed
+from jepa_extractor.data.episodes import Episode
+from jepa_extractor.data.observations import Arrays, map_arrays, require_finite
+from jepa_extractor.data.spaces import (
+    keys_with_channels_last,
+    move_channels,
+    require_action_space,
+    require_bounded,
+    require_observation_space,
+)
+
+PATIENCE = 1_000  # steps of each environment after which a label that no info has held is worth a warning
 
 
-class Episode(NamedTuple):
-    """One episode of T steps, or the beginning of one.
+class Policy(Protocol):
+    """What chooses actions, such as a model of Stable-Baselines3."""
 
-    Attributes:
-        observations: before the first step and after each, ``(T + 1, *observation shape)``; a dict of such arrays for a
-            ``Dict`` space.
-        actions: ``(T, *action shape)``, in the dtype of the action space.
-        rewards: of each step, float32 (T,).
-        terminated: whether the last step ended the episode, time limits not counted.
-        labels: numbers by name for each observation, (T + 1,), NaN where unknown.
+    def predict(self, observation: Any, state: Any = None, episode_start: Any = None) -> tuple[Any, Any]:
+        """Return actions (n, ...) for the observations of n environments, as these give them, and the next state."""
+
+
+def random_episodes(envs: Envs, transitions: int, seed: int, labels: Sequence[str] = ()) -> Iterator[Episode]:
+    """Return ``episodes`` under uniformly random actions, data without any policy.
+
+    Args:
+        envs: see ``episodes``.
+        transitions: least number of steps over all episodes, at least 1.
+        seed: seed of environments and actions, at least 0.
+        labels: keys of ``info`` whose values are numbers that label the observations.
+
+    Raises:
+        ValueError: an argument is out of range, or see ``episodes``.
     """
-
-    observations: Arrays
-    actions: NDArray[Any]
-    rewards: NDArray[np.float32]
-    terminated: bool
-    labels: Mapping[str, NDArray[np.floating[Any]]] = {}
+    return episodes(envs, transitions, seed, labels=labels)
 
 
-def random_episodes(
-    envs: VectorEnv[Any, Any, Any], transitions: int, seed: int, labels: Sequence[str] = ()
+def episodes(
+    envs: Envs, transitions: int, seed: int, policy: Policy | None = None, labels: Sequence[str] = ()
 ) -> Iterator[Episode]:
-    """Yield episodes under uniformly random actions until they hold ``transitions`` or a few more.
+    """Return an iterator over episodes that ends when they hold ``transitions`` or a few more.
 
-    The same seed gives the same episodes. Episodes that have not ended by then are yielded unfinished.
-    Observations are in ``policy_space``: images have their channels first.
+    The same seed gives the same episodes, of environments that take it in ``reset`` and under a policy that draws
+    nothing. Episodes that have not ended by then are given unfinished. Observations are in ``policy_space``: images
+    have their channels first.
 
     Args:
         envs: the environments, in any autoreset mode; they are reset first.
         transitions: least number of steps over all episodes, at least 1.
-        seed: seed of environments and actions, at least 0.
-        labels: keys of ``info`` whose values are numbers that label the observations, float64 in an ``Episode``.
+        seed: seed of environments and random actions, at least 0.
+        policy: chooses the actions by ``predict``, in the form of Stable-Baselines3; ``None``: uniformly random ones.
+        labels: keys of ``info`` whose values are numbers that label the observations, float64 in an ``Episode``. The
+            last observation of an episode has none where the environments, in mode SAME_STEP, give no ``final_info``.
 
     Raises:
-        ValueError: an argument is out of range, a label is not a number, or no ``info`` of a whole episode has it.
+        ValueError: an argument is out of range, or observations or actions are of no supported space. When episodes are
+            taken: an observation or reward is not finite, a last observation is missing, a label is not a number, or
+            no ``info`` of a whole episode or of all steps has it. After 1,000 steps without it there is a warning.
     """
     require_type("envs", envs, VectorEnv, "make them with gym.make_vec")
     require_integer("transitions", transitions, least=1)
     require_integer("seed", seed, least=0)
     require_strings("labels", labels)
-    env_seed, action_seed = (int(word) for word in np.random.SeedSequence(seed).generate_state(2))
-    mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-    space, n = envs.single_observation_space, envs.num_envs
-    envs.action_space.seed(action_seed)
-    observations, infos = envs.reset(seed=env_seed)
-    observations, known = as_policies_see(observations, space), label_arrays(infos, labels, n)
-    recorders = [_Recorder(observations, known, i) for i in range(n)]
+    if policy is not None and not callable(getattr(policy, "predict", None)):
+        raise ValueError(f"policy={policy!r} has no predict(observations): give a model or None")
+    require_observation_space("envs.single_observation_space", envs.single_observation_space)
+    require_action_space("envs.single_action_space", envs.single_action_space)
+    if policy is None:
+        require_bounded("envs.single_action_space", envs.single_action_space)
+    mode = autoreset_mode("envs", envs)
+    return _episodes(envs, mode, transitions, seed, policy, labels)
+
+
+def _episodes(
+    envs: Envs, mode: AutoresetMode, transitions: int, seed: int, policy: Policy | None, labels: Sequence[str]
+) -> Iterator[Episode]:
+    n, shape = envs.num_envs, envs.single_action_space.shape
+    assert shape is not None
+    images = keys_with_channels_last(envs.single_observation_space)
+    env_word, action_seed = (int(word) for word in np.random.SeedSequence(seed).generate_state(2))
+    actor = _RandomActions(envs, action_seed) if policy is None else policy
+    reader = EndReader(envs, mode)
+    given, infos = reader.reset(env_seed(env_word, n))
+    seen, known = move_channels(given, images), label_arrays(infos, labels, n)
+    require_finite("observations", seen, 0)
+    recorders = [_Recorder(seen, known, i) for i in range(n)]
     missing = {name for name in labels if not np.isfinite(known[name]).any()}
-    resetting = np.zeros(n, np.bool_)  # whether the coming step only resets
-    taken = 0
+    begins, state = np.ones(n, np.bool_), None
+    taken = steps = 0
     while taken < transitions:
-        actions = envs.action_space.sample()
-        observations, rewards, terminated, truncated, infos = envs.step(actions)
-        observations, known = as_policies_see(observations, space), label_arrays(infos, labels, n)
-        ended = terminated | truncated
-        arrived, arrived_labels = observations, known
-        if mode is AutoresetMode.SAME_STEP and ended.any():
-            arrived, arrived_labels = _finals(observations, infos, ended, space), dict(known)
-            for name, values in label_arrays(infos["final_info"], labels, n).items():
-                arrived_labels[name] = np.where(ended, values, known[name])
-        missing -= {name for name in missing if np.isfinite(arrived_labels[name]).any()}
-        if missing and ended.any():
-            raise ValueError(f"labels={sorted(missing)} are not in info, in a whole episode: name keys that are")
-        for i in np.flatnonzero(~resetting):
-            recorders[i].add(actions[i], rewards[i], arrived, arrived_labels)
+        actions, state = actor.predict(given, state=state, episode_start=begins)
+        if np.shape(actions) != (n, *shape):
+            raise ValueError(f"policy={policy!r} gives actions of shape {np.shape(actions)}: {n} of {shape} are needed")
+        moment = reader.step(actions)
+        given, begins, steps = moment.observations, moment.begins, steps + 1
+        seen, known = move_channels(moment.arrived, images), label_arrays(moment.arrived_infos, labels, n)
+        if moment.last_infos is not moment.arrived_infos:
+            last = label_arrays(moment.last_infos, labels, n)
+            known = {name: np.where(moment.ended, last[name], known[name]) for name in labels}
+        require_finite("observations", seen, steps)
+        if not np.isfinite(moment.rewards).all():
+            require_finite("rewards", np.where(moment.is_step, moment.rewards, 0), steps)
+        missing -= {name for name in missing if np.isfinite(known[name]).any()}
+        if missing:
+            _report(sorted(missing), steps, bool(moment.ended.any()))
+        for i in np.flatnonzero(moment.is_step):
+            recorders[i].add(actions[i], moment.rewards[i], seen, known)
             taken += 1
-            if ended[i]:
-                yield recorders[i].episode(bool(terminated[i]))
-        restarted = resetting
-        if mode is AutoresetMode.SAME_STEP:
-            restarted = ended
-        elif mode is AutoresetMode.NEXT_STEP:
-            resetting = ended
-        elif ended.any():
-            observations, infos = envs.reset(options={"reset_mask": ended})
-            observations, known = as_policies_see(observations, space), label_arrays(infos, labels, n)
-            restarted = ended
-        for i in np.flatnonzero(restarted):
-            recorders[i] = _Recorder(observations, known, int(i))
-    for recorder, over in zip(recorders, ended, strict=True):
-        if recorder.actions and not (over and mode is AutoresetMode.NEXT_STEP):
+            if moment.ended[i]:
+                yield recorders[i].episode(bool(moment.terminated[i]))
+        begun = np.flatnonzero(begins)
+        if len(begun) and given is not moment.arrived:
+            seen, known = move_channels(given, images), label_arrays(moment.infos, labels, n)
+            require_finite("observations", seen, steps)
+        for i in begun:
+            recorders[i] = _Recorder(seen, known, int(i))
+    for recorder, is_given in zip(recorders, moment.ended & ~begins, strict=True):
+        if recorder.actions and not is_given:
             yield recorder.episode(terminated=False)
+    if missing:
+        raise ValueError(f"labels={sorted(missing)} are not in info, in {steps} steps: name keys that are")
+
+
+def _report(missing: list[str], steps: int, ended: bool) -> None:
+    """Say that no info has held the labels ``missing`` so far, where that is known to be wrong or likely so."""
+    if ended:
+        raise ValueError(f"labels={missing} are not in info, in a whole episode: name keys that are")
+    if steps == PATIENCE:
+        warnings.warn(f"labels={missing} are not in info, in {steps} steps: name keys that are", stacklevel=3)
+
+
+class _RandomActions:
+    """Uniformly random actions as a policy."""
+
+    def __init__(self, envs: Envs, seed: int) -> None:
+        # not envs.action_space, which is that of one environment in EnvPool
+        self._space = batch_space(envs.single_action_space, envs.num_envs)
+        self._space.seed(seed)
+
+    def predict(self, _observation: Any, state: Any = None, **_unused: Any) -> tuple[NDArray[Any], Any]:
+        return self._space.sample(), state
 
 
 class _Recorder:
@@ -114,30 +170,21 @@ class _Recorder:
 
     def _see(self, observations: Arrays, labels: dict[str, NDArray[np.float64]]) -> None:
         # a copy: a vector environment may write its next observations where these are
-        self._observations.append(each(lambda array: np.array(array[self._env]), observations))
+        self._observations.append(map_arrays(self._copy, observations))
         for name, values in labels.items():
-            self._labels[name].append(float(values[self._env]))
+            self._labels[name].append(values[self._env])
+
+    def _copy(self, array: NDArray[Any]) -> NDArray[Any]:
+        return array[self._env].copy()  # type: ignore[no-any-return]
 
     def episode(self, terminated: bool) -> Episode:
         return Episode(
-            each(lambda *arrays: np.stack(arrays), *self._observations),
-            np.stack(self.actions),
+            map_arrays(lambda *rows: np.array(rows), *self._observations),
+            np.array(self.actions),
             np.array(self._rewards, np.float32),
             terminated,
             {name: np.array(values) for name, values in self._labels.items()},
         )
-
-
-def _finals(observations: Arrays, infos: dict[str, Any], ended: NDArray[np.bool_], space: Any) -> Arrays:
-    """Return observations in which those of ended episodes are their last, from ``infos["final_obs"]``."""
-    arrived = each(np.array, observations)
-    for i in np.flatnonzero(ended):
-
-        def write(array: NDArray[Any], last: NDArray[Any], i: Any = i) -> None:
-            array[i] = last
-
-        each(write, arrived, as_policies_see(infos["final_obs"][i], space))
-    return arrived
 
 
 def label_arrays(infos: dict[str, Any], labels: Sequence[str], count: int) -> dict[str, NDArray[np.float64]]:

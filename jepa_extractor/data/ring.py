@@ -14,12 +14,12 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepa_extractor.checks import require_fraction, require_integer, require_type
+from jepa_extractor.checks import require_fraction, require_integer
 from jepa_extractor.data.batch import Batch, Labels, Step
-from jepa_extractor.data.collection import Episode
-from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.data.episodes import Episode, join_episodes
+from jepa_extractor.data.observations import Arrays, map_arrays, require_finite
+from jepa_extractor.data.spaces import require_action_space, require_observation_space
 
-Layout = tuple[tuple[int, ...], np.dtype[Any]]  # shape and dtype of one observation or action
 _ARRAYS = ("frames", "actions", "rewards", "terminated", "labels", "complete", "newest", "filled")
 
 
@@ -58,13 +58,14 @@ class TransitionRing:
         require_integer("num_envs", num_envs, least=1)
         require_integer("capacity", capacity, least=3 * num_envs)  # two frames and a place to write the next
         require_integer("seed", seed, least=0)
+        require_observation_space("observation_space", observation_space)
+        require_action_space("action_space", action_space)
+        size = (num_envs, capacity // num_envs)
         if isinstance(observation_space, spaces.Dict):
-            frames: Layout | dict[str, Layout] = {
-                key: _layout("observation_space", space) for key, space in observation_space.items()
-            }
+            frames: Arrays = {key: _zeros(size, space) for key, space in observation_space.items()}
         else:
-            frames = _layout("observation_space", observation_space)
-        self._allocate(frames, _layout("action_space", action_space), num_envs, capacity, seed)
+            frames = _zeros(size, observation_space)
+        self._hold(frames, _zeros(size, action_space), seed)
 
     @classmethod
     def from_episodes(cls, episodes: Iterable[Episode], seed: int) -> "TransitionRing":
@@ -73,38 +74,38 @@ class TransitionRing:
         Give single transitions as episodes of one step.
 
         Args:
-            episodes: all with observations and actions of the shape and dtype of the first.
+            episodes: all with observations and actions of the same shape and dtype; see ``join_episodes``.
             seed: at least 0.
 
         Raises:
-            ValueError: they hold no step, the arrays of one do not fit together, shapes differ, or ``seed`` is out of
-                range.
-            TypeError: the dtype of the first cannot hold the observations of another.
+            ValueError: they hold no step, the arrays of one do not fit together or do not fit those of the others, they
+                hold what is not finite, or ``seed`` is out of range.
         """
         require_integer("seed", seed, least=0)
-        episodes = [episode for episode in episodes if len(episode.actions)]
-        if not episodes:
+        joined = join_episodes(episodes)
+        if not len(joined.rewards):
             raise ValueError("episodes hold no step: give at least one episode of at least one step")
-        for number, episode in enumerate(episodes):
-            _require_lengths(number, episode)
-        first = episodes[0]
-        frames: Layout | dict[str, Layout] = each(lambda array: (array.shape[1:], array.dtype), first.observations)
-        total = sum(len(episode.rewards) + 1 for episode in episodes)
+        begins = joined.begins_step
+        total = len(begins)
+        actions = np.zeros((1, total, *joined.actions.shape[1:]), joined.actions.dtype)
+        actions[0, begins] = joined.actions
         ring = cls.__new__(cls)
-        ring._allocate(frames, (first.actions.shape[1:], first.actions.dtype), 1, total + 1, seed)
-        _write_episodes(ring, episodes)
+        ring._hold(map_arrays(lambda array: array[None], joined.observations), actions, seed)
+        ring._rewards[0, begins] = joined.rewards
+        ring._terminated[0, :-1] = joined.ends[1:]
+        ring._complete[0] = begins
+        for name, values in joined.labels.items():
+            ring._label(name)[0] = values
+        ring._newest[:] = total - 1
+        ring._filled[:] = total
         return ring
 
-    def _allocate(
-        self, frames: Layout | dict[str, Layout], actions: Layout, num_envs: int, capacity: int, seed: int
-    ) -> None:
-        self._slots = capacity // num_envs
-        size = (num_envs, self._slots)
-        if isinstance(frames, dict):
-            self._frames: Arrays = {key: np.zeros(size + shape, dtype) for key, (shape, dtype) in frames.items()}
-        else:
-            self._frames = np.zeros(size + frames[0], frames[1])
-        self._actions = np.zeros(size + actions[0], actions[1])
+    def _hold(self, frames: Arrays, actions: NDArray[Any], seed: int) -> None:
+        """Take ``frames`` and ``actions``, (n, slots, ...), as the ring's own, and allocate the rest."""
+        num_envs, slots = size = actions.shape[:2]
+        self._slots: int = slots
+        self._frames = frames
+        self._actions = actions
         self._rewards = np.zeros(size, np.float32)
         self._terminated = np.zeros(size, np.bool_)
         self._labels: dict[str, NDArray[np.float32]] = {}
@@ -112,6 +113,7 @@ class TransitionRing:
         self._newest = np.full(num_envs, -1)  # slot of the frame at which the next action will be taken
         self._filled = np.zeros(num_envs, np.int64)  # slots written so far
         self._envs = np.arange(num_envs)
+        self._steps = 0  # how many were added
         self.generator = np.random.default_rng(seed)
 
     def __len__(self) -> int:
@@ -149,9 +151,10 @@ class TransitionRing:
             labels: numbers (n,) by name that belong to them, NaN where unknown.
 
         Raises:
-            ValueError: an array has another shape, or holds no numbers.
+            ValueError: an array has another shape, holds no numbers, or is not finite.
             KeyError: a dict lacks a key of the space.
         """
+        require_finite("observations", observations, self._steps)
         self._append(self._envs, observations, labels or {})
 
     def add(self, step: Step) -> None:
@@ -160,25 +163,30 @@ class TransitionRing:
         Raises:
             RuntimeError: ``begin`` has not been called.
             ValueError: observations have another shape, another array cannot be broadcast to its shape for n
-                environments, or one holds no numbers.
+                environments, or one holds no numbers; or observations or rewards are not finite.
             KeyError: a dict of observations lacks a key of the space.
         """
         if not self._filled.all():
             raise RuntimeError("the ring holds no observation yet: call begin(observations) before the first add")
+        self._steps += 1
+        require_finite("observations", step.arrived, self._steps)
+        require_finite("rewards", step.rewards, self._steps)
+        over = np.flatnonzero(step.ended)
+        restarted = map_arrays(lambda array: array[over], step.restarted)
+        require_finite("observations", restarted, self._steps, over)
         at = (self._envs, self._newest.copy())
         self._actions[at] = step.actions
         self._rewards[at] = step.rewards
         self._terminated[at] = step.terminated
         self._append(self._envs, step.arrived, step.arrived_labels)
         self._complete[at] = True  # last, so that an interrupt before it leaves no false transition
-        if step.ended.any():
-            over = np.flatnonzero(step.ended)
+        if len(over):
             labels = {name: values[over] for name, values in step.restarted_labels.items()}
-            self._append(over, each(lambda array: array[over], step.restarted), labels)
+            self._append(over, restarted, labels)
 
     def newest_observations(self) -> Arrays:
         """Return the frames ``(n, *observation shape)`` at which the next actions will be taken."""
-        return each(lambda frames: frames[self._envs, self._newest], self._frames)
+        return map_arrays(lambda frames: frames[self._envs, self._newest], self._frames)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the ring holds, as arrays and plain values: see ``restore``."""
@@ -269,7 +277,7 @@ class TransitionRing:
         frames = (env[:, None], (slot[:, None] + np.arange(horizon + 1)) % self._slots)
         steps = (env[:, None], frames[1][:, :-1])
         return Batch(
-            observations=each(lambda array: torch.from_numpy(array[frames]), self._frames),
+            observations=map_arrays(lambda array: torch.from_numpy(array[frames]), self._frames),
             actions=torch.from_numpy(self._actions[steps]),
             rewards=torch.from_numpy(self._rewards[steps]),
             terminated=torch.from_numpy(self._terminated[steps]),
@@ -278,12 +286,12 @@ class TransitionRing:
         )
 
     def _append(self, envs: NDArray[np.intp], observations: Arrays, labels: Labels) -> None:
-        each(partial(_require_frames, len(envs)), self._frames, observations)
+        map_arrays(partial(_require_frames, len(envs)), self._frames, observations)
         slots = (self._newest[envs] + 1) % self._slots
         self._newest[envs] = slots
         self._filled[envs] = np.minimum(self._filled[envs] + 1, self._slots)
         self._complete[envs, slots] = False
-        each(lambda frames, seen: frames.__setitem__((envs, slots), seen), self._frames, observations)
+        map_arrays(lambda frames, seen: frames.__setitem__((envs, slots), seen), self._frames, observations)
         for name in self._labels.keys() | labels.keys():
             self._label(name)[envs, slots] = labels.get(name, np.nan)
 
@@ -302,68 +310,21 @@ def encoded(ring: TransitionRing, encode: Callable[[Arrays], NDArray[np.float32]
 
     The two share everything but the observations, the generator too.
     """
-    flat = each(lambda frames: frames.reshape(-1, *frames.shape[2:]), ring._frames)
+    flat = map_arrays(lambda frames: frames.reshape(-1, *frames.shape[2:]), ring._frames)
     twin = copy.copy(ring)
     twin._frames = encode(flat).reshape(*ring._rewards.shape, -1)
     return twin
 
 
-def _write_episodes(ring: TransitionRing, episodes: list[Episode]) -> None:
-    """Fill an empty ring of one environment with whole episodes, one after the other."""
-    lengths = np.array([len(episode.rewards) + 1 for episode in episodes])
-    last = np.cumsum(lengths) - 1  # frame with which each episode ends
-    total = int(last[-1]) + 1
-    begins = np.ones(total, np.bool_)  # whether a frame begins a transition
-    begins[last] = False
-
-    def write(frames: NDArray[Any], *arrays: NDArray[Any]) -> None:
-        np.concatenate(arrays, out=frames[0, :total])
-
-    each(write, ring._frames, *(episode.observations for episode in episodes))
-    ring._actions[0, :total][begins] = np.concatenate([episode.actions for episode in episodes])
-    ring._rewards[0, :total][begins] = np.concatenate([episode.rewards for episode in episodes])
-    ring._terminated[0, last - 1] = [episode.terminated for episode in episodes]
-    ring._complete[0, :total] = begins
-    for name in dict.fromkeys(name for episode in episodes for name in episode.labels):
-        unknown = [np.full(length, np.nan) for length in lengths]
-        labels = [episode.labels.get(name, nothing) for episode, nothing in zip(episodes, unknown, strict=True)]
-        ring._label(name)[0, :total] = np.concatenate(labels)
-    ring._newest[:] = total - 1
-    ring._filled[:] = total
-
-
-def _layout(name: str, space: spaces.Space[Any]) -> Layout:
-    require_type(name, space, spaces.Space, "give a Gymnasium space")
-    if space.shape is None or space.dtype is None or np.dtype(space.dtype) == np.dtype(object):
-        raise ValueError(
-            f"{name}={space} cannot be stored as arrays: flatten it, for instance with "
-            "gymnasium.wrappers.FlattenObservation"
-        )
-    return space.shape, np.dtype(space.dtype)
+def _zeros(size: tuple[int, int], space: spaces.Space[Any]) -> NDArray[Any]:
+    assert space.shape is not None
+    return np.zeros(size + space.shape, space.dtype)
 
 
 def _require_frames(count: int, frames: NDArray[Any], seen: NDArray[Any]) -> None:
     expected = (count, *frames.shape[2:])
     if np.shape(seen) != expected:
         raise ValueError(f"observations have the shape {np.shape(seen)}: this ring takes {expected}")
-
-
-def _require_lengths(number: int, episode: Episode) -> None:
-    steps = len(episode.rewards)
-    of_each_frame = {f"labels[{name!r}]": values for name, values in episode.labels.items()}
-    if isinstance(episode.observations, dict):
-        of_each_frame |= {f"observations[{key!r}]": array for key, array in episode.observations.items()}
-    else:
-        of_each_frame["observations"] = episode.observations
-    wrong = {name: len(array) for name, array in of_each_frame.items() if len(array) != steps + 1}
-    if len(episode.actions) != steps:
-        wrong["actions"] = len(episode.actions)
-    if wrong:
-        lengths = ", ".join(f"{count} {name}" for name, count in wrong.items())
-        raise ValueError(
-            f"episode {number} has {steps} rewards and {lengths}: T steps need T actions, T rewards, T + 1 "
-            "observations and T + 1 of each label (NaN where unknown)"
-        )
 
 
 def _leaves(tree: dict[str, Any]) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -1,4 +1,4 @@
-"""Observation spaces as policies see them: images have their channels first."""
+"""Which spaces are supported, and how policies see observations: images have their channels first."""
 
 from typing import Any
 
@@ -6,7 +6,70 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.checks import require_type
+from jepa_extractor.data.observations import Arrays
+
+_ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+_FLATTENABLE = (spaces.Tuple, spaces.Text, spaces.OneOf)  # what FlattenObservation makes a Box of
+_WRAPPERS = "gymnasium.wrappers."
+_FLATTEN = f"wrap it in {_WRAPPERS}FlattenObservation"
+
+
+def require_observation_space(name: str, space: object) -> None:
+    """Raise ``ValueError`` unless ``space`` is one of observations that are arrays of numbers, or a ``Dict`` of such.
+
+    Supported are ``Box``, ``Discrete``, ``MultiDiscrete``, ``MultiBinary``, and a ``Dict`` of these. The message names
+    what is not, and the wrapper that mends it.
+    """
+    if not isinstance(space, spaces.Dict):
+        flat = isinstance(space, _FLATTENABLE) and space.is_np_flattenable
+        _require_array(name, space, _FLATTEN if flat else "turn it into an array by {}", "TransformObservation")
+        return
+    if not space.spaces:
+        raise ValueError(f"{name}={space} has no key: observations need at least one array")
+    for key, part in space.items():
+        mend = f"drop the key by {_WRAPPERS}FilterObservation(env, {[other for other in space if other != key]})"
+        if {"image", "mission"} <= set(space):
+            mend += ", or take minigrid.wrappers.ImgObsWrapper, which keeps the image alone"
+        if isinstance(part, spaces.Dict):
+            mend += f", or {_FLATTEN}"
+        _require_array(f"{name}[{key!r}]", part, mend, "TransformObservation")
+
+
+def require_action_space(name: str, space: object) -> None:
+    """Raise ``ValueError`` unless ``space`` is one of actions that are arrays of numbers.
+
+    Supported are ``Box``, ``Discrete``, ``MultiDiscrete`` and ``MultiBinary``. The message names the wrapper that mends
+    others.
+    """
+    _require_array(name, space, "give the environment one such space, by {}", "TransformAction")
+
+
+def require_bounded(name: str, space: spaces.Space[Any]) -> None:
+    """Raise ``ValueError`` if ``space``, of actions, has no bounds between which actions can be drawn uniformly."""
+    if isinstance(space, spaces.Box) and not space.is_bounded():
+        raise ValueError(
+            f"{name}={space} has no bounds, and random actions are uniform: give the environment "
+            f"a bounded Box by {_WRAPPERS}TransformAction, or give a policy"
+        )
+
+
+def _require_array(name: str, space: object, mend: str, wrapper: str) -> None:
+    """Raise ``ValueError`` unless what ``space`` holds is one array of numbers, counted from 0 where discrete."""
+    require_type(name, space, spaces.Space, "give a Gymnasium space")
+    by = f"{_WRAPPERS}{wrapper}"
+    mend = mend.replace("{}", by)
+    if not isinstance(space, _ARRAYS):
+        raise ValueError(f"{name}={space} is not a Box, Discrete, MultiDiscrete or MultiBinary: {mend}")
+    if np.dtype(space.dtype).kind not in "biuf":
+        raise ValueError(f"{name}={space} is not of numbers, but of {space.dtype}: {mend}")
+    assert space.shape is not None
+    if 0 in space.shape:
+        raise ValueError(f"{name}={space} is of shape {space.shape}, which holds no number: give another")
+    if isinstance(space, spaces.MultiDiscrete) and len(space.shape) > 1:
+        raise ValueError(f"{name}={space} is of shape {space.shape}: flatten it to one axis by {by}")
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start != 0):
+        raise ValueError(f"{name}={space} counts from {space.start}, not from 0: shift it by {by}")
 
 
 def policy_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
@@ -29,12 +92,24 @@ def policy_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
     return spaces.Box(low, high, dtype=space.dtype.type)
 
 
-def as_policies_see(observations: Arrays, space: spaces.Space[Any]) -> Arrays:
+def channels_first(observations: Arrays, space: spaces.Space[Any]) -> Arrays:
     """Return observations (..., *shape of ``space``) in ``policy_space``, as views."""
-    if isinstance(space, spaces.Dict):
-        assert isinstance(observations, dict)
-        return {key: as_policies_see(observations[key], subspace) for key, subspace in space.items()}  # type: ignore[misc]
-    return each(lambda array: np.moveaxis(array, -1, -3), observations) if has_channels_last(space) else observations
+    return move_channels(observations, keys_with_channels_last(space))
+
+
+def keys_with_channels_last(space: spaces.Space[Any]) -> frozenset[str]:
+    """Return the keys of a ``Dict`` whose entries ``policy_space`` changes; ``""`` stands for any other space."""
+    parts = space if isinstance(space, spaces.Dict) else {"": space}
+    return frozenset(key for key, part in parts.items() if has_channels_last(part))
+
+
+def move_channels(observations: Arrays, keys: frozenset[str]) -> Arrays:
+    """Return observations (..., height, width, channels) with channels first, as views, those of ``keys`` alone."""
+    if not keys:
+        return observations
+    if isinstance(observations, dict):
+        return {key: np.moveaxis(array, -1, -3) if key in keys else array for key, array in observations.items()}
+    return np.moveaxis(observations, -1, -3)
 
 
 def has_channels_last(space: spaces.Space[Any]) -> bool:

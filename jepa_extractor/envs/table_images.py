@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from jepa_extractor.checks import require_integer
-from jepa_extractor.data.collection import Episode
-from jepa_extractor.data.spaces import as_policies_see
+from jepa_extractor.data.episodes import Episode
+from jepa_extractor.data.spaces import channels_first
 
 Image = NDArray[np.uint8]
 
@@ -113,7 +113,7 @@ class TableImages(gym.Wrapper[Any, int, Any, int], RecordConstructorArgs):
             ValueError: the table is stochastic.
         """
         successors, values = self.class_mdp
-        seen = as_policies_see(self._images, self.observation_space)
+        seen = channels_first(self._images, self.observation_space)
         assert isinstance(seen, np.ndarray)
         episodes = []
         for (i, action), j in np.ndenumerate(successors):

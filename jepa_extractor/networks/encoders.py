@@ -14,7 +14,7 @@ from torch import nn
 
 from jepa_extractor.checks import require_choice
 from jepa_extractor.data.batch import Tensors
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.data.spaces import preprocessed_shape, preprocessed_size
 from jepa_extractor.networks.modules import output_shape
 
@@ -478,7 +478,7 @@ def make_encoder(
     try:
         shape = output_shape(module, example)
     except Exception as error:
-        shapes = each(lambda tensor: tuple(tensor.shape), example)
+        shapes = map_arrays(lambda tensor: tuple(tensor.shape), example)
         raise ValueError(f"encoder={encoder!r} fails on preprocessed observations {shapes}: {error}") from error
     if len(shape) != 2:
         raise ValueError(f"encoder={encoder!r} maps 2 observations to shape {shape}: it must return (B, features)")

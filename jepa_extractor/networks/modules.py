@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 
 CHUNK = 256  # observations encoded at once where there may be many
 
@@ -75,7 +75,7 @@ def in_chunks(
     parts: list[NDArray[np.float32]] = []
     for start in range(0, count, CHUNK):
         numbers = np.arange(start, min(start + CHUNK, count))
-        made = function(each(lambda array: torch.as_tensor(array).to(device), rows(numbers)))
+        made = function(map_arrays(lambda array: torch.as_tensor(array).to(device), rows(numbers)))
         if not isinstance(made, torch.Tensor | np.ndarray):
             raise ValueError(f"the encoder returned a {type(made).__name__}: return the latents alone, as one tensor")
         part = made.float().cpu().numpy() if isinstance(made, torch.Tensor) else np.asarray(made, np.float32)

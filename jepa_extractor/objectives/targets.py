@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from jepa_extractor.data.batch import Batch, Latents, Tensors
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.networks.copies import MovingAverage, NetworkCopy, PeriodicCopy
 
 TargetName = Literal["online", "detach", "ema", "copy"]
@@ -103,5 +103,5 @@ TARGETS: dict[str, MakeTarget] = {
 def of_each_frame(network: Callable[[Tensors], torch.Tensor], observations: Tensors) -> torch.Tensor:
     """Return what ``network`` maps observations (B, k, ...) to, (B, k, width)."""
     size = (next(iter(observations.values())) if isinstance(observations, dict) else observations).shape[:2]
-    mapped = network(each(lambda frames: frames.flatten(0, 1), observations))
+    mapped = network(map_arrays(lambda frames: frames.flatten(0, 1), observations))
     return mapped.reshape(*size, mapped.shape[-1])

@@ -21,7 +21,7 @@ from jepa_extractor.checks import (
     require_weight,
 )
 from jepa_extractor.data.batch import Batch, Latents
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.data.spaces import preprocessed_size
 from jepa_extractor.networks.heads import BinaryHead, NumberHead, QHead, RandomMapHead, TwoHotHead, make_head
 from jepa_extractor.objectives.losses import mean_over_steps, squared_error
@@ -338,7 +338,7 @@ class RandomTask(AuxiliaryTask):
     def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
         """Return ``E|P(E(o')) - p(o')|^2 / size``, a scalar."""
         assert isinstance(head, RandomMapHead)
-        target = head.target(each(lambda frames: frames[:, 1:], batch.observations))
+        target = head.target(map_arrays(lambda frames: frames[:, 1:], batch.observations))
         return squared_error(head(latents.after), target, batch.mask)
 
 

@@ -13,7 +13,7 @@ from jepa_extractor.data.observations import Arrays, length
 from jepa_extractor.data.spaces import as_batch
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.objectives.tasks import RewardTask
-from jepa_extractor.planning.model import OF_THE_GOAL, NearestLabel
+from jepa_extractor.planning.model import GOAL_TASKS, NearestLabel
 
 
 def retarget(jepa: JEPA, observations: Arrays, rewards: ArrayLike) -> JEPA:
@@ -53,7 +53,7 @@ def retarget(jepa: JEPA, observations: Arrays, rewards: ArrayLike) -> JEPA:
     latents = torch.from_numpy(jepa.encode(batch))
     _require_no_contradiction(latents, labels)
     new = copy.deepcopy(jepa).requires_grad_(False)
-    kept = [task for task in new.tasks if task.name not in OF_THE_GOAL]
+    kept = [task for task in new.tasks if task.name not in GOAL_TASKS]
     heads: dict[str, Any] = {task.name: new.heads[task.name] for task in kept}
     new.tasks = (RewardTask(), *kept)
     new.heads = nn.ModuleDict({"reward": NearestLabel(latents, torch.from_numpy(labels)).to(new.device), **heads})

@@ -1,15 +1,18 @@
 """What a JEPA predicts of an action: the next latent, the reward, the end, and what comes after."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from torch import nn
 
 from jepa_extractor.jepa import JEPA
 
-OF_THE_GOAL = ("reward", "action_reward", "q", "end")  # the tasks that a planner reads
+GOAL_TASKS = ("reward", "action_reward", "q", "end")  # the tasks that a planner reads
+
+State = tuple[NDArray[np.float32], ...] | None  # what a plan of one step leaves to that of the next
 
 
 class Prediction(NamedTuple):
@@ -18,21 +21,25 @@ class Prediction(NamedTuple):
     Attributes:
         latents: (N, D).
         rewards: (N,).
-        going_on: probability in [0, 1] that the episode goes on, (N,).
+        continue_prob: probability in [0, 1] that the episode goes on, (N,).
     """
 
     latents: torch.Tensor
     rewards: torch.Tensor
-    going_on: torch.Tensor
+    continue_prob: torch.Tensor
 
 
 class LatentModel:
     """The transition and the heads of a JEPA, as a model of the environment.
 
     Args:
-        jepa: has the task ``"reward"`` or ``"action_reward"``; with both, ``"reward"`` is read. A task ``"end"``
-            has a head (..., D) -> (..., 1) that predicts from the latent arrived at whether the episode has ended, as a
+        jepa: has the task ``"reward"`` or ``"action_reward"``; with both, ``"reward"`` is read. A task ``"end"`` has a
+            head (..., D) -> (..., 1) that predicts from the latent arrived at whether the episode has ended, as a
             number in [0, 1].
+
+    Attributes:
+        action_space: that of the JEPA.
+        features: maps actions ``(N, *action shape)`` to features (N, A).
 
     Raises:
         ValueError: the JEPA predicts no reward.
@@ -45,6 +52,8 @@ class LatentModel:
                 f"the JEPA predicts no reward: its tasks are {tuple(heads)}; train it with auxiliary=('reward',), "
                 "or give it labelled observations with retarget"
             )
+        self.action_space = jepa.action_space
+        self.features = jepa.action_features
         self._next = jepa.next
         self._reward = heads.get("reward")
         self._action_reward = heads.get("action_reward")
@@ -113,6 +122,3 @@ class NearestLabel(nn.Module):
 def every_pair(latents: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return latents (N, D) and actions (K, A) as N * K pairs, those of one latent next to each other."""
     return latents.repeat_interleave(len(actions), 0), actions.repeat(len(latents), 1)
-
-
-Featurize = Callable[[torch.Tensor], torch.Tensor]  # actions (N, *action shape) -> features (N, A)

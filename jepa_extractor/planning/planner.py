@@ -1,9 +1,7 @@
 """LatentPlanner: a trained JEPA as a policy of Stable-Baselines3, which plans at each step."""
 
-import itertools
-import math
 import warnings
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +9,19 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from torch import nn
 
 from jepa_extractor.checkpoint import load_state, save_state
-from jepa_extractor.checks import require_fraction, require_integer, require_type, require_weight
-from jepa_extractor.data.observations import Arrays, length
+from jepa_extractor.checks import require_fraction, require_integer, require_type
+from jepa_extractor.data.observations import Arrays
 from jepa_extractor.data.spaces import as_batch
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.networks.modules import evaluation_mode
-from jepa_extractor.planning.graph import search
-from jepa_extractor.planning.model import LatentModel
+from jepa_extractor.planning.graph import GraphSearch
+from jepa_extractor.planning.model import LatentModel, State
 from jepa_extractor.planning.mppi import MPPI
-from jepa_extractor.planning.saved import KIND, built_jepa, jepa_state
+from jepa_extractor.planning.saved import built_jepa, jepa_state
 
-State = tuple[NDArray[Any], ...] | None
+KIND = "planner"  # of the state that ``LatentPlanner.save`` saves
 
 
 class LatentPlanner:
@@ -34,100 +31,59 @@ class LatentPlanner:
     plans anew at each step. A plan is worth its predicted rewards, discounted; after an end that the task ``"end"``
     predicts, if there is one, nothing counts; a Q head, if there is one, says what comes after the horizon.
 
-    Discrete actions (``Discrete``, ``MultiDiscrete``, ``MultiBinary``) are searched breadth first, in a graph whose
-    nodes are latents: latents that are close count as one node. Continuous ones (a bounded ``Box``) are sampled by
-    model predictive path integral control, as in TD-MPC2 (arXiv 2310.16828).
-
     ``predict`` costs one pass of the encoder for each observation, and in addition:
 
-    - For discrete actions, one pass of the transition and the heads for each action of each node. There are at most
-      ``1 + (horizon - 1) * width`` nodes. Where the transition is accurate, there are as many as classes of a
-      bisimulation within ``horizon`` steps.
-    - For continuous actions, ``iterations * samples * horizon`` passes of the transition and the heads.
+    - With ``GraphSearch``, one pass of the transition and the heads for each action of each node. There are at most
+      ``1 + (horizon - 1) * width`` nodes. With an accurate transition there are as many as reachable bisimulation
+      classes.
+    - With ``MPPI``, ``iterations * samples * horizon`` passes of the transition and the heads.
 
     On CountingEnv with ``horizon=8`` and one processor, one observation takes 3.7 ms, seven to ten times as long as its
     pass through the default encoder; 64 observations take 16 ms, three times as long as theirs.
 
     Args:
-        jepa: trained, with a transition that predicts and the task ``"reward"`` or ``"action_reward"``; a
-            model of Stable-Baselines3 has it as ``model.policy.features_extractor.jepa``. It is not
-            changed. A task ``"end"`` needs a head (..., D) -> (..., 1) that predicts from the latent arrived at whether
-            the episode has ended, as a number in [0, 1].
+        jepa: trained, with a transition that predicts and the task ``"reward"`` or ``"action_reward"``; that of a
+            model of Stable-Baselines3 is ``model.policy.features_extractor.jepa``. It is not changed. A task ``"end"``
+            needs a head (..., D) -> (..., 1) that predicts from the latent arrived at whether the episode has ended, as
+            a number in [0, 1].
         horizon: steps planned, at least 1.
         discount: discount factor, in [0, 1]; that with which a Q head was trained.
-        width: discrete actions: new nodes kept at each depth, the best by predicted return; at least the number of
-            actions. While no depth has more, no sequence is left out.
-        tolerance: discrete actions, at least 0. A latent that is predicted from a node z counts as a node that exists
-            already if their distance is at most ``tolerance`` times the longest step that any action makes from z (or
-            times a tenth of the longest step in the graph, if that is more). With 0, only equal latents count as one.
-        samples: continuous actions: sequences drawn in each iteration, at least ``elites``.
-        elites: continuous actions: the best of the sequences, which decide where the next ones are drawn; at least 1.
-        iterations: continuous actions: how often sequences are drawn, at least 1.
-        seed: of the random numbers, at least 0.
+        search: ``GraphSearch`` for discrete actions (``Discrete``, ``MultiDiscrete``, ``MultiBinary``), ``MPPI`` for
+            continuous ones (a bounded ``Box``). By default the one that suits the action space.
 
     Attributes:
         observation_space: that of the JEPA.
         action_space: that of the JEPA.
+        jepa: as given.
+        horizon: as given.
+        model: what plans are made with.
 
     Raises:
-        ValueError: an argument is out of range; the JEPA predicts no reward; there are more discrete actions than
-            ``width``; or the action space is a ``Box`` without bounds.
+        ValueError: an argument is out of range; the JEPA predicts no reward; the search does not suit the action space;
+            there are more discrete actions than its ``width``; or the action space is a ``Box`` without bounds.
 
     Warns:
-        UserWarning: the JEPA's transition was never trained.
+        UserWarning: the JEPA was never trained.
     """
 
     def __init__(
-        self,
-        jepa: JEPA,
-        horizon: int = 8,
-        discount: float = 0.99,
-        width: int = 256,
-        tolerance: float = 0.25,
-        samples: int = 512,
-        elites: int = 64,
-        iterations: int = 6,
-        seed: int = 0,
+        self, jepa: JEPA, horizon: int = 8, discount: float = 0.99, search: GraphSearch | MPPI | None = None
     ) -> None:
         require_type("jepa", jepa, JEPA, "that of a model of Stable-Baselines3 is model.policy.features_extractor.jepa")
         require_integer("horizon", horizon, least=1)
         require_fraction("discount", discount)
-        require_integer("width", width, least=1)
-        require_weight("tolerance", tolerance)
-        require_integer("elites", elites, least=1)
-        require_integer("samples", samples, least=elites)
-        require_integer("iterations", iterations, least=1)
-        require_integer("seed", seed, least=0)
         self.observation_space = jepa.observation_space
         self.action_space = jepa.action_space
-        self._jepa = jepa
-        self._model = LatentModel(jepa)
-        self._graph = (horizon, discount, width, tolerance)
-        self._settings = {
-            "horizon": horizon,
-            "discount": discount,
-            "width": width,
-            "tolerance": tolerance,
-            "samples": samples,
-            "elites": elites,
-            "iterations": iterations,
-            "seed": seed,
-        }
-        self._named_latents, self._names = torch.empty(0, jepa.latent_dim), list[str]()
-        self._draws = torch.Generator().manual_seed(seed)  # of actions that are not deterministic
-        if isinstance(self.action_space, spaces.Box):
-            if not self.action_space.is_bounded():
-                raise ValueError(f"action_space={self.action_space} has no bounds: wrap the environment to have some")
-            self._mppi = MPPI(
-                self._model, self._features_of_scaled, horizon, discount, samples, elites, iterations, seed
-            )
-        else:
-            self._actions = _all_actions(self.action_space, width)
-            self._all_features = self._features(torch.from_numpy(self._actions))
-        if _is_untrained(jepa.transition):
+        self.jepa = jepa
+        self.horizon = horizon
+        self.model = LatentModel(jepa)
+        self._discount = discount
+        self._search = _suitable(search, jepa.action_space)
+        self._plans = self._search.over(self.model, horizon, discount)
+        if not jepa.updates and any(True for _ in jepa.transition.parameters()):
             warnings.warn(
-                "the JEPA's transition was never trained, so plans are worth nothing: train it with pretrain or "
-                "JEPACallback, and dynamics_weight above 0",
+                "the JEPA was never trained (jepa.updates is 0), so plans are worth nothing: train it with pretrain, "
+                "JEPACallback or jepa.loss",
                 stacklevel=2,
             )
 
@@ -156,73 +112,29 @@ class LatentPlanner:
             ValueError: the observations are not of the JEPA's observation space.
         """
         observations, is_batch = as_batch(observation, self.observation_space)
-        with torch.no_grad(), evaluation_mode(self._jepa):
-            actions, state = self._choose(self._encoded(observations), state, episode_start, deterministic)
+        latents = torch.from_numpy(self.jepa.encode(observations)).to(self.jepa.device)
+        actions, state = self.choose(latents, state, episode_start, deterministic)
         return actions if is_batch else actions[0], state
 
-    def imagine(self, observation: Arrays) -> list[tuple[NDArray[Any] | None, str]]:
-        """Return what the planner foresees: ``horizon`` steps as it would act, were all its predictions true.
-
-        There are fewer steps if an end is predicted with a probability above 0.5.
-
-        Args:
-            observation: one, as for ``predict``.
-
-        Returns:
-            For each step its action and a text: the name of the latent arrived at, if names were given, and the
-            predicted reward. The first entry has ``None`` in place of an action, and the name of what is seen now.
-
-        Raises:
-            ValueError: the observation is a batch, or not of the JEPA's observation space.
-        """
-        observations, is_batch = as_batch(observation, self.observation_space)
-        if is_batch:
-            raise ValueError(f"observation is a batch of {length(observations)}: give one of them")
-        state: State = None
-        with torch.no_grad(), evaluation_mode(self._jepa):
-            latents = self._encoded(observations)
-            foreseen: list[tuple[NDArray[Any] | None, str]] = [(None, self._name(latents))]
-            for _ in range(self._graph[0]):
-                actions, state = self._choose(latents, state, None, deterministic=True)
-                predicted = self._model.predict(latents, self._features(torch.from_numpy(actions)))
-                latents = predicted.latents
-                reward = f"reward {predicted.rewards.item():.1f}".replace("-0.0", "0.0")
-                foreseen.append((actions[0], ", ".join(filter(None, (self._name(latents), reward)))))
-                if predicted.going_on.item() < 0.5:
-                    break
-        return foreseen
-
-    def name_latents(self, observations: Arrays, names: Sequence[object] | NDArray[Any]) -> None:
-        """Give names, such as counts, by which ``imagine`` reads a latent: it takes that of the nearest named one.
-
-        Args:
-            observations: (N, ...), as for ``predict``.
-            names: of each observation, (N,), strings or numbers; several may have the same.
-
-        Raises:
-            ValueError: the observations are no batch of the JEPA's space, or there is not one name for each.
-        """
-        batch, is_batch = as_batch(observations, self.observation_space)
-        if not is_batch or len(names) != length(batch):
-            raise ValueError(f"names has {len(names)} entries for {length(batch)} observations: give one for each")
-        with torch.no_grad(), evaluation_mode(self._jepa):
-            self._named_latents = self._encoded(batch)
-        self._names = [str(name) for name in names]
+    def choose(
+        self,
+        latents: torch.Tensor,
+        state: State = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[Any], State]:
+        """Return the first actions of the best plans from latents (n, D); otherwise as ``predict``."""
+        with torch.no_grad(), evaluation_mode(self.jepa):
+            return self._plans.choose(latents, state, episode_start, deterministic)
 
     def save(self, path: str | Path) -> None:
-        """Save the planner, its JEPA and its names in one file, without code; see ``load``.
+        """Save the planner and its JEPA in one file, without code; see ``load``.
 
         Raises:
             ValueError: a network or a task of the JEPA is of the caller's own, not of this package.
             OSError: ``path`` cannot be written.
         """
-        state = {
-            "settings": self._settings,
-            "jepa": jepa_state(self._jepa),
-            "named_latents": self._named_latents,
-            "names": self._names,
-        }
-        save_state(state, Path(path), KIND)
+        save_state(self.state(), Path(path), KIND)
 
     @classmethod
     def load(cls, path: str | Path) -> "LatentPlanner":
@@ -232,82 +144,32 @@ class LatentPlanner:
             FileNotFoundError: there is no such file.
             ValueError: the file is broken, or holds no planner.
         """
-        state = load_state(Path(path), KIND)
-        planner = cls(built_jepa(state["jepa"]), **state["settings"])
-        planner._named_latents, planner._names = state["named_latents"], state["names"]
-        return planner
+        return cls.from_state(load_state(Path(path), KIND), path)
 
-    def _encoded(self, observations: Arrays) -> torch.Tensor:
-        latents = torch.from_numpy(self._jepa.encode(observations))
-        return latents.to(self._jepa.device)
+    def state(self) -> dict[str, Any]:
+        """Return the planner as plain values and tensors; raises as ``save``."""
+        settings = {"horizon": self.horizon, "discount": self._discount, "search": asdict(self._search)}
+        return {"settings": settings, "jepa": jepa_state(self.jepa)}
 
-    def _name(self, latents: torch.Tensor) -> str:
-        """Return the name of the named latent nearest to the only one of ``latents`` (1, D)."""
-        return self._names[int(torch.cdist(latents, self._named_latents).argmin())] if self._names else ""
-
-    def _choose(
-        self, latents: torch.Tensor, state: State, episode_start: NDArray[np.bool_] | None, deterministic: bool
-    ) -> tuple[NDArray[Any], State]:
-        if isinstance(self.action_space, spaces.Box):
-            return self._sample(latents, state, episode_start, deterministic)
-        values = search(self._model, latents, self._all_features, *self._graph)
-        return self._actions[values.argmax(1)].astype(self.action_space.dtype), state
-
-    def _sample(
-        self, latents: torch.Tensor, state: State, episode_start: NDArray[np.bool_] | None, deterministic: bool
-    ) -> tuple[NDArray[Any], State]:
-        space = self.action_space
-        assert isinstance(space, spaces.Box)
-        mean = torch.zeros(len(latents), self._mppi.length, int(np.prod(space.shape)), device=latents.device)
-        if state is not None:
-            mean[:, :-1] = torch.as_tensor(state[0], device=latents.device)[:, 1:]  # one step has passed
-        if episode_start is not None:
-            mean[torch.as_tensor(episode_start, dtype=torch.bool, device=latents.device)] = 0.0
-        first, weights, mean = self._mppi.plan(latents, mean)
-        chosen = torch.zeros(len(latents), dtype=torch.long)
-        if not deterministic:
-            chosen = torch.multinomial(weights.cpu(), 1, generator=self._draws).squeeze(1)
-        scaled = first.cpu()[torch.arange(len(chosen)), chosen]
-        return self._unscaled(scaled).numpy().astype(space.dtype).clip(space.low, space.high), (mean.cpu().numpy(),)
-
-    def _unscaled(self, scaled: torch.Tensor) -> torch.Tensor:
-        """Map actions (N, A) in [-1, 1] to actions (N, *action shape) of the space."""
-        space = self.action_space
-        assert isinstance(space, spaces.Box)
-        low, high = (
-            torch.as_tensor(bound, dtype=scaled.dtype, device=scaled.device) for bound in (space.low, space.high)
-        )
-        return low + (scaled.reshape(-1, *space.shape) + 1) / 2 * (high - low)
-
-    def _features_of_scaled(self, scaled: torch.Tensor) -> torch.Tensor:
-        return self._features(self._unscaled(scaled))
-
-    def _features(self, actions: torch.Tensor) -> torch.Tensor:
-        return self._jepa.action_features(actions)
+    @classmethod
+    def from_state(cls, state: dict[str, Any], path: str | Path) -> "LatentPlanner":
+        """Return the planner that ``state`` describes, read at ``path``; raises as ``load``."""
+        try:
+            jepa = built_jepa(state["jepa"])
+            settings = dict(state["settings"])
+            return cls(jepa, **{**settings, "search": _kind(jepa.action_space)(**settings["search"])})
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise ValueError(f"{path} is broken: save the planner again ({error})") from error
 
 
-def _all_actions(space: spaces.Space[Any], width: int) -> NDArray[np.int64]:
-    """Return every action (K, *shape) of a discrete space."""
-    if isinstance(space, spaces.Discrete):
-        sizes = [int(space.n)]
-    elif isinstance(space, spaces.MultiBinary):
-        sizes = [2] * math.prod(space.shape)
-    else:
-        assert isinstance(space, spaces.MultiDiscrete)
-        sizes = [int(size) for size in space.nvec.flat]
-    assert space.shape is not None
-    count = math.prod(sizes)
-    if count > width:
-        raise ValueError(
-            f"action_space={space} has {count} actions, more than width={width} nodes: give a larger width, or an "
-            "environment with fewer actions"
-        )
-    return np.array(list(itertools.product(*[range(size) for size in sizes])), np.int64).reshape(-1, *space.shape)
+def _suitable(search: object, space: spaces.Space[Any]) -> GraphSearch | MPPI:
+    kind = _kind(space)
+    if search is None:
+        return kind()
+    if not isinstance(search, kind):
+        raise ValueError(f"search={search!r} is not for the actions of {space}: give {kind.__name__}(...), or nothing")
+    return search
 
 
-def _is_untrained(transition: nn.Module) -> bool:
-    """Return whether a layer's normalisation is as it was made: any training would have moved it."""
-    norms = [
-        module for module in transition.modules() if isinstance(module, nn.LayerNorm) and module.elementwise_affine
-    ]
-    return any(bool((norm.weight == 1).all()) and (norm.bias is None or not bool(norm.bias.any())) for norm in norms)
+def _kind(space: spaces.Space[Any]) -> type[GraphSearch] | type[MPPI]:
+    return MPPI if isinstance(space, spaces.Box) else GraphSearch

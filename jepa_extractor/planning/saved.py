@@ -9,9 +9,7 @@ from gymnasium import spaces
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.objectives.tasks import TASKS, AuxiliaryTask, NumberTask
 from jepa_extractor.options import ARCHITECTURE
-from jepa_extractor.planning.model import OF_THE_GOAL, NearestLabel
-
-KIND = "planner"  # of the state that ``LatentPlanner.save`` saves
+from jepa_extractor.planning.model import GOAL_TASKS, NearestLabel
 
 
 def jepa_state(jepa: JEPA) -> dict[str, Any]:
@@ -24,7 +22,7 @@ def jepa_state(jepa: JEPA) -> dict[str, Any]:
     for name, value in architecture.items():
         if not _is_plain(value):
             raise ValueError(f"{name}={value!r} cannot be saved: {_MEND}")
-    tasks = {task.name: _head_state(task) for task in jepa.tasks if task.name in OF_THE_GOAL}
+    tasks = {task.name: _head_state(task) for task in jepa.tasks if task.name in GOAL_TASKS}
     unread = (*_OF_TRAINING, *(f"heads.{name}." for name in jepa.heads if name not in tasks))
     weights = jepa.state_dict()
     state = {
@@ -49,8 +47,15 @@ _MEND = (
 
 
 def built_jepa(state: dict[str, Any]) -> JEPA:
-    """Return the JEPA that ``jepa_state`` describes, in evaluation mode."""
+    """Return the JEPA that ``jepa_state`` describes, in evaluation mode.
+
+    Raises:
+        ValueError: a weight is not finite.
+    """
     weights = state["weights"]
+    broken = [name for name, weight in weights.items() if not bool(weight.isfinite().all())]
+    if broken:
+        raise ValueError(f"{broken[0]} has entries that are not finite")
     with torch.random.fork_rng(devices=[]):  # the first weights are overwritten: the caller's random numbers stay
         jepa = JEPA(
             _space(state["observation_space"]),

@@ -10,7 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
 
 from jepa_extractor.data.batch import Batch, Step
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.sb3.recorder import Recorder
 
@@ -80,15 +80,15 @@ class Rollout:
         self._steps.append(step)
 
     def finish(self, discount: float) -> None:
-        """Encode what is left, and make the batch of all n T transitions; step t of environment e is row ``e T + t``."""
+        """Encode what is left, and make a batch of all n T transitions: step t of environment e is row ``e T + t``."""
         ended = np.stack([step.ended for step in self._steps], axis=1)  # (n, T)
         last = ended.copy()
         last[:, -1] = True
         at = np.argwhere(last)
-        rows = [each(lambda array, e=e: array[e], self._steps[t].arrived) for e, t in at]
-        seen = self._recorder.as_the_policy_sees(each(lambda *arrays: torch.from_numpy(np.stack(arrays)), *rows))
+        rows = [map_arrays(lambda array, e=e: array[e], self._steps[t].arrived) for e, t in at]
+        seen = self._recorder.as_the_policy_sees(map_arrays(lambda *arrays: torch.from_numpy(np.stack(arrays)), *rows))
         following = torch.stack([*self._latents[1:], self._latents[-1]], dim=1)  # (n, T, D)
-        arrays: Any = each(lambda tensor: tensor.numpy(), seen)
+        arrays: Any = map_arrays(lambda tensor: tensor.numpy(), seen)
         left = torch.from_numpy(self._extractor.jepa.encode(arrays)).to(following.device)
         following[torch.from_numpy(at[:, 0]), torch.from_numpy(at[:, 1])] = left
 

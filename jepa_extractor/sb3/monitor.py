@@ -9,7 +9,7 @@ from stable_baselines3.common.logger import Logger
 from torch import nn
 from torch.optim import Optimizer
 
-from jepa_extractor.data.observations import each
+from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy, warn_if_dead
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.sb3.recorder import Recorder
@@ -76,8 +76,8 @@ def record_probe(logger: Logger, jepa: JEPA, recorder: Recorder, probe: str) -> 
     known = torch.from_numpy(np.flatnonzero(np.isfinite(labels)))
     if len(known) < 2:
         return
-    observations = recorder.as_the_policy_sees(each(lambda frames: frames[known, 1], newest.observations))
-    arrays: Any = each(lambda tensor: tensor.numpy(), observations)
+    observations = recorder.as_the_policy_sees(map_arrays(lambda frames: frames[known, 1], newest.observations))
+    arrays: Any = map_arrays(lambda tensor: tensor.numpy(), observations)
     latents, labels = jepa.encode(arrays), labels[known]
     half = (len(latents) + 1) // 2
     accuracy = nearest_centroid_accuracy(latents[:half], labels[:half], latents[half:], labels[half:])

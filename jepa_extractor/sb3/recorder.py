@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from jepa_extractor.data.batch import Batch, Step
 from jepa_extractor.data.collection import label_numbers
-from jepa_extractor.data.observations import Arrays, each
+from jepa_extractor.data.observations import Arrays, map_arrays
 from jepa_extractor.data.ring import TransitionRing
 from jepa_extractor.objectives.tasks import AuxiliaryTask
 from jepa_extractor.sb3 import adapter
@@ -97,7 +97,7 @@ class Recorder:
         observations = self.as_the_policy_sees(batch.observations)
         next_actions = None
         if self._needs_next_actions:
-            following: Any = each(lambda frames: frames[:, 1:].flatten(0, 1).numpy(), observations)
+            following: Any = map_arrays(lambda frames: frames[:, 1:].flatten(0, 1).numpy(), observations)
             actions = adapter.policy_actions(self._model, following)
             next_actions = torch.from_numpy(actions.reshape(batch.actions.shape))
         gamma: float = self._model.gamma  # type: ignore[attr-defined]  # every algorithm with an encoder has one
@@ -108,8 +108,8 @@ class Recorder:
         normalizer = adapter.normalizer(self._model)
         if normalizer is None:
             return observations
-        arrays: Any = each(lambda tensor: tensor.numpy(), observations)
-        return each(lambda array: torch.from_numpy(np.float32(array)), normalizer.normalize_obs(arrays))
+        arrays: Any = map_arrays(lambda tensor: tensor.numpy(), observations)
+        return map_arrays(lambda array: torch.from_numpy(np.float32(array)), normalizer.normalize_obs(arrays))
 
     def has_missed_labels(self, name: str) -> bool:
         """Return whether an episode has ended, and no observation so far had the label ``name``."""
@@ -127,9 +127,9 @@ class Recorder:
         rewards = local_variables["rewards"] if vec_normalize is None else vec_normalize.get_original_reward()
         arrived = restarted
         if ended.any():
-            arrived = each(np.copy, restarted)
+            arrived = map_arrays(np.copy, restarted)
             for i in np.flatnonzero(ended):
-                each(_write(int(i)), arrived, _original(infos[i]["terminal_observation"], normalizer))
+                map_arrays(_write(int(i)), arrived, _original(infos[i]["terminal_observation"], normalizer))
         truncated = np.array([info.get("TimeLimit.truncated", False) for info in infos], np.bool_)
         return Step(
             # on-policy algorithms keep the unclipped action as "actions"; the environment saw the clipped one
@@ -161,5 +161,5 @@ def _write(i: int) -> Any:
 
 
 def _equal(one: Arrays, other: Arrays) -> bool:
-    equal = each(np.array_equal, one, other)
+    equal = map_arrays(np.array_equal, one, other)
     return all(equal.values()) if isinstance(equal, dict) else equal

@@ -25,9 +25,9 @@ class Shared(Schedule):
 
     The algorithm encodes the first observations of its batch, with gradient. What followed them it has encoded too,
     without: PPO and its kin while they collected the rollout; DQN, TD3 and the critic of SAC by their target network;
-    the actor of SAC for its next action. When the algorithm's backward pass arrives at the latents, the auxiliary losses
-    are computed from these, cut off from the encoder, and their gradient is added, so both go through the encoder in one
-    pass. It is never against the algorithm's: where the two oppose each other, that part is taken out; and it is never
+    the actor of SAC for its next action. When the algorithm's backward pass arrives at the latents, the auxiliary
+    losses are computed from these, cut off from the encoder, and their gradient is added, so both go through the
+    encoder in one pass. It is never against the algorithm's: where the two oppose each other, that part is taken out; and it is never
     longer.
 
     The callback's ``batch_size`` is not read. Transitions with a reward that is not 0 have the share
@@ -131,7 +131,7 @@ class Shared(Schedule):
     def _join(
         self, extractor: JEPAExtractor, latents: torch.Tensor, drawn: Any, arguments: Any, own: torch.Tensor
     ) -> torch.Tensor:
-        """Return the gradient on ``latents``, given the algorithm's ``own``, both (B, D); add that of the other parts."""
+        """Return the gradient on ``latents``, given the algorithm's ``own``, both (B, D); add that of the heads."""
         first = latents.requires_grad_()
         if self._rollouts:
             batch = self._rollouts[extractor].rows(arguments[0])
@@ -142,7 +142,8 @@ class Shared(Schedule):
         with torch.enable_grad():
             gradient = self.trainer.gradient(extractor.jepa, batch)
         self.trainer.add(gradient)
-        return own if first.grad is None else own + reconciled(first.grad, own)
+        added: torch.Tensor | None = first.grad
+        return own if added is None else own + reconciled(added, own)
 
     def _weights(self, batch: Batch) -> torch.Tensor | None:
         """Return weights (B, 1) by which transitions with a reward count ``rewarded_fraction`` of all."""

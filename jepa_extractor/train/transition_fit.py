@@ -56,3 +56,4 @@ def fit_transition(
         torch.autograd.backward(scale * squared_error(predicted, seen[:, 1:], batch.mask))
         optimizer.step()
         schedule.step()
+    jepa.updates += updates

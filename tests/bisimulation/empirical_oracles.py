@@ -102,3 +102,18 @@ def cheapest_transport(p, q, costs):
     n = len(p)
     leaving, arriving = np.kron(np.eye(n), np.ones(n)), np.kron(np.ones(n), np.eye(n))
     return linprog(costs.ravel(), A_eq=np.vstack([leaving, arriving]), b_eq=np.concatenate([p, q])).fun
+
+
+def check_witness(successors, values, i, j, witness, length):
+    """Each action was observed on both ways, known values differ at the end, and it could not be shorter."""
+    if witness is None:
+        assert length == -1
+        return
+    assert len(witness) == length
+    for action in witness:
+        assert type(action) is int
+        i, j = successors[i, action], successors[j, action]
+        assert i >= 0
+        assert j >= 0
+    assert not np.isnan(values[[i, j]]).any()
+    assert np.any(values[i] != values[j])

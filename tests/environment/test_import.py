@@ -41,6 +41,14 @@ print(*sorted(heavy & set(sys.modules)))
     assert python(code) == ""
 
 
+def test_the_adapter_needs_stable_baselines3_alone() -> None:
+    """counting_env.sb3 loads nothing that the extra "sb3" does not install, and no part of the plug-in beside it."""
+    listing = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    new = set(python(f"import counting_env.sb3\n{listing}").split())
+    new -= set(python(f"import counting_env, stable_baselines3\n{listing}").split())
+    assert new == {"jepa_extractor"}
+
+
 def test_missing_pygame_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Render mode "human" without pygame raises an error that says what to install."""
     monkeypatch.setitem(sys.modules, "pygame", None)
@@ -93,7 +101,7 @@ print(next_count(3, 1, 0, 8, False), *next_count.stats.cache_hits.values())
 
 def test_kernels_depend_on_no_other_file() -> None:
     """kernels.py holds all compiled code and imports nothing from the package: Numba's cache knows no other file."""
-    for path in Path(counting_env.__file__).parent.glob("*.py"):
+    for path in Path(counting_env.__file__).parent.rglob("*.py"):
         text = path.read_text()
         if path.name == "kernels.py":
             assert "counting_env" not in text

@@ -9,79 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.error import InvalidAction, ResetNeeded
+from gymnasium.error import InvalidAction
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 import counting_env
 from counting_env import CountingEnv, CountingVectorEnv
-
-VARIANTS = [
-    {},
-    {"continuous": True},
-    {"reward": "dense", "terminate_on_target": False},
-    {"placement": "persist"},
-    {"appearance": "object"},
-    {"background": "noise", "image_size": 35},
-    {"background": "clutter", "image_size": 35, "placement": "persist"},
-    {"background": "drift", "image_size": 35, "appearance": "object"},
-    {"target": (0, 5), "max_count": 5, "wrap": True, "placement": "persist", "appearance": "object"},
-    {"target": {"circle": 2, "square": (1, 4)}, "least_count": 1, "max_count": 4, "reward": "dense"},
-    {"slip": 0.4},
-    {"target": 0, "max_count": 1, "image_size": 32, "appearance": "object"},
-    {"target": 9, "max_count": 16, "image_size": 33, "placement": "persist", "appearance": "object"},
-]
-MODES = list(AutoresetMode)
-
-
-def make_sync(num_envs, mode, max_episode_steps=4, **options):
-    def make():
-        return gym.make("CountingEnv-v0", max_episode_steps=max_episode_steps, **options)
-
-    return SyncVectorEnv([make] * num_envs, autoreset_mode=mode)
-
-
-def assert_same(ours, theirs, path="result"):
-    """Assert that two nested results hold the same types, dtypes and bytes."""
-    assert type(ours) is type(theirs), path
-    if isinstance(ours, dict):
-        assert ours.keys() == theirs.keys(), path
-        for key in ours:
-            assert_same(ours[key], theirs[key], f"{path}[{key!r}]")
-    elif isinstance(ours, tuple | list):
-        assert len(ours) == len(theirs), path
-        for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-            assert_same(a, b, f"{path}[{i}]")
-    elif isinstance(ours, np.ndarray):
-        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape), path
-        if ours.dtype == object:
-            for i, (a, b) in enumerate(zip(ours.flat, theirs.flat, strict=True)):
-                assert_same(a, b, f"{path}[{i}]")
-        else:
-            np.testing.assert_array_equal(ours, theirs, err_msg=path)
-    else:
-        assert ours == theirs, path
-
-
-def play(env, actions, seed=0, mode=AutoresetMode.NEXT_STEP):
-    """Return all that an environment returns for a seed and a list of actions, as deep copies."""
-    results = [copy.deepcopy(env.reset(seed=seed))]
-    for action in actions:
-        result = copy.deepcopy(env.step(action))
-        results.append(result)
-        done = result[2] | result[3]
-        if mode == AutoresetMode.DISABLED and done.any():
-            results.append(copy.deepcopy(env.reset(options={"reset_mask": done})))
-    return results
-
-
-def draw_actions(env, steps, seed=1):
-    env.action_space.seed(seed)
-    return [env.action_space.sample() for _ in range(steps)]
+from tests.environment.comparing import MODES, assert_same, draw_actions, make_sync, play
+from tests.environment.option_sets import CHOSEN
 
 
 @pytest.mark.parametrize("copies", [True, False], ids=["copy", "no-copy"])
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
-@pytest.mark.parametrize("options", VARIANTS, ids=str)
+@pytest.mark.parametrize("options", CHOSEN, ids=str)
 def test_equals_sync_vector_env(options, mode, copies):
     """For the same seed it returns byte for byte what SyncVectorEnv returns for single environments."""
     sync = make_sync(5, mode, **options)
@@ -297,129 +236,6 @@ def test_closing_twice_and_using_a_pickle_of_a_closed_one():
     pickle.loads(pickle.dumps(env)).reset(seed=0)
 
 
-BAD_ARGUMENTS = [
-    ({"num_envs": 0}, "num_envs=0"),
-    ({"num_envs": 2.0}, "num_envs=2.0"),
-    ({"copy": "False"}, "copy='False' is neither True nor False"),
-    ({"copy": 0}, "copy=0 is neither True nor False"),
-    ({"max_episode_steps": 0}, "max_episode_steps=0"),
-    ({"autoreset_mode": "sometimes"}, "autoreset_mode='sometimes'"),
-    ({"render_mode": "human"}, "render_mode='human'"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "message"), BAD_ARGUMENTS, ids=str)
-def test_bad_arguments(arguments, message):
-    """A bad argument raises an error that names the argument and its value."""
-    with pytest.raises(ValueError, match=message):
-        CountingVectorEnv(**arguments)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"target": 9}, {"max_count": 65}, {"image_size": 31}, {"reward": "rich"}, {"continuous": 1}, {"slip": 2}],
-    ids=str,
-)
-def test_wrong_options_raise_the_same_errors_as_the_single_environment(options):
-    with pytest.raises(ValueError, match=next(iter(options))) as single:
-        counting_env.CountingEnv(**options)
-    with pytest.raises(ValueError, match=next(iter(options))) as batch:
-        CountingVectorEnv(2, **options)
-    assert str(batch.value) == str(single.value)
-
-
-def test_unknown_option():
-    with pytest.raises(TypeError, match="colour"):
-        CountingVectorEnv(2, colour="red")
-
-
-BAD_ACTIONS = [
-    (False, np.array([0, 1]), "shape"),
-    (False, np.array([[0], [1], [0]]), "shape"),
-    (False, np.array([0.0, 1.0, 1.0]), "dtype"),
-    (False, np.array([True, False, True]), "dtype"),
-    (False, np.array([0, 1, 2]), r"actions\[2\]=np.int64\(2\)"),
-    (False, np.array([0, -1, 1]), r"actions\[1\]"),
-    (False, np.array([2**63, 0, 1], np.uint64), r"actions\[0\]"),
-    (False, None, "actions=None"),
-    (True, np.zeros(3, np.float32), "shape"),
-    (True, np.zeros((3, 1), bool), "dtype"),
-    (True, np.array([[0], [0], [1 + 1e-12]]), r"actions\[2\]"),
-    (True, np.array([[0], [np.nan], [0]], np.float32), r"actions\[1\]"),
-    (True, np.array([[0], [0], [1.5]], np.float32), r"actions\[2\]"),
-]
-
-
-@pytest.mark.parametrize(("continuous", "actions", "message"), BAD_ACTIONS, ids=str)
-def test_bad_actions(continuous, actions, message):
-    """Actions of a wrong shape, type or value raise an error, and the environment goes on as if never asked."""
-    env, twin = (CountingVectorEnv(3, continuous=continuous) for _ in range(2))
-    env.reset(seed=0)
-    twin.reset(seed=0)
-    with pytest.raises(InvalidAction, match=message):
-        env.step(actions)
-    good = draw_actions(env, 1)[0]
-    assert_same(env.step(good), twin.step(good))
-
-
-BAD_RESETS = [
-    ({"options": {"reset_mask": [True, False, True]}}, TypeError, "reset_mask"),
-    ({"options": {"reset_mask": np.ones(3, int)}}, TypeError, "reset_mask"),
-    ({"options": {"reset_mask": np.ones(2, bool)}}, ValueError, r"\(3,\)"),
-    ({"options": {"reset_mask": np.zeros(3, bool)}}, ValueError, "at least one"),
-    ({"options": {"count": 9}}, ValueError, "count=9"),
-    ({"options": {"place": 1}}, ValueError, "place"),
-    ({"options": "count"}, ValueError, "options='count' is not a dictionary"),
-    ({"seed": [1, 2]}, ValueError, "3 environments"),
-    ({"seed": 1.5}, ValueError, "seed=1.5"),
-    ({"seed": -1}, gym.error.Error, "-1"),
-    ({"seed": [1, 2, -3]}, gym.error.Error, "-3"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "error", "message"), BAD_RESETS, ids=str)
-def test_bad_resets(arguments, error, message):
-    """Bad arguments of reset raise an error, and the environment goes on as if never asked."""
-    env, twin = (CountingVectorEnv(3) for _ in range(2))
-    env.reset(seed=0)
-    twin.reset(seed=0)
-    with pytest.raises(error, match=message):
-        env.reset(**arguments)
-    action = np.array([1, 0, 1])
-    assert_same(env.step(action), twin.step(action))
-
-
-def test_step_before_reset():
-    env = CountingVectorEnv(2)
-    with pytest.raises(ResetNeeded, match="reset"):
-        env.step(np.array([0, 1]))
-    env.reset(options={"reset_mask": np.array([True, False])})
-    with pytest.raises(ResetNeeded, match="every"):
-        env.step(np.array([0, 1]))
-    env.reset(options={"reset_mask": np.array([False, True])})
-    env.step(np.array([0, 1]))
-
-
-def test_disabled_mode_insists_on_a_reset():
-    """In mode DISABLED a step after the end of an episode is an error that names the sub-environments."""
-    env = CountingVectorEnv(3, autoreset_mode=AutoresetMode.DISABLED)
-    env.reset(seed=0, options={"count": 3})
-    env.step(np.array([0, 1, 0]))
-    with pytest.raises(ResetNeeded, match=r"\[1\].*reset_mask"):
-        env.step(np.array([0, 1, 0]))
-    env.reset(options={"reset_mask": np.array([False, True, False])})
-    env.step(np.array([0, 1, 0]))
-
-
-def test_render_without_mode_warns():
-    env = CountingVectorEnv(2)
-    env.reset(seed=0)
-    with pytest.warns(UserWarning, match="rgb_array"):
-        assert env.render() is None
-    with pytest.raises(ResetNeeded):
-        CountingVectorEnv(2, render_mode="rgb_array").render()
-
-
 def test_two_environments_in_two_threads():
     """Two threads may step two environments at once."""
     actions = draw_actions(CountingVectorEnv(16), 40)
@@ -447,7 +263,6 @@ def test_async_vector_env(context):
 
 
 def _make_single():
-    import counting_env
 
     gym.register_envs(counting_env)  # a spawned process has registered nothing yet
     return gym.make("CountingEnv-v0")

@@ -6,47 +6,16 @@ import itertools
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
 from counting_env import SHAPES, CountingEnv, CountingVectorEnv, count_mdp
-from counting_env.kernels import BRIGHTEST, DARKEST, PITCH, RADIUS, SIZE, capacity
+from counting_env.kernels import BRIGHTEST, DARKEST, PITCH, RADIUS, SIZE
+from tests.environment.option_sets import option_sets, searched, seeds
 
 NUM_ENVS = 6
 STEPS = 10
-
-
-@st.composite
-def option_sets(draw, **fixed):
-    """Options of the environment, any that fit, apart from those given."""
-    image_size = draw(st.integers(32, 96))
-    max_count = draw(st.integers(1, min(capacity(image_size), 20)))
-    least_count = draw(st.integers(0, max_count - 1))
-    counts = st.integers(least_count, max_count)
-    target = draw(counts | st.lists(counts, min_size=1, max_size=3).map(tuple))
-    if draw(st.booleans()):
-        target = draw(st.dictionaries(st.sampled_from(SHAPES), counts, min_size=1))
-        fixed = {"appearance": "episode"} | fixed
-    options = {
-        "image_size": image_size,
-        "least_count": least_count,
-        "max_count": max_count,
-        "target": target,
-        "wrap": draw(st.booleans()),
-        "slip": draw(st.sampled_from([0.0, 0.3])),
-        "reward": draw(st.sampled_from(["sparse", "dense"])),
-        "placement": draw(st.sampled_from(["resample", "persist"])),
-        "appearance": draw(st.sampled_from(["episode", "object"])),
-        "background": draw(st.sampled_from(["black", "noise", "clutter", "drift"])),
-        "terminate_on_target": draw(st.booleans()),
-        "max_episode_steps": draw(st.integers(1, 6)),
-    }
-    return options | fixed
-
-
-seeds = st.integers(0, 2**31)
-searched = settings(max_examples=25, deadline=None, derandomize=True)
 
 
 def play(seed, mode=AutoresetMode.NEXT_STEP, copy=True, **options):
@@ -59,35 +28,6 @@ def play(seed, mode=AutoresetMode.NEXT_STEP, copy=True, **options):
     for _ in range(STEPS):
         actions = rng.integers(0, 2, NUM_ENVS)
         yield actions, env.step(actions)
-
-
-@searched
-@given(options=option_sets(slip=0.0), seed=seeds)
-def test_rules(options, seed):
-    """Count in range, states and rewards as class_mdp says, truncation exactly at the limit."""
-    limit = options.pop("max_episode_steps")
-    env = CountingVectorEnv(**options)
-    successors, values = env.class_mdp
-    targets = CountingEnv(**options | {"reward": "sparse"}).class_mdp[1] == 1
-    states = steps = over = None
-    for actions, (_, rewards, terminations, truncations, info) in play(seed, max_episode_steps=limit, **options):
-        assert ((info["count"] >= options["least_count"]) & (info["count"] <= options["max_count"])).all()
-        if actions is None:
-            steps, over = np.zeros(NUM_ENVS, int), np.zeros(NUM_ENVS, bool)
-        else:
-            stepped = ~over
-            assert (rewards[over] == 0).all()
-            np.testing.assert_array_equal(info["state"][stepped], successors[states, actions][stepped])
-            arrived = targets[info["state"]]
-            np.testing.assert_array_equal(rewards[stepped], values[info["state"]][stepped])
-            np.testing.assert_array_equal(rewards[stepped] == 1, arrived[stepped])
-            assert (np.abs(rewards) <= 1).all()
-            np.testing.assert_array_equal(info["is_success"], arrived & stepped)
-            np.testing.assert_array_equal(terminations, arrived & stepped & options["terminate_on_target"])
-            steps = np.where(over, 0, steps + 1)
-            np.testing.assert_array_equal(truncations, steps >= limit)
-            over = terminations | truncations
-        states = info["state"]
 
 
 @searched

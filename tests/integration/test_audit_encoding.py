@@ -13,7 +13,7 @@ from torch import nn
 from jepa_extractor import Episode, JEPAExtractor, jepa_policy_kwargs
 from jepa_extractor.audit import AuditSet
 from jepa_extractor.audit.latents import encode
-from jepa_extractor.data.spaces import as_policies_see
+from jepa_extractor.data.spaces import channels_first
 
 VECTOR = spaces.Box(-9, 9, (2,), np.float32)
 IMAGE = spaces.Box(0, 255, (36, 36, 3), np.uint8)
@@ -55,7 +55,7 @@ class Drawn(gym.Env):
             )
             steps = len(observations) - 1
             labels = {"step": np.arange(steps + 1.0)}
-            seen = as_policies_see(stacked, self.observation_space)
+            seen = channels_first(stacked, self.observation_space)
             episodes.append(Episode(seen, np.zeros(steps, int), np.zeros(steps, np.float32), False, labels))
         return AuditSet.from_classes(episodes, "step")
 

@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from jepa_extractor.audit import AuditSet, to_parquet, to_tensorboard
 from jepa_extractor.audit.report import audit_latents
-from jepa_extractor.data.collection import Episode
+from jepa_extractor.data.episodes import Episode
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from jepa_extractor.audit.page.maps import clusters, colourings, neighbours, pla
 from jepa_extractor.audit.page.matrix import matrix_of
 from jepa_extractor.audit.page.rollouts import rollouts_of
 from jepa_extractor.audit.report import audit_latents
-from jepa_extractor.data.collection import Episode
+from jepa_extractor.data.episodes import Episode
 from tests.page.known_audits import HISTORY, faithful_latents, merged_latents
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from jepa_extractor import JEPAExtractor, LabelTask, LatentPlanner, QTask, RewardTask, policy_space, retarget
+from jepa_extractor import JEPA, LabelTask, QTask, RewardTask
+from jepa_extractor.planning import LatentPlanner, retarget
 from tests.planning.worlds import world
 
 CHAIN = [[max(state - 1, 0), min(state + 1, 8)] for state in range(9)]
@@ -29,14 +30,14 @@ def test_the_reward_is_that_of_the_nearest_label():
     """Each latent has the reward of the labelled latent that is nearest to it."""
     new = retarget(known(), STATES[[0, 3, 8]], [0.5, -1.0, 2.0])
     latents = torch.from_numpy(STATES[[8, 0, 3]] + 0.1)
-    assert new.jepa.heads["reward"](latents).tolist() == [[2.0], [0.5], [-1.0]]
-    assert new.jepa.heads["reward"](latents[None]).shape == (1, 3, 1)
+    assert new.heads["reward"](latents).tolist() == [[2.0], [0.5], [-1.0]]
+    assert new.heads["reward"](latents[None]).shape == (1, 3, 1)
 
 
-def test_the_old_extractor_keeps_its_goal():
+def test_the_old_jepa_keeps_its_goal():
     """The copy has the same encoder and transition, without gradient; the original is not changed."""
     torch.manual_seed(0)
-    old = JEPAExtractor(
+    old = JEPA(
         spaces.Box(-1, 1, (3,), np.float32),
         spaces.Discrete(2),
         latent_dim=4,
@@ -47,23 +48,23 @@ def test_the_old_extractor_keeps_its_goal():
     observations = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     new = retarget(old, observations, np.arange(6) == 2)
     assert all(torch.equal(before[name], value) for name, value in old.state_dict().items())
-    assert [task.name for task in old.jepa.tasks] == ["reward", "q", "label_place"]
+    assert [task.name for task in old.tasks] == ["reward", "q", "label_place"]
     assert all(parameter.requires_grad for parameter in old.parameters())
-    assert [task.name for task in new.jepa.tasks] == list(new.jepa.heads) == ["reward", "label_place"]
+    assert [task.name for task in new.tasks] == list(new.heads) == ["reward", "label_place"]
     assert not any(parameter.requires_grad for parameter in new.parameters())
     assert old.training
     assert not any(module.training for module in new.modules())
     assert (new.encode(observations) == old.encode(observations)).all()
-    for name, value in new.jepa.transition.state_dict().items():
-        assert torch.equal(value, old.jepa.transition.state_dict()[name])
+    for name, value in new.transition.state_dict().items():
+        assert torch.equal(value, old.transition.state_dict()[name])
 
 
-def test_an_extractor_without_a_goal_gets_one():
+def test_a_jepa_without_a_goal_gets_one():
     """Where no reward was learned, labelled observations bring it."""
     space = spaces.Box(-1, 1, (3,), np.float32)
-    extractor = JEPAExtractor(space, spaces.Discrete(2), latent_dim=3, encoder="identity", auxiliary=())
-    new = retarget(extractor, np.eye(3, dtype=np.float32), [0, 0, 1])
-    assert isinstance(new.jepa.tasks[0], RewardTask)
+    jepa = JEPA(space, spaces.Discrete(2), latent_dim=3, encoder="identity", auxiliary=())
+    new = retarget(jepa, np.eye(3, dtype=np.float32), [0, 0, 1])
+    assert isinstance(new.tasks[0], RewardTask)
     with pytest.warns(UserWarning, match="never trained"):
         LatentPlanner(new)
 
@@ -71,10 +72,10 @@ def test_an_extractor_without_a_goal_gets_one():
 def test_images_with_channels_first_or_last():
     """Labelled images may come from reset or from random_episodes."""
     last = spaces.Box(0, 255, (40, 48, 3), np.uint8)
-    extractor = JEPAExtractor(policy_space(last), spaces.Discrete(3), encoder="pooled", latent_dim=8)
+    jepa = JEPA(last, spaces.Discrete(3), encoder="pooled", latent_dim=8)
     images = np.random.default_rng(0).integers(256, size=(4, 40, 48, 3), dtype=np.uint8)
     heads = [
-        retarget(extractor, observations, [0, 1, 0, 1]).jepa.heads["reward"].latents
+        retarget(jepa, observations, [0, 1, 0, 1]).heads["reward"].latents
         for observations in (images, np.moveaxis(images, -1, 1))
     ]
     assert torch.equal(*heads)
@@ -90,7 +91,7 @@ def test_images_with_channels_first_or_last():
         (STATES[:2], [1.0, np.nan], "not all finite"),
         (STATES[[0, 1, 2, 1]], [0, 0, 0, 1], "observations 1 and 3 have rewards 0 and 1 and the same latent"),
         (STATES[:0], [], "no observation"),
-        (np.zeros((4, 5), np.float32), [0, 1, 0, 0], "observation shape"),
+        (np.zeros((4, 5), np.float32), [0, 1, 0, 0], r"observations have shape \(4, 5\)"),
     ],
 )
 def test_labels_that_do_not_suffice(observations, rewards, message):
@@ -101,8 +102,8 @@ def test_labels_that_do_not_suffice(observations, rewards, message):
 
 def test_an_encoder_that_tells_nothing_apart():
     """Where all observations have one latent, different labels contradict each other."""
-    extractor = JEPAExtractor(spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(2), latent_dim=4, encoder="mlp")
-    for parameter in extractor.jepa.encoder.parameters():
+    jepa = JEPA(spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(2), latent_dim=4, encoder="mlp")
+    for parameter in jepa.encoder.parameters():
         torch.nn.init.zeros_(parameter)
     with pytest.raises(ValueError, match="the same latent"):
-        retarget(extractor, np.eye(3, dtype=np.float32), [0, 1, 0])
+        retarget(jepa, np.eye(3, dtype=np.float32), [0, 1, 0])

@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from jepa_extractor import AuxiliaryTask, JEPAExtractor
+from jepa_extractor import JEPA, AuxiliaryTask
 
 
 class Table(nn.Module):
@@ -51,8 +51,14 @@ class Given(AuxiliaryTask):
         return latents.encoded.sum() * 0
 
 
+def random_world(seed, states=5, actions=3):
+    """Return successors (S, A) drawn from ``seed``, and the generator that drew them."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(states, size=(states, actions)), rng
+
+
 def world(successors, rewards, ends=None, q=None, action_space=None):
-    """Return an extractor that knows a world of S states and A actions exactly; observations and latents are one-hot.
+    """Return a JEPA that knows a world of S states and A actions exactly; observations and latents are one-hot.
 
     ``rewards`` is (S,) for arriving, or (S, A) for leaving; ``ends`` (S,) the probability of an end; ``q`` (S, A).
     """
@@ -62,7 +68,7 @@ def world(successors, rewards, ends=None, q=None, action_space=None):
         tasks.append(Given("end", Linear(ends)))
     if q is not None:
         tasks.append(Given("q", Linear(q)))
-    return JEPAExtractor(
+    return JEPA(
         spaces.Box(0, 1, (states,), np.float32),
         spaces.Discrete(actions) if action_space is None else action_space,
         latent_dim=states,
@@ -71,6 +77,17 @@ def world(successors, rewards, ends=None, q=None, action_space=None):
         transition_kwargs={"successors": successors},
         auxiliary=tuple(tasks),
     )
+
+
+def trained(observation_space, action_space, **options):
+    """Return a JEPA with random weights, its normalisation too, that counts as trained."""
+    torch.manual_seed(0)
+    jepa = JEPA(observation_space, action_space, latent_dim=8, **options)
+    jepa.updates += 1
+    with torch.no_grad():
+        for parameter in jepa.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return jepa
 
 
 def best_returns(successors, rewards, horizon, discount, ends=None, q=None):

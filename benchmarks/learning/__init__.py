@@ -1,1 +1,0 @@
-"""Parts of ``sample_efficiency.py``."""

@@ -1,1 +1,0 @@
-"""Parts of ``other_tasks.py``."""

@@ -1,0 +1,96 @@
+"""Whether two machines do the same, and the shortest sequence of actions that tells them apart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jepa_extractor.bisimulation.deterministic import distinguishing_actions, largest_bisimulation
+from jepa_extractor.machine.machine import SAME_REWARD, Machine
+
+Outcome = tuple[float, bool]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A sequence of actions that tells two machines apart.
+
+    Attributes:
+        start: a node in which episodes of ``machine`` begin, and no start of ``other`` does the same.
+        other_start: the start of ``other`` that differs from it last.
+        actions: a shortest sequence that tells these two apart, by number.
+        action_names: the same by name.
+        outcome: reward and end of the last action in ``machine``.
+        other_outcome: the same in ``other``.
+        swapped: whether the start that has no equal is one of the second machine that was compared.
+    """
+
+    start: int
+    other_start: int
+    actions: tuple[int, ...]
+    action_names: tuple[str, ...]
+    outcome: Outcome
+    other_outcome: Outcome
+    swapped: bool = False
+
+    def __str__(self) -> str:
+        told = [f"reward {reward:g}{', end' if end else ''}" for reward, end in (self.outcome, self.other_outcome)]
+        sides = ("second", "first") if self.swapped else ("first", "second")
+        return (
+            f"{', '.join(self.action_names)}: {told[0]} from node {self.start} of the {sides[0]} machine, "
+            f"{told[1]} from node {self.other_start} of the {sides[1]}"
+        )
+
+
+def compare(machine: Machine, other: Machine) -> Difference | None:
+    """Return ``None`` where each start of one machine has an equal among the starts of the other, in both directions.
+
+    Two nodes are equal if all sequences of actions earn the same rewards, to 1e-4, and end alike.
+
+    Raises:
+        ValueError: the machines have other numbers of actions.
+    """
+    if machine.successors.shape[1] != other.successors.shape[1]:
+        raise ValueError(
+            f"the machines have {machine.successors.shape[1]} and {other.successors.shape[1]} actions: compare those "
+            "of one action space"
+        )
+    (one, one_values), (two, two_values) = machine.as_mdp(), other.as_mdp()
+    successors, values = np.vstack([one, two + len(one)]), np.vstack([one_values, two_values])
+    classes = largest_bisimulation(successors, values, tolerance=SAME_REWARD)
+    starts = np.unique(machine.starts), np.unique(other.starts) + len(one)
+    for swapped, (these, those) in enumerate((starts, starts[::-1])):
+        lonely = these[~np.isin(classes[these], classes[those])]
+        if len(lonely):
+            start, target, actions = _longest(successors, values, int(lonely[0]), those)
+            ends = [_outcome(successors, values, node, actions) for node in (start, target)]
+            numbers = [node - len(one) * (node >= len(one)) for node in (start, target)]
+            names = tuple(machine.action_names[action] for action in actions)
+            return Difference(*numbers, tuple(actions), names, ends[0], ends[1], bool(swapped))
+    return None
+
+
+def _longest(successors: np.ndarray, values: np.ndarray, start: int, targets: np.ndarray) -> tuple[int, int, list[int]]:
+    """Return ``start``, that of ``targets`` which differs from it last, and a shortest sequence that shows it."""
+    words = {int(target): distinguishing_word(successors, values, start, int(target)) for target in targets}
+    best = max(words, key=lambda target: len(words[target]))
+    return start, best, words[best]
+
+
+def distinguishing_word(successors: np.ndarray, values: np.ndarray, i: int, j: int) -> list[int]:
+    """Return a shortest sequence of actions whose last one has different rewards or ends from i and from j.
+
+    ``successors`` and ``values`` are as ``Machine.as_mdp`` returns them; i and j are not bisimilar.
+    """
+    word = distinguishing_actions(successors, values, i, j, SAME_REWARD)
+    assert word is not None
+    actions = successors.shape[1]
+    for action in word:
+        i, j = int(successors[i, action]), int(successors[j, action])
+    differs = np.abs(values[i] - values[j]) > SAME_REWARD
+    return [*word, int(np.flatnonzero(differs[:actions] | differs[actions:])[0])]
+
+
+def _outcome(successors: np.ndarray, values: np.ndarray, node: int, actions: list[int]) -> Outcome:
+    for action in actions[:-1]:
+        node = int(successors[node, action])
+    return float(values[node, actions[-1]]), bool(values[node, successors.shape[1] + actions[-1]])

@@ -1,0 +1,53 @@
+"""What the callback logs, worked by hand."""
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.logger import Logger
+from torch import nn
+
+from jepa_extractor.sb3.monitor import Monitor
+from jepa_extractor.train.step import Gradient
+
+LATENTS = torch.tensor([[[0.0, 0.0], [2.0, 6.0]]])
+
+
+def gradient(loss, parameters=(), values=()):
+    norm = torch.tensor(loss)
+    return Gradient(list(parameters), list(values), norm, norm / 2, {"dynamics": torch.tensor(loss)}, LATENTS)
+
+
+def test_means_since_the_last_record():
+    """Losses and norms are averaged over updates, and begin anew after each record."""
+    monitor, logger = Monitor(), Logger(None, [])
+    for round_ in range(2):
+        for loss in (1.0 + round_, 3.0 + round_):
+            monitor.add(gradient(loss))
+        assert monitor.updates == 2
+        monitor.record(logger)
+        assert monitor.updates == 0
+        assert logger.name_to_value["jepa/dynamics_loss"] == 2 + round_
+        assert logger.name_to_value["jepa/grad_norm"] == 2 + round_
+        assert logger.name_to_value["jepa/grad_norm_clipped"] == (2 + round_) / 2
+        assert logger.name_to_value["jepa/latent_std"] == 2
+        assert logger.name_to_value["jepa/effective_rank"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "auxiliary", "degrees"),
+    [([1, 0], [0, 2], 90), ([1, 1], [3, 3], 0), ([1, 0], [-1, 0], 180), ([1, 0], [1, 1], 45)],
+)
+def test_angle_between_gradients(policy, auxiliary, degrees):
+    """The angle between the two gradients on the encoder."""
+    encoder = nn.Linear(2, 1, bias=False)
+    other = nn.Linear(3, 1, bias=False)  # the rest of the policy, which the auxiliary does not reach
+    encoder.weight.grad, other.weight.grad = torch.tensor([policy], dtype=torch.float32), torch.full((1, 3), 2.0)
+    optimizer = torch.optim.SGD([*encoder.parameters(), *other.parameters(), nn.Parameter(torch.ones(1))], 0.1)
+    monitor, logger = Monitor(), Logger(None, [])
+    value = torch.tensor([auxiliary], dtype=torch.float32)
+    monitor.compare(optimizer, encoder, gradient(1.0, [encoder.weight], [value]))
+    monitor.add(gradient(1.0))
+    monitor.record(logger)
+    assert logger.name_to_value["jepa/gradient_angle"] == pytest.approx(degrees, abs=0.1)
+    norm = np.sqrt(np.sum(np.square(policy)) + 3 * 4)
+    assert logger.name_to_value["jepa/policy_grad_norm"] == pytest.approx(norm, rel=1e-6)
