@@ -208,6 +208,7 @@ class JEPA(nn.Module):
                 first = self.encoder(map_arrays(lambda frames: frames[:, 0], batch.observations))
             encoded = first.unsqueeze(1)
         else:
+            assert batch.observations is not None
             encoded = of_each_frame(self.encoder, batch.observations)
         latents = Latents(encoded, self._unroll(encoded[:, 0], batch.actions))
         target = self.target(self._embedding, batch, latents)

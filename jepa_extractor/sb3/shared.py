@@ -27,8 +27,8 @@ class Shared(Schedule):
     without: PPO and its kin while they collected the rollout; DQN, TD3 and the critic of SAC by their target network;
     the actor of SAC for its next action. When the algorithm's backward pass arrives at the latents, the auxiliary
     losses are computed from these, cut off from the encoder, and their gradient is added, so both go through the
-    encoder in one pass. It is never against the algorithm's: where the two oppose each other, that part is taken out; and it is never
-    longer.
+    encoder in one pass. It is never against the algorithm's: where the two oppose each other, that part is taken out;
+    and it is never longer.
 
     The callback's ``batch_size`` is not read. Transitions with a reward that is not 0 have the share
     ``rewarded_fraction`` of the losses' weight. ``max_grad_norm`` bounds the gradient on transition, heads and latents
@@ -142,8 +142,10 @@ class Shared(Schedule):
         with torch.enable_grad():
             gradient = self.trainer.gradient(extractor.jepa, batch)
         self.trainer.add(gradient)
-        added: torch.Tensor | None = first.grad
-        return own if added is None else own + reconciled(added, own)
+        if first.grad is None:
+            return own
+        joined: torch.Tensor = own + reconciled(first.grad, own)
+        return joined
 
     def _weights(self, batch: Batch) -> torch.Tensor | None:
         """Return weights (B, 1) by which transitions with a reward count ``rewarded_fraction`` of all."""
