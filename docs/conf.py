@@ -23,6 +23,10 @@ from docs import make_report  # the site is made from the folder of the reposito
 # what the kernels of the tutorials inherit
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a debugger that nobody uses warns of frozen modules
 os.environ["OMP_NUM_THREADS"] = "1"  # the tutorials run side by side
+profile = Path(__file__).parents[1] / "build" / "ipython" / "profile_default"
+profile.mkdir(parents=True, exist_ok=True)
+(profile / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 'ERROR'\n")  # they listen here alone
+os.environ["IPYTHONDIR"] = str(profile.parent)
 
 project = "counting-jepa"
 author = "the counting-jepa authors"

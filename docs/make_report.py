@@ -4,6 +4,7 @@ The site runs it without ``--picture``, which needs Chromium and its driver.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +29,11 @@ def draw(page: Path) -> None:
     options = webdriver.ChromeOptions()
     for argument in ("headless=new", "no-sandbox", "hide-scrollbars", "force-device-scale-factor=1"):
         options.add_argument(f"--{argument}")
-    with webdriver.Chrome(options) as browser:
-        browser.set_window_size(1100, 900)
+    with webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver"))) as browser:
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": 1000, "height": 760, "deviceScaleFactor": 1, "mobile": False},
+        )
         browser.get(page.as_uri())
         browser.save_screenshot(str(PICTURE))
 

@@ -10,13 +10,13 @@ Thresholds. Those of ``CASES``; and ``SECONDS`` and ``BYTES`` for ten million st
 """
 
 import multiprocessing
-import queue
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +152,10 @@ TIMED = True
 GROWTH = ((OURS, counts), (OURS, random), (ARGSORT, random))
 
 
-def work(results: Any, contender: str, mdp: Callable[[int], MDP], n: int) -> None:
+def work(results: Connection, contender: str, mdp: Callable[[int], MDP], n: int) -> None:
     """Measure one contender once, in a process of its own."""
     CONTENDERS[contender](*mdp(90))()  # imported, and machine code loaded or compiled
-    results.put("ready")
+    results.send("ready")
     arrays = mdp(n)
     start = time.perf_counter()
     run = CONTENDERS[contender](*arrays)
@@ -166,28 +166,21 @@ def work(results: Any, contender: str, mdp: Callable[[int], MDP], n: int) -> Non
         classes = run()
         times.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    results.put({"seconds": statistics.median(times), "build": build, "classes": classes, "peak_bytes": peak})
+    results.send({"seconds": statistics.median(times), "build": build, "classes": classes, "peak_bytes": peak})
 
 
 def measure(contender: str, mdp: Callable[[int], MDP], n: int, limit: float) -> dict[str, float] | None:
     """Return one measurement of one contender, or ``None`` if it takes more than ``limit`` seconds once it is warm."""
     context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    process = context.Process(target=work, args=(results, contender, mdp, n))
+    results, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=work, args=(theirs, contender, mdp, n))
     process.start()
-    end = float("inf")
+    theirs.close()  # so that the end of the process ends the waiting
     try:
-        while time.monotonic() < end:
-            try:
-                message = results.get(timeout=0.1)
-            except queue.Empty:
-                if process.exitcode not in (None, 0):
-                    raise RuntimeError(f"{contender} failed at {n:,} states: see above") from None
-                continue
-            if message != "ready":
-                return dict(message)
-            end = time.monotonic() + limit
-        return None
+        results.recv()
+        return dict(results.recv()) if results.poll(limit) else None
+    except EOFError:
+        raise RuntimeError(f"{contender} failed at {n:,} states: see above") from None
     finally:
         process.kill()
         process.join()

@@ -20,8 +20,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from matplotlib.figure import Figure
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 
 from counting_env import CountingVectorEnv
+from counting_env.sb3 import GymnasiumVecEnv
 from studies.facts import Facts, Results
 from studies.markdown import markdown_table
 
@@ -45,9 +49,7 @@ Contender = tuple[Callable[[], None], int]  # some work, and how many steps it m
 
 def single(env: gym.Env[Any, Any], seed: int, steps: int = 64) -> Contender:
     """Step one environment, and reset it where an episode ends."""
-    env.action_space.seed(seed)
-    actions = [env.action_space.sample() for _ in range(steps)]
-    env.reset(seed=seed)
+    actions = drawn_actions(env, seed, steps)
 
     def work() -> None:
         for action in actions:
@@ -60,15 +62,20 @@ def single(env: gym.Env[Any, Any], seed: int, steps: int = 64) -> Contender:
 
 def batch(env: gym.vector.VectorEnv[Any, Any, Any], seed: int, steps: int = 16) -> Contender:
     """Step a vector environment that resets by itself."""
-    env.action_space.seed(seed)
-    actions = [env.action_space.sample() for _ in range(steps)]
-    env.reset(seed=seed)
+    actions = drawn_actions(env, seed, steps)
 
     def work() -> None:
         for action in actions:
             env.step(action)
 
     return work, steps * env.num_envs
+
+
+def drawn_actions(env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], seed: int, steps: int) -> list[Any]:
+    """Begin an episode, and return random actions."""
+    env.action_space.seed(seed)
+    env.reset(seed=seed)
+    return [env.action_space.sample() for _ in range(steps)]
 
 
 def fill(num_envs: int, repeats: int = 16) -> Contender:
@@ -125,11 +132,6 @@ def rates(contenders: dict[str, Contender], seconds: float, repetitions: int) ->
 
 def collections(seed: int, repetitions: int, num_envs: int = 8) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Return PPO's steps per second while it collects rollouts, and the share of that time spent in the environment."""
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.callbacks import BaseCallback
-    from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
-
-    from counting_env.sb3 import GymnasiumVecEnv
 
     class Timed(VecEnvWrapper):
         """Adds up the time that steps of the environment take."""
@@ -139,14 +141,12 @@ def collections(seed: int, repetitions: int, num_envs: int = 8) -> tuple[dict[st
         def reset(self) -> Any:
             return self.venv.reset()
 
-        def step_async(self, actions: Any) -> None:
-            begin = time.perf_counter()
-            super().step_async(actions)
-            self.seconds += time.perf_counter() - begin
-
         def step_wait(self) -> Any:
+            return self.venv.step_wait()
+
+        def step(self, actions: Any) -> Any:
             begin = time.perf_counter()
-            result = self.venv.step_wait()
+            result = super().step(actions)
             self.seconds += time.perf_counter() - begin
             return result
 

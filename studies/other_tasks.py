@@ -33,36 +33,15 @@ VERDICTS = ("better", "not apart", "worse")
 GAIN = 1.15  # times the return of the baseline
 ByTask = Mapping[str, Mapping[str, Runs]]  # and by arm
 OVERALL = ("tasks", *VERDICTS, "gains")
+OFF_POLICY = {"learning_rate": 5e-4, "learning_starts": 1_000, "buffer_size": 50_000}
+EXPLORATION = {"target_update_interval": 1_000, "exploration_fraction": 0.1, "exploration_final_eps": 0.01}
+ON_POLICY = {"learning_rate": 1e-3, "n_steps": 128, "batch_size": 256, "n_epochs": 4, "ent_coef": 0.01}
+# Two updates for eight steps; the rest is MinAtar's, but for a shorter exploration, as there are fewer steps.
+MINATAR = {**OFF_POLICY, **EXPLORATION, "batch_size": 32, "train_freq": 1, "gradient_steps": 2}
 ALGORITHMS = {
-    # Two updates for eight steps; the rest is MinAtar's, but for a shorter exploration, as there are fewer steps.
-    "DQN": Algorithm(
-        DQN,
-        {
-            "learning_rate": 5e-4,
-            "buffer_size": 50_000,
-            "learning_starts": 1_000,
-            "batch_size": 32,
-            "train_freq": 1,
-            "gradient_steps": 2,
-            "target_update_interval": 1_000,
-            "exploration_fraction": 0.1,
-            "exploration_final_eps": 0.01,
-        },
-        num_envs=8,
-        policy={"net_arch": [64]},
-    ),
-    "PPO": Algorithm(
-        PPO,
-        {"learning_rate": 1e-3, "n_steps": 128, "batch_size": 256, "n_epochs": 4, "ent_coef": 0.01},
-        num_envs=8,
-        policy={"net_arch": [64]},
-    ),
-    "SAC": Algorithm(
-        SAC,
-        {"learning_rate": 5e-4, "learning_starts": 1_000, "buffer_size": 50_000, "gradient_steps": 1},
-        num_envs=1,
-        policy={"net_arch": [256]},
-    ),
+    "DQN": Algorithm(DQN, MINATAR, num_envs=8, policy={"net_arch": [64]}),
+    "PPO": Algorithm(PPO, ON_POLICY, num_envs=8, policy={"net_arch": [64]}),
+    "SAC": Algorithm(SAC, {**OFF_POLICY, "gradient_steps": 1}, num_envs=1, policy={"net_arch": [256]}),
 }
 
 
@@ -122,9 +101,9 @@ def _counting(background: str) -> Environment:
     return Environment("CountingEnv-v0", "counting_env", "pip install .", {"background": background})
 
 
-OFF_POLICY = ("plain", "layer", "layer_4", "spr", "mrq", "tdmpc2", "shared")
+OFF_ARMS = ("plain", "layer", "layer_4", "spr", "mrq", "tdmpc2", "shared")
 FEW = ("layer", "layer_2", "layer_4", "spr", "mrq", "shared")  # where a distractor is
-ON_POLICY = ("plain", "layer", "layer_2", "layer_4", "paper", "spr", "mrq", "tdmpc2")
+ON_ARMS = ("plain", "layer", "layer_2", "layer_4", "paper", "spr", "mrq", "tdmpc2")
 GAMES = {
     "breakout": "Breakout",
     "asterix": "Asterix",
@@ -135,7 +114,7 @@ GAMES = {
 SYMBOLS = {"encoder": "grid", "normalize_images": False}  # Minigrid's are no brightness
 SMALL = {"encoder": comparison.MinAtarNetwork, "latent_dim": 128}
 TASKS = {
-    **{name: Task(f"{game}, DQN", _minatar(game), "DQN", 20_000, OFF_POLICY, SMALL) for name, game in GAMES.items()},
+    **{name: Task(f"{game}, DQN", _minatar(game), "DQN", 20_000, OFF_ARMS, SMALL) for name, game in GAMES.items()},
     **{
         f"breakout_{kind}": Task(
             f"Breakout with {kind}, DQN",
@@ -161,11 +140,11 @@ TASKS = {
         for background, other in (("noise", "drift"), ("drift", "clutter"), ("clutter", "noise"))
     },
     **{
-        f"{name}_ppo": Task(f"{GAMES[name]}, PPO", _minatar(GAMES[name]), "PPO", 100_000, ON_POLICY, SMALL)
+        f"{name}_ppo": Task(f"{GAMES[name]}, PPO", _minatar(GAMES[name]), "PPO", 100_000, ON_ARMS, SMALL)
         for name in ("breakout", "space_invaders")
     },
     **{
-        name: Task(f"{env}, PPO", _minigrid(env), "PPO", 100_000, ON_POLICY, SYMBOLS)
+        name: Task(f"{env}, PPO", _minigrid(env), "PPO", 100_000, ON_ARMS, SYMBOLS)
         for name, env in (("empty", "Empty-8x8"), ("door_key", "DoorKey-5x5"))
     },
     **{

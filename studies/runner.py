@@ -31,6 +31,8 @@ from joblib.parallel import ParallelBackendBase
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from jepa_extractor.checkpoint import replace_file
+
 TRIES = 3  # of a run whose process dies
 
 Json = dict[str, Any]
@@ -85,7 +87,7 @@ class Run:
         for name in ("begun", "error.txt"):
             (self.folder / name).unlink(missing_ok=True)
         content = {"name": self.name, "configuration": self.configuration, "seed": self.seed}
-        _write(self.folder / "run.json", json.dumps(content, indent=2))
+        _replace(self.folder / "run.json", json.dumps(content, indent=2))
 
     def begun(self) -> int:
         """Return how many times this study has begun the run."""
@@ -235,10 +237,10 @@ def _execute(function: Function, run: Run) -> tuple[Run, str | None]:
             if not isinstance(result, dict):
                 raise TypeError(f"the function returned {result!r}, which is not a dict")
             content = {"result": result, "seconds": round(time.perf_counter() - start, 3)}
-            _write(run.folder / "result.json", json.dumps(content, indent=2, default=_plain))
+            _replace(run.folder / "result.json", json.dumps(content, indent=2, default=_plain))
     except (Exception, SystemExit) as error:  # whatever it is, the other runs go on
         with contextlib.suppress(OSError):  # the disk is full: the sentence must do
-            _write(run.folder / "error.txt", traceback.format_exc())
+            _replace(run.folder / "error.txt", traceback.format_exc())
         return run, f"{type(error).__name__}: {error}"
     return run, None
 
@@ -247,10 +249,9 @@ def _execute(function: Function, run: Run) -> tuple[Run, str | None]:
 def _ray_tasks(address: str) -> Iterator[ParallelBackendBase]:
     """Connect to a Ray cluster, and give a backend for joblib that makes a Ray task of each run.
 
-    Ray's own backend, ``ray.util.joblib``, deals the runs out in turn to a fixed set of actors. Measured with Ray 2.60:
-    24 runs, every fourth of 8 s and the others of 1 s, took 50 s on four processors instead of 17, because the long
-    ones waited for each other. When a node was killed, the whole study ended with an ``ActorUnavailableError``. And it
-    cannot yield results as they come. A task starts wherever a processor is free, and again when its node dies.
+    Ray's own backend, ``ray.util.joblib``, deals the runs out to a fixed set of actors, so that long runs wait for each
+    other (50 s instead of 17, measured with Ray 2.60), and ends the study when a node dies. A task starts wherever a
+    processor is free, and again when its node dies.
     """
     try:
         import ray
@@ -368,12 +369,5 @@ def _read(path: Path, key: str) -> Json:
     return content
 
 
-def _write(path: Path, text: str) -> None:
-    """Replace a file: after an interrupt, or on a full disk, it is the whole old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+def _replace(path: Path, text: str) -> None:
+    replace_file(path, lambda unfinished: unfinished.write_text(text))

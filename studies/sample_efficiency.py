@@ -76,8 +76,23 @@ ARMS = {
 BRIEF = ("nature", "plain", "more_updates", "joint", "detach_q")  # arms
 
 
-def _counting(env_id: str, **options: Any) -> Environment:
-    return Environment(env_id, "counting_env", "pip install .", options, vectorized=True)
+def _tasks(name: str, environment: Environment, budgets: Mapping[str, int], gamma: float) -> dict[str, Task]:
+    """Return a task for each algorithm. An episode succeeds if its return is positive."""
+    continuous = replace(environment, options={"continuous": True})
+    # Seven steps suffice in Minigrid; a policy that has not arrived after 25 goes in circles for its 100.
+    judged = None if environment.vectorized else replace(environment, options={"max_steps": 25})
+    return {
+        f"{name}-{algorithm}": Task(
+            f"{algorithm} on {environment.env_id}",
+            continuous if algorithm == "SAC" else environment,
+            algorithm,
+            steps,
+            tuple(ARMS),
+            arguments={"gamma": gamma},
+            judged=judged,
+        )
+        for algorithm, steps in budgets.items()
+    }
 
 
 def _as_image(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
@@ -88,36 +103,15 @@ def _as_image(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     return wrapped
 
 
+COUNTING, HARD = (
+    Environment(env_id, "counting_env", "pip install .", vectorized=True)
+    for env_id in ("CountingEnv-v0", "CountingEnvHard-v0")
+)
 MINIGRID = Environment("MiniGrid-Empty-Random-5x5-v0", "minigrid", "pip install --no-deps minigrid", wrapper=_as_image)
-# Seven steps suffice from anywhere; a policy that has not arrived after 25 goes in circles for its 100.
-SHORT = replace(MINIGRID, options={"max_steps": 25})
-COUNTING = {
-    "default": ("CountingEnv-v0", {"PPO": 100_000, "DQN": 50_000, "SAC": 30_000}),
-    "hard": ("CountingEnvHard-v0", {"PPO": 40_000, "DQN": 20_000, "SAC": 10_000}),
-}
-# An episode succeeds if its return is positive.
 TASKS = {
-    f"{name}-{algorithm}": Task(
-        f"{algorithm} on {env_id}",
-        _counting(env_id, **({"continuous": True} if algorithm == "SAC" else {})),
-        algorithm,
-        steps,
-        tuple(ARMS),
-        arguments={"gamma": 0.9},
-    )
-    for name, (env_id, budgets) in COUNTING.items()
-    for algorithm, steps in budgets.items()
-} | {
-    f"minigrid-{algorithm}": Task(
-        f"{algorithm} on {MINIGRID.env_id}",
-        MINIGRID,
-        algorithm,
-        steps,
-        tuple(ARMS),
-        arguments={"gamma": 0.95},
-        judged=SHORT,
-    )
-    for algorithm, steps in {"PPO": 100_000, "DQN": 50_000}.items()
+    **_tasks("default", COUNTING, {"PPO": 100_000, "DQN": 50_000, "SAC": 30_000}, 0.9),
+    **_tasks("hard", HARD, {"PPO": 40_000, "DQN": 20_000, "SAC": 10_000}, 0.9),
+    **_tasks("minigrid", MINIGRID, {"PPO": 100_000, "DQN": 50_000}, 0.95),  # SAC cannot act there
 }
 CONFIGURATIONS = comparison.configurations(TASKS)
 

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -27,22 +27,6 @@ STEPS = 8  # in an episode
 PICTURE_SEED = 500_000  # far above those of training
 
 
-class World(Protocol):
-    """An environment without ends. Its own rewards are not used: see ``paid``."""
-
-    def make(self) -> gym.vector.VectorEnv[Any, Any, Any]:
-        """Return environments with images and ``info["state"]``."""
-
-    def states(self) -> States:
-        """Return ``"count"`` and ``"shape"``, an index of ``SHAPES``, or ``"row"`` and ``"column"`` of each state."""
-
-    def successors(self) -> NDArray[np.int64]:
-        """Return the state after each action, (states, actions)."""
-
-    def pictures(self, each: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return ``each`` images of every state, (N, 3, H, W), and their states (N,)."""
-
-
 @dataclass(frozen=True)
 class Counting:
     """A variant of ``CountingEnv-v0``, whose states are counts, or counts and shapes."""
@@ -55,7 +39,7 @@ class Counting:
         return gym.make_vec("CountingEnv-v0", 64, vectorization_mode="vector_entry_point", **given)
 
     def states(self) -> States:
-        """Return what the states are."""
+        """Return ``"count"`` and ``"shape"``, an index of ``SHAPES``, of each state."""
         env = self._one(seed=0)
         infos = [env.reset(options={"count": count, "shape": SHAPES[shape]})[1] for count, shape in self._starts]
         by_state = np.array(self._starts)[np.argsort([info["state"] for info in infos])]
@@ -67,7 +51,7 @@ class Counting:
         return successors
 
     def pictures(self, each: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return images (N, 3, H, W) and states (N,)."""
+        """Return ``each`` images of every state, (N, 3, H, W), and their states (N,)."""
         env = self._one(PICTURE_SEED + seed)
         starts = [{"count": count, "shape": SHAPES[shape]} for count, shape in self._starts for _ in range(each)]
         seen = [env.reset(options=start) for start in starts]
@@ -103,7 +87,7 @@ class Grid:
         return gym.make_vec("FrozenLake-v1", 8, "sync", wrappers=(see,), **self._options)
 
     def states(self) -> States:
-        """Return what the states are."""
+        """Return ``"row"`` and ``"column"`` of each state."""
         row, column = np.divmod(np.arange(self.size**2), self.size)
         return {"row": row, "column": column}
 
@@ -112,7 +96,7 @@ class Grid:
         return self._one().class_mdp[0]
 
     def pictures(self, each: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return images (N, 3, H, W) and states (N,)."""
+        """Return ``each`` images of every state, (N, 3, H, W), and their states (N,)."""
         del seed  # each state has one image
         env = self._one()
         images = np.repeat(env.images, each, axis=0)
@@ -125,6 +109,9 @@ class Grid:
     def _options(self) -> dict[str, Any]:
         rows = ["S" + "F" * (self.size - 1)] + ["F" * self.size] * (self.size - 1)
         return {"desc": rows, "is_slippery": False, "render_mode": "rgb_array", "max_episode_steps": STEPS}
+
+
+World = Counting | Grid  # without ends; their own rewards are not used: see ``paid``
 
 
 class Differences(nn.Module):

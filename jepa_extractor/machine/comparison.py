@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jepa_extractor.bisimulation.deterministic import distinguishing_actions, largest_bisimulation
-from jepa_extractor.machine.machine import SAME_REWARD, Machine
+from jepa_extractor.machine.machine import SAME_REWARD, Floats, Machine, Numbers
 
 Outcome = tuple[float, bool]
 
@@ -62,27 +62,34 @@ def compare(machine: Machine, other: Machine) -> Difference | None:
         lonely = these[~np.isin(classes[these], classes[those])]
         if len(lonely):
             start, target, actions = _longest(successors, values, int(lonely[0]), those)
-            ends = [_outcome(successors, values, node, actions) for node in (start, target)]
-            numbers = [node - len(one) * (node >= len(one)) for node in (start, target)]
             names = tuple(machine.action_names[action] for action in actions)
-            return Difference(*numbers, tuple(actions), names, ends[0], ends[1], bool(swapped))
+            return Difference(
+                start if start < len(one) else start - len(one),
+                target if target < len(one) else target - len(one),
+                tuple(actions),
+                names,
+                _outcome(successors, values, start, actions),
+                _outcome(successors, values, target, actions),
+                bool(swapped),
+            )
     return None
 
 
-def _longest(successors: np.ndarray, values: np.ndarray, start: int, targets: np.ndarray) -> tuple[int, int, list[int]]:
+def _longest(successors: Numbers, values: Floats, start: int, targets: Numbers) -> tuple[int, int, list[int]]:
     """Return ``start``, that of ``targets`` which differs from it last, and a shortest sequence that shows it."""
-    words = {int(target): distinguishing_word(successors, values, start, int(target)) for target in targets}
+    words = {int(target): distinguishing_word(successors, values, start, int(target)) or [] for target in targets}
     best = max(words, key=lambda target: len(words[target]))
     return start, best, words[best]
 
 
-def distinguishing_word(successors: np.ndarray, values: np.ndarray, i: int, j: int) -> list[int]:
+def distinguishing_word(successors: Numbers, values: Floats, i: int, j: int) -> list[int] | None:
     """Return a shortest sequence of actions whose last one has different rewards or ends from i and from j.
 
-    ``successors`` and ``values`` are as ``Machine.as_mdp`` returns them; i and j are not bisimilar.
+    ``successors`` and ``values`` are as ``Machine.as_mdp`` returns them. If i and j are bisimilar there is none.
     """
     word = distinguishing_actions(successors, values, i, j, SAME_REWARD)
-    assert word is not None
+    if word is None:
+        return None
     actions = successors.shape[1]
     for action in word:
         i, j = int(successors[i, action]), int(successors[j, action])
@@ -90,7 +97,7 @@ def distinguishing_word(successors: np.ndarray, values: np.ndarray, i: int, j: i
     return [*word, int(np.flatnonzero(differs[:actions] | differs[actions:])[0])]
 
 
-def _outcome(successors: np.ndarray, values: np.ndarray, node: int, actions: list[int]) -> Outcome:
+def _outcome(successors: Numbers, values: Floats, node: int, actions: list[int]) -> Outcome:
     for action in actions[:-1]:
         node = int(successors[node, action])
     return float(values[node, actions[-1]]), bool(values[node, successors.shape[1] + actions[-1]])

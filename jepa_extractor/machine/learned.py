@@ -14,13 +14,14 @@ from jepa_extractor.checks import require_integer, require_type
 from jepa_extractor.data.episodes import Episode
 from jepa_extractor.data.observations import Arrays, length, map_arrays
 from jepa_extractor.jepa import JEPA
-from jepa_extractor.machine.clusters import Tree, nearest_of, tree_of
+from jepa_extractor.machine.clusters import Trees, nearest_of, trees_of
 from jepa_extractor.machine.machine import SAME_REWARD, Floats, Machine, Numbers
 from jepa_extractor.networks.modules import evaluation_mode
 
 AGREEMENT = (
     0.9  # the least share of the steps of an arrow that must agree, at a level that the data does not contradict
 )
+LASTS = 2.0  # the least ratio of a level that is taken though the data contradicts it
 SEEN = 10  # steps of an arrow from which its share is asked
 RARE = 2e-4  # the part of all observations below which a cluster joins its neighbour
 PROTOTYPES = 20  # of each node, at most
@@ -91,11 +92,11 @@ def learned_machine(
 ) -> Machine:
     """Return the machine that a JEPA has learned: its nodes are clusters of latents, and their number is found.
 
-    1. A tree joins latents by single linkage. Its levels that last, from one height to one that is 1.25 times as high
-       or more, are candidates. Among those that no arrow contradicts, the one with the largest ratio is taken. An
-       arrow contradicts a level if, of ten steps or more from one cluster by one action, more than a tenth lead to
-       another cluster, reward or end than the rest. Where every level is contradicted, the one with the largest ratio is taken,
-       and the machine's ``certainty`` shows what is wrong.
+    1. Two trees join latents, by Ward's and by single linkage. Their levels that last, from one height to one that is
+       1.25 times as high or more, are candidates. Among those that no arrow contradicts, the one with the largest
+       ratio is taken. An arrow contradicts a level if, of ten steps or more from one cluster by one action, more than
+       a tenth lead to another cluster, reward or end than the rest. Where every level is contradicted, the one with
+       the largest ratio is taken, if that is at least 2; the machine's ``certainty`` then shows what is wrong.
     2. A cluster with less than 0.02% of the observations, or only one, joins the nearest other.
     3. An arrow leads where most steps led that were seen. Where none was seen, it leads where the transition says from
        most of the node's latents; its reward is that of all rewards seen which is nearest to what the head
@@ -109,11 +110,15 @@ def learned_machine(
         action_names: by default the actions' numbers.
         pictures: observations kept of each node, at least 0.
         most: nodes at most, at least 2.
-        seed: of the latents that are drawn into the tree, at least 0.
+        seed: of the latents that are drawn into the trees, at least 0.
 
     Raises:
-        NoClusters: a ``ValueError``: no level of the tree lasts; it has the distances.
+        NoClusters: a ``ValueError``: no level lasts, or only some that are contradicted, with ratios below 2; it has
+            the distances.
         ValueError: an argument is out of range, actions are not discrete, or there are no steps.
+
+    Warns:
+        UserWarning: every level is contradicted.
     """
     require_type("jepa", jepa, JEPA, "that of a policy is model.policy.features_extractor.jepa")
     require_integer("pictures", pictures, least=0)
@@ -131,13 +136,13 @@ def learned_machine(
     if not np.isfinite(latents).all():
         raise ValueError("the JEPA's latents are not all finite: its weights are broken; train it anew")
     generator = np.random.default_rng(seed)
-    tree = tree_of(latents, generator)
-    classes, of_tree = _classes(tree, steps, most)
+    trees = trees_of(latents, generator)
+    classes, of_tree = _classes(trees, steps, most)
     successors, rewards, ends, counts, certainty = _seen(classes, steps, actions)
     members = [generator.permutation(np.flatnonzero(classes == node)) for node in range(classes.max() + 1)]
     unseen = np.argwhere(counts == 0)
     if len(unseen):
-        _predict(jepa, latents, members, tree, of_tree, unseen, steps, (successors, rewards, ends, certainty))
+        _predict(jepa, latents, members, trees, of_tree, unseen, steps, (successors, rewards, ends, certainty))
     kept = [_spread(latents, rows[:500]) for rows in members]
     shown = None
     if pictures:
@@ -202,44 +207,39 @@ def _steps(episodes: Iterable[Episode] | Recorded, actions: int) -> tuple[Arrays
     return observations, _Steps(left, taken[left].astype(np.int64), rewards, labels, ends[left + 1], first)
 
 
-def _classes(tree: Tree, steps: _Steps, most: int) -> tuple[Numbers, Numbers]:
-    """Return the node of each observation, (N,), and of each latent of the tree, (M,)."""
-    levels = sorted(tree.levels(most), key=lambda level: -level[1])
-    if not levels:
-        heights = tree.heights[::-1]
+def _classes(trees: Trees, steps: _Steps, most: int) -> tuple[Numbers, Numbers]:
+    """Return the node of each observation, (N,), and of each latent of the trees, (M,)."""
+    levels = trees.levels(most)
+    for level in levels:
+        of_tree = _joined(trees, trees.cut(level))
+        if not _contradicted(of_tree[trees.nearest], steps):
+            return of_tree[trees.nearest], of_tree
+    if not levels or levels[0].ratio < LASTS:
+        heights = trees.merges["single"][::-1, 2] if trees.merges else np.zeros(0)
         told = ", ".join(f"{height:.3g}" for height in heights[:8])
         raise NoClusters(
-            f"the latents of {len(tree.nearest)} observations have no clusters, so there is no machine: their parts "
-            f"meet at distances {told or 0}, without a gap; train longer, with a reward that tells classes apart, or audit "
-            "the encoder",
+            f"the latents of {len(trees.nearest)} observations have no clusters, so there is no machine: their parts "
+            f"meet at distances {told or 0}, without a gap; train longer, with a reward that tells classes apart, "
+            "or audit the encoder",
             heights,
         )
-    chosen = None
-    for clusters, _ in levels:
-        of_tree = _joined(tree, tree.cut(clusters))
-        if chosen is None:
-            chosen = of_tree
-        if not _contradicted(of_tree[tree.nearest], steps):
-            chosen = of_tree
-            break
-    else:
-        warnings.warn(
-            "at every level of the tree of latents some arrow contradicts the data: the machine is not deterministic, "
-            "see its certainty",
-            stacklevel=3,
-        )
-    assert chosen is not None
-    return chosen[tree.nearest], chosen
+    warnings.warn(
+        "at every level of the trees of latents some arrow contradicts the data: the machine is not deterministic, see "
+        "its certainty",
+        stacklevel=3,
+    )
+    of_tree = _joined(trees, trees.cut(levels[0]))
+    return of_tree[trees.nearest], of_tree
 
 
-def _joined(tree: Tree, of_tree: Numbers) -> Numbers:
+def _joined(trees: Trees, of_tree: Numbers) -> Numbers:
     """Return the clusters of the tree's latents, numbered without a gap, where rare ones have joined their nearest."""
-    sizes = np.bincount(of_tree[tree.nearest], minlength=of_tree.max() + 1)
-    rare = sizes < max(2.0, RARE * len(tree.nearest))
+    sizes = np.bincount(of_tree[trees.nearest], minlength=of_tree.max() + 1)
+    rare = sizes < max(2.0, RARE * len(trees.nearest))
     if rare.any() and not rare.all():
         lost = rare[of_tree]
         of_tree = of_tree.copy()
-        nearest, _ = nearest_of(tree.latents[lost], tree.latents[~lost])
+        nearest, _ = nearest_of(trees.latents[lost], trees.latents[~lost])
         of_tree[lost] = of_tree[~lost][nearest]
     numbers: Numbers = np.unique(of_tree, return_inverse=True)[1]
     return numbers
@@ -293,7 +293,7 @@ def _predict(
     jepa: JEPA,
     latents: NDArray[np.float32],
     members: list[Numbers],
-    tree: Tree,
+    trees: Trees,
     of_tree: Numbers,
     unseen: Numbers,
     steps: _Steps,
@@ -307,7 +307,7 @@ def _predict(
         for node, action in unseen:
             at = torch.from_numpy(latents[members[node][:PROBES]]).to(jepa.device)
             arrived = jepa.predict(at, torch.full((len(at),), int(action)))
-            nearest, _ = nearest_of(arrived.cpu().numpy(), tree.latents)
+            nearest, _ = nearest_of(arrived.cpu().numpy(), trees.latents)
             votes = np.bincount(of_tree[nearest])
             successors[node, action] = votes.argmax()
             certainty[node, action] = votes.max() / len(at)

@@ -430,10 +430,22 @@ def pick_encoder(observation_space: spaces.Space[Any]) -> str:
 
     ``"combined"`` for a ``Dict``; for a ``Box`` with three axes ``"pooled"`` from 32x32 pixels, or else ``"grid"``;
     ``"mlp"`` for everything else.
+
+    Raises:
+        ValueError: uint8 observations of 32x32 or more with another number of axes are images that no policy takes.
     """
     if isinstance(observation_space, spaces.Dict):
         return "combined"
-    if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 3:
+    if not isinstance(observation_space, spaces.Box):
+        return "mlp"
+    if len(observation_space.shape) != 3:
+        large = [size for size in observation_space.shape if size >= LEAST_SIZE]
+        if observation_space.dtype == "uint8" and len(large) >= 2:
+            raise ValueError(
+                f"observation_space={observation_space} is of images with {len(observation_space.shape)} axes: give "
+                "three, as (height, width, channels), where frames stacked are channels (VecFrameStack), or "
+                "encoder='mlp' to take pixels for plain numbers"
+            )
         return "mlp"
     looks_large = sorted(observation_space.shape)[1] >= LEAST_SIZE  # channels may be last here: the encoder will say so
     return "pooled" if looks_large else "grid"

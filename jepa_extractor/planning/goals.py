@@ -1,11 +1,13 @@
 """A new goal for a trained JEPA, from a few labelled observations."""
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from jepa_extractor.checks import require_type
@@ -33,6 +35,10 @@ def retarget(jepa: JEPA, observations: Arrays, rewards: ArrayLike) -> JEPA:
     Raises:
         ValueError: the observations are not of the JEPA's space; the rewards are not N finite numbers, or all
             equal; or two observations with different rewards have the same latent.
+
+    Warns:
+        UserWarning: the labels do not suffice: from no labelled observation does an action lead to where the nearest
+            label has the highest reward; or what arrives there is, on average, nearly as close to another reward.
     """
     require_type("jepa", jepa, JEPA, "that of a policy is model.policy.features_extractor.jepa")
     batch, is_batch = as_batch(observations, jepa.observation_space)
@@ -57,10 +63,53 @@ def retarget(jepa: JEPA, observations: Arrays, rewards: ArrayLike) -> JEPA:
     heads: dict[str, Any] = {task.name: new.heads[task.name] for task in kept}
     new.tasks = (RewardTask(), *kept)
     new.heads = nn.ModuleDict({"reward": NearestLabel(latents, torch.from_numpy(labels)).to(new.device), **heads})
+    if jepa.updates:
+        _warn_of_doubt(new, latents, labels)
     return new.eval()
 
 
 SAME = 1e-3  # distance of latents taken for one, relative to the largest distance of labelled ones
+DOUBT = 0.7  # ratio of the distances to the nearest label and to the nearest with another reward; 1 is a coin toss
+PREDICTIONS = 20_000  # at most, by which labels are judged
+ACTIONS = 64
+
+
+@torch.no_grad()
+def _warn_of_doubt(jepa: JEPA, latents: torch.Tensor, labels: NDArray[np.float32]) -> None:
+    """Warn where what the transition predicts from labelled latents cannot be told by the labels.
+
+    Predicted latents are spread as those of unseen observations are, which one label of each class does not show.
+    """
+    actions = _probes(jepa.action_space)
+    roots = latents[:: -(-len(latents) * len(actions) // PREDICTIONS)].to(jepa.device)
+    pairs = roots.repeat_interleave(len(actions), 0), torch.from_numpy(np.tile(actions.T, len(roots)).T)
+    distances = torch.cdist(jepa.eval().predict(*pairs).cpu(), latents).numpy()
+    reward = labels[distances.argmin(1)]
+    other = np.where(labels == reward[:, None], np.inf, distances).min(1)
+    best = labels.max()
+    doubts = (distances.min(1) / other)[reward == best]
+    advice = "label more observations, several of each class; or the encoder does not tell these classes apart"
+    if not len(doubts):
+        warnings.warn(
+            f"no action leads from a labelled observation to where the nearest label is {best:g}, the highest reward, "
+            f"so plans may not find it: {advice}",
+            stacklevel=3,
+        )
+    elif doubts.mean() > DOUBT:
+        warnings.warn(
+            f"what arrives at the highest reward, {best:g}, is nearly as close to other rewards (ratio of distances "
+            f"{doubts.mean():.2f}, where 0 is sure and 1 a coin toss), so plans may miss it: {advice}",
+            stacklevel=3,
+        )
+
+
+def _probes(space: spaces.Space[Any]) -> NDArray[Any]:
+    """Return actions (K, *shape): all of a small ``Discrete`` space, some of another."""
+    if isinstance(space, spaces.Discrete) and space.n <= ACTIONS:
+        return np.arange(space.n)
+    space = copy.deepcopy(space)
+    space.seed(0)
+    return np.stack([space.sample() for _ in range(ACTIONS)])
 
 
 def _require_no_contradiction(latents: torch.Tensor, labels: np.ndarray[Any, np.dtype[np.float32]]) -> None:

@@ -51,6 +51,7 @@ def find_trainees(model: BaseAlgorithm) -> list[Trainee]:
         owner = next((optimizer for optimizer, its in zip(optimizers, held, strict=True) if own <= its), None)
         if owner is not None:
             _require_fitting(model, extractor.jepa)
+            extractor.is_alone = False
             found.setdefault(owner, Trainee(owner, [])).extractors.append(extractor)
     if not found:
         raise ValueError(

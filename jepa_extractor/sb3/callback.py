@@ -1,5 +1,6 @@
 """JEPACallback: auxiliary gradients for any Stable-Baselines3 algorithm while it trains."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from jepa_extractor.checkpoint import load_state, save_state
 from jepa_extractor.checks import optional_path, require_integer, require_key, require_type
 from jepa_extractor.data.ring import TransitionRing
 from jepa_extractor.sb3.adapter import find_trainees
-from jepa_extractor.sb3.monitor import record_probe
+from jepa_extractor.sb3.monitor import record_probe, require_loggable
 from jepa_extractor.sb3.recorder import Recorder
 from jepa_extractor.sb3.schedules import Joint, Schedule, attach
 from jepa_extractor.sb3.trainer import Trainer
@@ -56,14 +57,16 @@ class JEPACallback(BaseCallback):
 
     Raises:
         ValueError: an argument is out of range, or does not suit the model; or no ``info`` of a whole episode holds
-            ``probe``.
+            ``probe``, or the label of a task.
         RuntimeError: the callback is not called at every step, as it must be to see every transition.
-        FloatingPointError: a loss is not finite. On a CPU, training stops before the step that would use it; on other
-            devices, where such a check would delay each step, at the next record.
+        FloatingPointError: a reward or an observation is not finite; or a loss. On a CPU, training stops before the
+            step that would use that loss; on other devices, where such a check would delay each step, at the next
+            record.
 
     Warns:
         UserWarning: at a record, all latents of a batch are equal: the encoder is dead, and no gradient will revive it;
-            or ``checkpoint_dir`` cannot be written.
+            no ``info`` has held ``probe`` or a label so far; ``checkpoint_dir`` cannot be written; or the algorithm has
+            trained, and the schedule has not acted.
     """
 
     def __init__(
@@ -166,6 +169,7 @@ class JEPACallback(BaseCallback):
         if self._saved is None and [one.trainee for one in self._schedules] == trainees:
             return  # another training of the same model
         tasks = [task for trainee in trainees for jepa in trainee.jepas for task in jepa.tasks]
+        require_loggable(tasks)
         recorder = Recorder(self.model, tasks, self.probe, self.buffer_size, self.seed)
         trainer = Trainer(self.model, recorder, self.step, self.checkpoint_dir)
         for schedule in self._schedules:
@@ -189,6 +193,7 @@ class JEPACallback(BaseCallback):
     def _on_training_start(self) -> None:
         for schedule in self._schedules:
             schedule.stop()  # an interrupted training did not
+        self._trained_before, self._is_idle = self.model._n_updates, False
         self.trainer.begin()
         for schedule in self._schedules:
             attach(schedule)
@@ -208,9 +213,12 @@ class JEPACallback(BaseCallback):
         for schedule in self._schedules:
             schedule.after_rollout()
         trainer = self.trainer
+        if not trainer.updates and type(self.schedule) is not Schedule:
+            self._warn_if_idle()
         if trainer.monitor.last is None or trainer.monitor.updates < RECORD_EVERY:
             return
         trainer.require_finite(trainer.monitor.last)
+        trainer.recorder.require_labels()
         trainer.monitor.record(self.logger)
         self.logger.record("jepa/updates", trainer.updates)
         if trainer.updates - self._kept_at >= KEEP_EVERY or self._kept_at == 0:
@@ -218,6 +226,18 @@ class JEPACallback(BaseCallback):
             trainer.keep_model()
             if self.probe is not None:
                 record_probe(self.logger, self._schedules[0].trainee.jepas[0], trainer.recorder, self.probe)
+
+    def _warn_if_idle(self) -> None:
+        """Warn, once, if the algorithm has trained, and its schedules, which should have acted, have not."""
+        steps = [schedule.steps for schedule in self._schedules]
+        due = max(steps) >= self.schedule.every or not any(steps)  # no step at all: optimizers call no hook
+        if due and not self._is_idle and self.model._n_updates > self._trained_before:
+            self._is_idle = True
+            warnings.warn(
+                f"schedule={self.schedule!r} has added no auxiliary gradient while {type(self.model).__name__} trained "
+                "on a whole rollout: networks that are compiled call no hooks; use Joint(), or do not compile",
+                stacklevel=2,
+            )
 
     def _on_training_end(self) -> None:
         self.trainer.end()  # hooks stay attached; without a training they do nothing

@@ -1,5 +1,6 @@
 """JEPAExtractor: a JEPA as the features extractor of a Stable-Baselines3 policy."""
 
+import warnings
 from typing import Any
 
 import gymnasium as gym
@@ -30,9 +31,13 @@ class JEPAExtractor(BaseFeaturesExtractor):
 
     Attributes:
         jepa: the JEPA.
+        is_alone: whether neither ``JEPACallback`` nor ``load_pretrained`` has seen the extractor yet.
 
     Raises:
         ValueError: an argument is out of range or unknown; the message names it, its value and what to give instead.
+
+    Warns:
+        UserWarning: once, when a policy's gradient arrives and nothing trains the JEPA.
     """
 
     def __init__(
@@ -44,11 +49,23 @@ class JEPAExtractor(BaseFeaturesExtractor):
         super().__init__(observation_space, 1)
         self.jepa = JEPA(observation_space, action_space, **options)  # type: ignore[arg-type]  # it says what is missing
         self._features_dim = self.jepa.latent_dim
+        self.is_alone = any([self.jepa.dynamics_weight, *(task.weight for task in self.jepa.tasks)])
 
     def forward(self, observations: Tensors) -> torch.Tensor:
         """Map preprocessed observations, float32 (B, ...) or a dict of these, to latents, float32 (B, D)."""
         latents: torch.Tensor = self.jepa.encoder(observations)
+        if self.is_alone and latents.requires_grad:
+            latents.register_hook(self._warn_if_alone)
         return latents
+
+    def _warn_if_alone(self, _: torch.Tensor) -> None:
+        if self.is_alone:
+            warnings.warn(
+                "the policy trains the encoder of its JEPAExtractor, and nothing trains the JEPA: call "
+                "model.learn(..., callback=JEPACallback()), or build it with auxiliary=() and dynamics_weight=0",
+                stacklevel=2,
+            )
+        self.is_alone = False
 
 
 @takes_options

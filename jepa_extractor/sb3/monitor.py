@@ -1,6 +1,7 @@
 """What the callback logs: means of losses and gradient norms, and signs of a collapse."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from torch.optim import Optimizer
 from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy, warn_if_dead
 from jepa_extractor.jepa import JEPA
+from jepa_extractor.objectives.tasks import AuxiliaryTask
 from jepa_extractor.sb3.recorder import Recorder
 from jepa_extractor.train.step import Gradient
 
 NEWEST = 512  # transitions on which the accuracy of the probe is measured
+TABLE_WIDTH = 33  # letters of a name that Stable-Baselines3's table shows; a longer one it cuts off 3 letters before
 
 
 class Monitor:
@@ -60,17 +63,25 @@ class Monitor:
         self.updates = 0
 
 
+def require_loggable(tasks: Sequence[AuxiliaryTask]) -> None:
+    """Raise ``ValueError`` if the table of Stable-Baselines3's logger cannot tell two tasks from each other."""
+    shown: dict[str, str] = {}
+    for task in tasks:
+        key = f"{task.name}_loss"
+        key = key if len(key) <= TABLE_WIDTH else key[: TABLE_WIDTH - 3]
+        if shown.setdefault(key, task.name) != task.name:
+            raise ValueError(
+                f"the auxiliary tasks {shown[key]!r} and {task.name!r} begin with the same {len(key)} letters, which "
+                "are all that Stable-Baselines3's table shows: give shorter names"
+            )
+
+
 def record_probe(logger: Logger, jepa: JEPA, recorder: Recorder, probe: str) -> None:
     """Record how well ``info[probe]`` can be read off the latents of the newest 512 observations, in [0, 1].
 
     Nearest-centroid accuracy on the newer half, with centroids from the older half; nothing if fewer than two of these
     observations have the label.
-
-    Raises:
-        ValueError: in a whole episode ``info`` had no such key.
     """
-    if recorder.has_missed_labels(probe):
-        raise ValueError(f"probe={probe!r} is not in info, in a whole episode: name a key that is")
     newest = recorder.ring.newest(NEWEST)
     labels = newest.labels[probe][:, 1].numpy()
     known = torch.from_numpy(np.flatnonzero(np.isfinite(labels)))

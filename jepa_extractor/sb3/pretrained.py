@@ -43,5 +43,6 @@ def load_pretrained(model: BaseAlgorithm, pretrained: JEPA | str | Path, freeze:
         adapter.require_freezable(model)
     for extractor in extractors:
         load_weights(extractor.jepa, weights)
+        extractor.is_alone = False
         if freeze:
             extractor.requires_grad_(False)

@@ -1,10 +1,12 @@
 """A model's transitions: recorded as the environment gave them, drawn as the policy sees them."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
@@ -32,22 +34,34 @@ class Recorder:
         seed: see ``TransitionRing``.
 
     Raises:
-        ValueError: the model's observations cannot be recorded.
+        ValueError: the model's observations cannot be recorded, or ``buffer_size`` is too small.
     """
 
     def __init__(
         self, model: BaseAlgorithm, tasks: Sequence[AuxiliaryTask], probe: str | None, buffer_size: int, seed: int
     ) -> None:
         self._model = model
-        wanted = (*(task.label for task in tasks), probe)
-        self._labels = tuple(dict.fromkeys(label for label in wanted if label is not None))
+        self._wanted_by = {
+            task.label: f"label {task.label!r} of the auxiliary task {task.name!r}"
+            for task in tasks
+            if task.label is not None
+        }
+        if probe is not None:
+            self._wanted_by[probe] = f"probe={probe!r}"
+        self._labels = tuple(self._wanted_by)
+        self._has_warned = False  # of labels that are missing
         self._needs_next_actions = any(task.needs_next_actions(model.action_space) for task in tasks)
         normalizer = adapter.normalizer(model)
         space = model.observation_space if normalizer is None else normalizer.venv.observation_space
-        if getattr(space, "shape", None) != model.observation_space.shape:
+        if _shapes(space) != _shapes(model.observation_space):
             raise ValueError(
                 f"VecNormalize sees observations of {space}, the policy of {model.observation_space}: make "
-                "VecNormalize the outermost wrapper"
+                "VecNormalize the outermost wrapper, as in VecNormalize(VecTransposeImage(env))"
+            )
+        if buffer_size < 3 * model.n_envs:
+            raise ValueError(
+                f"buffer_size={buffer_size} is too small for {model.n_envs} environments: give JEPACallback at least "
+                f"three frames for each, {3 * model.n_envs}"
             )
         self.ring = TransitionRing(space, model.action_space, model.n_envs, buffer_size, seed)
         self.timesteps = -1  # environment steps of the model when the ring was last filled
@@ -64,6 +78,7 @@ class Recorder:
     def begin(self) -> None:
         """Begin a new stretch at the model's last observations, unless the ring already ends with them."""
         observations = self._last_observations()
+        self._require_finite("observation", observations)
         if self.timesteps == self._model.num_timesteps and _equal(self.ring.newest_observations(), observations):
             return
         infos = adapter.environment(self._model).unwrapped.reset_infos  # wrappers keep empty copies
@@ -75,23 +90,24 @@ class Recorder:
 
         Raises:
             RuntimeError: a step has been missed.
+            FloatingPointError: a reward or an observation is not finite.
         """
         if self._model.num_timesteps != self.timesteps + self._model.n_envs:
             raise RuntimeError(
                 f"JEPACallback was called at step {self.timesteps}, and then at {self._model.num_timesteps}: give it "
                 "to learn() itself, alone or in a list, not to a callback that calls it only at some steps"
             )
-        self.last_step = self._read_step(local_variables)
-        self.ring.add(self.last_step)
+        step = self._read_step(local_variables)
+        self._require_finite("reward", step.rewards)
+        self._require_finite("observation", step.arrived)
+        self._require_finite("observation", step.restarted)
+        self.ring.add(step)
+        self.last_step = step
         self.timesteps = self._model.num_timesteps
 
     def sample(self, batch_size: int, horizon: int, rewarded_fraction: float) -> Batch:
         """Draw a batch from the ring, as the policy sees it."""
         return self._seen_by_policy(self.ring.sample(batch_size, horizon, rewarded_fraction))
-
-    def newest_steps(self, length: int, rows: NDArray[np.integer[Any]]) -> Batch:
-        """Return transitions of the last ``length`` steps of the ring, as the policy sees them."""
-        return self._seen_by_policy(self.ring.newest_steps(length, rows))
 
     def _seen_by_policy(self, batch: Batch) -> Batch:
         observations = self.as_the_policy_sees(batch.observations)
@@ -111,9 +127,33 @@ class Recorder:
         arrays: Any = map_arrays(lambda tensor: tensor.numpy(), observations)
         return map_arrays(lambda array: torch.from_numpy(np.float32(array)), normalizer.normalize_obs(arrays))
 
-    def has_missed_labels(self, name: str) -> bool:
-        """Return whether an episode has ended, and no observation so far had the label ``name``."""
-        return self.ring.has_ends and not self.ring.has_label(name)
+    def require_labels(self) -> None:
+        """Check that ``info`` holds each label.
+
+        Raises:
+            ValueError: no observation had it, in a whole episode.
+
+        Warns:
+            UserWarning: no observation had it yet, and no episode has ended; once.
+        """
+        missing = [name for name in self._labels if not self.ring.has_label(name)]
+        if missing and self.ring.has_ends:
+            raise ValueError(f"{self._wanted_by[missing[0]]} is not in info, in a whole episode: name a key that is")
+        if missing and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"{self._wanted_by[missing[0]]} has not been in info so far, in {self._model.num_timesteps} steps",
+                stacklevel=2,
+            )
+
+    def _require_finite(self, what: str, values: Arrays) -> None:
+        for part in values.values() if isinstance(values, dict) else [values]:
+            if np.issubdtype(part.dtype, np.floating) and not np.isfinite(part).all():
+                env = int(np.flatnonzero(~np.isfinite(part.reshape(len(part), -1)).all(axis=1))[0])
+                raise FloatingPointError(
+                    f"the {what} of environment {env} is not finite at step {self._model.num_timesteps}: "
+                    f"{part[env]}; mend the environment"
+                )
 
     def _last_observations(self) -> Arrays:
         normalizer = adapter.normalizer(self._model)
@@ -145,6 +185,11 @@ class Recorder:
 
     def _label_values(self, infos: Sequence[dict[str, Any]]) -> dict[str, NDArray[np.float64]]:
         return {name: label_numbers(name, [info.get(name, np.nan) for info in infos]) for name in self._labels}
+
+
+def _shapes(space: Any) -> Any:
+    """Return the shape of observations, or those of the parts of a ``Dict``."""
+    return {key: _shapes(part) for key, part in space.items()} if isinstance(space, spaces.Dict) else space.shape
 
 
 def _original(observation: Any, normalizer: VecNormalize | None) -> Any:

@@ -22,7 +22,7 @@ FENCE = re.compile(r"^```(\S*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 def blocks(document):
     """Return each Python block of a document, and what a block of text right below it says that it prints."""
-    found = []
+    found: list[tuple[str, str | None]] = []
     end = None  # of the Python block before
     text = document.read_text()
     for match in FENCE.finditer(text):

@@ -1,9 +1,12 @@
 """A new goal from labelled observations."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from torch import nn
 
 from jepa_extractor import JEPA, LabelTask, QTask, RewardTask
 from jepa_extractor.planning import LatentPlanner, retarget
@@ -107,3 +110,38 @@ def test_an_encoder_that_tells_nothing_apart():
         torch.nn.init.zeros_(parameter)
     with pytest.raises(ValueError, match="the same latent"):
         retarget(jepa, np.eye(3, dtype=np.float32), [0, 1, 0])
+
+
+class Jumping(nn.Module):
+    """A transition that steps along one-hot latents (B, S) and adds ``error`` times the next state's neighbour."""
+
+    def __init__(self, latent_dim, action_dim, error):
+        super().__init__()
+        self.error = error
+
+    def forward(self, latents, actions):
+        return (1 - self.error) * latents.roll(1, -1) + self.error * latents.roll(2, -1)
+
+
+@pytest.mark.parametrize(("error", "told"), [(0.0, False), (0.35, False), (0.45, True)])
+def test_labels_that_leave_doubt(error, told):
+    """Predictions at 0.45 of the way to another reward are at 0.82 of its distance: that is said before planning."""
+    space = spaces.Box(0, 1, (5,), np.float32)
+    kwargs = {"encoder": "identity", "transition": Jumping, "transition_kwargs": {"error": error}}
+    jepa = JEPA(space, spaces.Discrete(2), latent_dim=5, auxiliary=(), **kwargs)
+    jepa.updates += 1
+    states = np.eye(5, dtype=np.float32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        retarget(jepa, states, [0, 0, 1, 0, 0])
+    assert [f"ratio of distances {error / (1 - error):.2f}" in str(warning.message) for warning in caught] == [
+        True
+    ] * told
+
+
+def test_a_goal_to_which_nothing_leads():
+    """Where no prediction is nearest to a label of the goal, a warning says so; it needs no search."""
+    jepa = known()
+    jepa.updates += 1
+    with pytest.warns(UserWarning, match=r"no action leads from a labelled observation.*1, the highest reward"):
+        retarget(jepa, STATES[[0, 4, 8]], [0.0, 1.0, 0.0])

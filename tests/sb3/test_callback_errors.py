@@ -38,7 +38,9 @@ def test_a_label_may_be_rare():
     kwargs = jepa_policy_kwargs(env.action_space, encoder="mlp", latent_dim=4, auxiliary=(LabelTask("goal"),))
     model = PPO("MlpPolicy", env, n_steps=64, batch_size=8, policy_kwargs=kwargs, seed=0, device="cpu")
     callback = JEPACallback(Joint(every=2), probe="goal", batch_size=8)
-    model.learn(256, callback=callback)
+    with pytest.warns(UserWarning, match="'goal' has not been in info so far, in 128 steps") as said:
+        model.learn(256, callback=callback)
+    assert len(said) == 1
     assert callback.updates > 64
 
 

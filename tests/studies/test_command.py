@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from studies import NAMES, paper
-from studies.__main__ import chosen, main
+from studies.command import chosen, main
 from studies.paper import CONDITIONS, CONFIGURATIONS, DEFAULT
 
 TINY = ["--workers", "2", "--set", "updates=6"]

@@ -43,7 +43,7 @@ def mishap(configuration, seed, folder):
         case "not a dict":
             return None
         case "full disk":
-            (folder / ".result.json.unfinished").symlink_to("/dev/full")
+            (folder / ".result.unfinished.json").symlink_to("/dev/full")
         case "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         case "dies once":

@@ -1,5 +1,6 @@
 """What the viewer's tests share: a viewer on an invisible screen, events for it, and what its window shows."""
 
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -108,3 +109,61 @@ def find(window: np.ndarray, template: np.ndarray) -> tuple[int, int] | None:
                 return left, top
             found = row.find(needle, found + 1)
     return None
+
+
+AGENT = """
+import numpy as np
+from gymnasium import spaces
+
+
+class Agent:
+    def __init__(self, action=np.int64(0)):
+        self.action, self.asked = action, 0
+
+    def predict(self, observation):
+        self.asked += 1
+        return self.action, None
+
+
+class Seer(Agent):
+    def imagine(self, observation):
+        return [(None, "7"), (np.int64(0), "6, reward 0.0"), (np.int64(1), "7"), (0, "six"), (0, "5"), (0, "4")]
+
+
+class Continuous(Agent):
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self):
+        super().__init__(np.array([-0.5], np.float32))
+
+
+class Of:
+    agent = Agent()
+
+
+class Mute:
+    pass
+
+
+class Small(Agent):
+    observation_space = spaces.Box(0, 255, (3, 32, 32), np.uint8)
+
+
+class Three(Agent):
+    action_space = spaces.Discrete(3)
+
+
+def lost():
+    return Agent(np.int64(7))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The folder from which the program is run, with a file of agents."""
+    (tmp_path / "agents_for_tests.py").write_text(AGENT)
+    (tmp_path / "broken_for_tests.py").write_text("import nothing_of_that_name")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "agents_for_tests", raising=False)
+    return tmp_path
