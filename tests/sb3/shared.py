@@ -95,14 +95,14 @@ class Watch:
         return actions, rewards.float()[:, None], images, ends.float()[:, None]
 
     def keep_copies(self):
-        """Keep a copy of each extractor, as old as the rollout that begins."""
-        self.old = copy.deepcopy({id(one): one for one in find_extractors(self.model)})
+        """Keep a copy of each encoder, as old as the rollout that begins."""
+        self.old = {id(one): copy.deepcopy(one.jepa.encoder) for one in find_extractors(self.model)}
 
     def _target(self, extractor, images):
         """Return what the algorithm has made of the images without gradient: by which network, each case is named."""
         policy = self.model.policy
         if hasattr(self.model, "rollout_buffer"):
-            return self.old[id(extractor)].jepa.encoder(images)
+            return self.old[id(extractor)](images)
         for name in ("q_net", "quantile_net", "critic", "actor"):
             own, slower = (getattr(policy, one, None) for one in (name, f"{name}_target"))
             if own is not None and own.features_extractor is extractor and slower is not None:
