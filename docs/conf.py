@@ -23,9 +23,15 @@ from docs import make_report  # the site is made from the folder of the reposito
 # what the kernels of the tutorials inherit
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a debugger that nobody uses warns of frozen modules
 os.environ["OMP_NUM_THREADS"] = "1"  # the tutorials run side by side
+os.environ["TQDM_MININTERVAL"] = "60"  # else a notebook to download holds each state of a progress bar
 profile = Path(__file__).parents[1] / "build" / "ipython" / "profile_default"
 profile.mkdir(parents=True, exist_ok=True)
-(profile / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 'ERROR'\n")  # they listen here alone
+(profile / "ipython_kernel_config.py").write_text(
+    "c.IPKernelApp.log_level = 'ERROR'  # they listen on this machine alone\n"
+    "parts = 'text.color', 'axes.labelcolor', 'axes.edgecolor', 'xtick.color', 'ytick.color'\n"
+    "grey = dict.fromkeys(parts, '#7d7d7d')\n"
+    "c.InlineBackend.rc = {'figure.facecolor': 'none', 'axes.facecolor': 'none', **grey}  # on bright and dark pages\n"
+)
 os.environ["IPYTHONDIR"] = str(profile.parent)
 
 project = "counting-jepa"

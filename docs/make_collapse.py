@@ -23,7 +23,12 @@ gym.register_envs(counting_env)
 
 FOLDER = Path(__file__).parent / "images"
 COUNTS, PER_COUNT, UPDATES, SEED = 9, 40, 400, 0
-COLORS = mpl.colormaps["viridis"].resampled(COUNTS)
+COLORS = mpl.colormaps["rainbow"].resampled(COUNTS)
+PAPER: dict[Any, Any] = {  # none, and a grey that can be read on a bright page as on a dark one
+    "savefig.transparent": True,
+    "legend.framealpha": 0,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), "#7d7d7d"),
+}
 STYLES = {"prediction alone": ("tab:red", "--"), "prediction and reward": ("tab:blue", "-")}
 
 Records = list[dict[str, float]]
@@ -106,10 +111,9 @@ def draw_reason() -> None:
     for ahead, classes in enumerate(rows):
         for count, label in enumerate(classes):
             alone = np.sum(classes == label) == 1
-            color = COLORS(count) if alone else "0.85"
+            color = COLORS(count) if alone else "#7d7d7d"
             axis.add_patch(Rectangle((count - 0.47, ahead - 0.44), 0.94, 0.88, color=color))
-            dark = alone and count < 5
-            axis.text(count, ahead, str(count), ha="center", va="center", color="white" if dark else "black")
+            axis.text(count, ahead, str(count), ha="center", va="center", color="white" if not alone else "black")
     labels = [f"{number} actions ahead" for number in range(len(rows))]
     labels[0], labels[1] = "the reward itself", "1 action ahead"
     axis.set(xlim=(-0.6, COUNTS - 0.4), ylim=(len(rows) - 0.4, -0.6), xticks=[], yticks=range(len(rows)))
@@ -127,6 +131,7 @@ def save(figure: Any, name: str) -> None:
 
 if __name__ == "__main__":
     mpl.use("Agg")
+    mpl.rcParams.update(PAPER)
     alone, of_alone = trained(())
     both, of_both = trained(("reward",))
     draw_maps({"untrained": untrained(()), "prediction alone": alone, "prediction and reward": both})

@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent / "images"
 ADD, REMOVE = 1, 0
 PAPER: dict[Any, Any] = {  # none, and a grey that can be read on a bright page as on a dark one
     "savefig.transparent": True,
+    "legend.framealpha": 0,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), "#7d7d7d"),
 }
 

@@ -54,7 +54,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "train.transition_fit": ("fit_transition",),
     },
     moved={
-        "audit": ("audit_encoder", "collapse_audit", "pairwise_audit"),
+        "audit": ("AuditSet", "compare_classes"),
         "bisimulation": ("EmpiricalBisimulation", "largest_bisimulation"),
         "data": ("Step", "policy_space"),
         "envs": ("TableImages",),

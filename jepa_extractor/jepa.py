@@ -17,11 +17,11 @@ from jepa_extractor.data.observations import Arrays, length, map_arrays
 from jepa_extractor.data.spaces import as_batch, is_image, policy_space, preprocessed_size
 from jepa_extractor.networks.encoders import make_encoder
 from jepa_extractor.networks.heads import LatentTransition
-from jepa_extractor.networks.modules import evaluation_mode, in_chunks, output_shape
+from jepa_extractor.networks.modules import evaluation_mode, in_chunks, of_each_frame, output_shape
 from jepa_extractor.networks.normalization import NORMALIZATIONS
 from jepa_extractor.objectives.augmentation import Augmentation
 from jepa_extractor.objectives.dynamics import make_dynamics
-from jepa_extractor.objectives.targets import TARGETS, of_each_frame
+from jepa_extractor.objectives.targets import TARGETS
 from jepa_extractor.objectives.tasks import make_tasks
 from jepa_extractor.options import JEPAOptions, MakeTransition, complete_options, takes_options
 

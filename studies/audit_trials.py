@@ -29,6 +29,7 @@ from jepa_extractor import JEPA, Episode, TransitionRing, pretrain, random_episo
 from jepa_extractor.audit import AuditSet, audit
 from jepa_extractor.audit.neighbours import neighbours
 from jepa_extractor.audit.report import audit_latents
+from jepa_extractor.diagnostics import nearest_centroid_accuracy
 from jepa_extractor.networks.encoders import EncoderName
 from studies.facts import Facts, Results
 from studies.markdown import markdown_table
@@ -129,13 +130,13 @@ def checkpoints(checks: int, seed: int) -> list[dict[str, Any]]:
     by_data = AuditSet.from_episodes(held_out, ACTIONS)
     by_count = AuditSet.from_classes(held_out, "count", counting_env.count_mdp(), ACTIONS)
     envs = gym.make_vec("CountingEnv-v0", 1, vectorization_mode="vector_entry_point")
+    counts = np.concatenate([episode.labels["count"] for episode in held_out])
     rows: list[dict[str, Any]] = []
 
     def measure(jepa: JEPA, encoder: str, arm: str, record: Mapping[str, float]) -> None:
-        report, classes = audit(jepa, by_data), audit(jepa, by_count)
-        assert classes.pairwise is not None
+        report, classes = (audit(jepa, data, controls=False) for data in (by_data, by_count))
         assert classes.classes is not None
-        upper = np.triu_indices(9, k=1)
+        upper, seen = np.triu_indices(9, k=1), classes.latents
         rows.append(
             {
                 "encoder": encoder,
@@ -143,8 +144,8 @@ def checkpoints(checks: int, seed: int) -> list[dict[str, Any]]:
                 "update": record["update"],
                 "by_episodes": report.collapse_index,
                 "by_classes": classes.collapse_index,
-                "mean_error": float(classes.pairwise.errors[upper].mean()),
-                "centroid_error": 1 - classes.classes.nearest_centroid_accuracy,
+                "mean_error": float(classes.classes.errors[upper].mean()),
+                "centroid_error": 1 - nearest_centroid_accuracy(seen[::2], counts[::2], seen[1::2], counts[1::2]),
             }
         )
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from jepa_extractor.audit import Report
 from studies.facts import DOCS, Facts, Results
@@ -48,20 +46,11 @@ def gathered(results: Results) -> Facts:
 def found(report: Report) -> dict[str, Any]:
     """Return what is to be written of one audit."""
     numbers = {name: value if np.isfinite(value) else None for name, value in report.numbers().items()}
-    groups = None if report.classes is None else kept(report)
+    groups = None if report.classes is None else report.classes.groups(~report.classes.kept)
+    if groups is not None:
+        numbers |= {"classes_kept": len(groups), "classes_required": sum(map(len, groups))}
     reasons = [pair.why for pair in report.worst_pairs[:3]]
     return {"name": report.name, "numbers": numbers, "groups": groups, "reasons": reasons}
-
-
-def kept(report: Report) -> list[list[float]]:
-    """Return the classes in groups: those linked by collapsed pairs are in one."""
-    assert report.classes is not None
-    names = report.classes.classes.tolist()
-    collapsed = np.zeros((len(names), len(names)), np.bool_)
-    for left, right in report.classes.collapsed_pairs:
-        collapsed[names.index(left), names.index(right)] = True
-    _, group = connected_components(coo_array(collapsed), directed=False)
-    return [[name for name, own in zip(names, group, strict=True) if own == i] for i in np.unique(group)]
 
 
 def table(facts: Facts) -> str:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from jepa_extractor import JEPA, Batch, Episode, TransitionRing
-from jepa_extractor.audit import pairwise_audit
+from jepa_extractor.audit import compare_classes
 
 UPDATES, BATCH, LEARNING_RATE = 1_000, 512, 4e-3  # of the perceptron
 
@@ -96,8 +96,8 @@ def probe(latents: NDArray[Any], labels: Labels, held_out: NDArray[Any], held_ou
 
 
 def pairwise(latents: Floats, states: Labels, required: NDArray[np.bool_] | None = None) -> Mapping[str, float]:
-    """Return the numbers of the pairwise audit of latents (N, D) of states (N,): see ``PairwiseReport``."""
-    return pairwise_audit(latents, states, required).numbers()
+    """Return the numbers of ``compare_classes`` on latents (N, D) of states (N,)."""
+    return compare_classes(latents, states, required).numbers()
 
 
 @torch.no_grad()

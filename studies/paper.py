@@ -9,7 +9,7 @@ were chosen on the seeds 0 to 4. Seeds: 700 to 709.
 
 Measures, all on held-out images, of a transition, a perceptron and probes fitted alike to each finished encoder:
 
-- worst error of a required pair (``pairwise_audit``): every two counts must be told apart. 0.5: they are one.
+- worst error of a required pair (``compare_classes``): every two counts must be told apart. 0.5: they are one.
 - R² of the auxiliary: of the random map in the condition of that name, of the reward in the others.
 - dynamics loss of one step over the variance of the latents.
 - the share of walks whose count is right after eight predicted steps.

@@ -10,7 +10,7 @@ trainings see the same batches, half of them rewarded; the reward plays no part 
 trained once in a world, on uniform batches, and judged by every reward.
 
 Measures, on images never trained on, 60 of each state. The error of the worst required pair of states, and the share of
-required pairs that are kept (``pairwise_audit``: error at most 0.01). The groups of states that are found when pairs
+required pairs that are kept (``compare_classes``: error at most 0.01). The groups of states that are found when pairs
 that are not kept count as one. The share of the pairs that may merge which did. Two R² on 2,000 held-out transitions:
 of the next latent, by a transition fitted to the finished encoder, and of the reward, by a perceptron fitted to it.
 

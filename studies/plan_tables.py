@@ -23,7 +23,7 @@ from torch import nn
 
 from jepa_extractor import JEPA, Episode, TransitionRing, fit_transition, pretrain
 from jepa_extractor.envs import TableImages
-from jepa_extractor.planning import LatentPlanner, retarget
+from jepa_extractor.planning import GraphSearch, LatentPlanner, retarget
 from studies.facts import Facts
 from studies.markdown import markdown_table
 from studies.worlds import Differences
@@ -105,9 +105,9 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, flo
     pretrain(jepa, ring, configuration["updates"], learning_rate=3e-4, transition_updates=0)
     fit_transition(jepa, ring, configuration["transition_updates"], learning_rate=3e-3)
     retargeted = retarget(jepa, images, np.arange(len(images)) == second)
-    settings = {"horizon": configuration["horizon"], "width": 64, "discount": 0.9}
+    search = GraphSearch(width=64)
     return {
-        name: success(LatentPlanner(model, **settings), wanted, env, images)
+        name: success(LatentPlanner(model, configuration["horizon"], 0.9, search), wanted, env, images)
         for name, model, wanted in (("goal", jepa, goal), ("second", retargeted, second))
     }
 

@@ -13,7 +13,7 @@ nothing: ``pooled`` with reward and dynamics by ``pretrain``'s defaults on ``Cou
 ``slip`` the other action happens.
 
 Measures. The distance between the latents of A and B over that of X and Z. Of the sticky actions, the error of the
-worst pair of counts (``pairwise_audit``, 60 held-out images of each).
+worst pair of counts (``compare_classes``, 60 held-out images of each).
 
 Seeds. 800 to 809. Settings were chosen on seeds 0 and 1.
 

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepa_extractor.audit.separation import DifferentClasses, DifferentFutures, Indices
-from jepa_extractor.bisimulation.episodes import arrival_rewards
+from jepa_extractor.audit.collection import Envs, collected, look_at
+from jepa_extractor.audit.separation import ByClass, ByFuture, Classes, Indices, require_mdp
 from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.checks import require_choice, require_integer, require_key, require_weight
-from jepa_extractor.data.episodes import Episode
+from jepa_extractor.data.collection import Policy
+from jepa_extractor.data.episodes import Episode, join_episodes
 from jepa_extractor.data.observations import Arrays, map_arrays
 
-FORMAT = "jepa_extractor audit set 1"
+FORMAT = "jepa_extractor audit set 2"
 AUXILIARIES = ("reward", "action_reward")
 ARRAYS = ("actions", "rewards", "ends", "episodes", "steps")
 
@@ -34,7 +35,7 @@ class Repeats(NamedTuple):
 class AuditSet:
     """N observations of episodes, one episode after the other, and what an encoder must keep apart among them.
 
-    Make one by ``from_episodes``, which needs no labels, or by ``from_classes``.
+    Make one by ``collect``, by ``from_episodes``, which needs no labels, or by ``from_classes``.
 
     Attributes:
         observations: as policies see them, ``(N, *observation shape)``; a dict of such arrays for a ``Dict`` space.
@@ -59,14 +60,14 @@ class AuditSet:
     labels: dict[str, NDArray[np.floating[Any]]]
     action_names: tuple[str, ...]
     env: str
-    required: DifferentFutures | DifferentClasses
+    required: ByFuture | ByClass
 
     @classmethod
     def from_episodes(
         cls,
         episodes: Iterable[Episode],
         actions: int | Sequence[str],
-        tolerance: float = 0.0,
+        tolerance: float | None = None,
         env: str = "",
         auxiliary: str = "reward",
     ) -> "AuditSet":
@@ -79,7 +80,8 @@ class AuditSet:
             episodes: such as those of ``random_episodes``, with discrete actions.
             actions: the number k of actions, at least 1, or a name for each; episodes have actions in 0..k-1.
             tolerance: rewards no further apart than this are the same, and so are rewards that a chain of such rewards
-                joins; finite, at least 0.
+                joins; finite, at least 0. By default 0, or where rewards are real numbers, of which hardly any is seen
+                again, a hundredth of their range; ``coverage`` then says so.
             env: id of the environment.
             auxiliary: what a reward belongs to, as for tasks of these names: ``"reward"``, the observation at which the
                 step arrived; ``"action_reward"``, the observation that it left and the action. The second holds
@@ -89,7 +91,8 @@ class AuditSet:
             ValueError: there are no episodes, their actions are not integers of that range, they tell nothing apart,
                 ``tolerance`` is out of range, or ``auxiliary`` is neither of the two.
         """
-        require_weight("tolerance", tolerance)
+        if tolerance is not None:
+            require_weight("tolerance", tolerance)
         require_choice("auxiliary", auxiliary, AUXILIARIES)
         arrays = _joined(episodes, actions)
         if not arrays["action_names"]:
@@ -97,8 +100,14 @@ class AuditSet:
                 "episodes have actions that are not one integer a step, such as continuous ones, which are never the "
                 "same again: give classes, by AuditSet.from_classes(episodes, label)"
             )
-        required = DifferentFutures(
-            arrays["actions"], arrays["rewards"], arrays["ends"], arrays["action_names"], tolerance, auxiliary
+        required = ByFuture(
+            arrays["actions"],
+            arrays["rewards"],
+            arrays["ends"],
+            contents_of(arrays["observations"]),
+            arrays["action_names"],
+            tolerance,
+            auxiliary,
         )
         return cls(**arrays, env=env, required=required)
 
@@ -132,8 +141,69 @@ class AuditSet:
                 f"label={label!r} is not among the labels {sorted(arrays['labels'])} of the episodes: collect it, as "
                 f"by random_episodes(..., labels=({label!r},))"
             )
-        required = DifferentClasses(label, arrays["labels"][label], mdp, arrays["action_names"])
+        required = ByClass(label, arrays["labels"][label], mdp, arrays["action_names"])
         return cls(**arrays, env=env, required=required)
+
+    @classmethod
+    def collect(
+        cls,
+        env: str | Envs,
+        steps: int = 5_000,
+        policy: Policy | str = "random",
+        classes_from: str | None = "auto",
+        mdp: tuple[ArrayLike, ArrayLike] | None = None,
+        labels: Sequence[str] = (),
+        actions: Sequence[str] | None = None,
+        tolerance: float | None = None,
+        auxiliary: str = "reward",
+        episodes: int | None = None,
+        seed: int = 0,
+    ) -> "AuditSet":
+        """Return a set of the episodes of an environment: ``from_classes`` or ``from_episodes``, whichever can be.
+
+        Args:
+            env: the id of an environment, or a Gymnasium vector environment, with the wrappers that the encoder was
+                trained with but for those of Stable-Baselines3. One made from an id is closed again.
+            steps: least number of steps, at least 1; there may be a few more.
+            policy: ``"random"``: uniformly random actions; or what has ``predict(observations)``, such as a model.
+            classes_from: key of ``info`` whose number is the class, or with ``mdp`` the state. ``"auto"``: the states
+                of the environment's ``class_mdp`` where it has one, by ``info["state"]``, else ``None``. ``None``: what
+                episodes tell apart.
+            mdp: as for ``from_classes``.
+            labels: more keys of ``info``, whose numbers name observations.
+            actions: a name for each action; by default what the environment calls them.
+            tolerance: as for ``from_episodes``.
+            auxiliary: as for ``from_episodes``.
+            episodes: how many whole episodes to collect, at least 1, instead of ``steps``.
+            seed: of environment and actions, at least 0.
+
+        Raises:
+            ValueError: an argument is out of range; ``info`` has no such number, and the keys that it has are named;
+                or the episodes tell nothing apart.
+            gymnasium.error.Error: there is no environment of that id.
+        """
+        require_key("classes_from", classes_from)
+        require_mdp(mdp)
+        world = look_at(env)
+        if actions is None:
+            actions = world.actions
+        elif world.actions is not None and len(actions) != len(world.actions):
+            raise ValueError(
+                f"actions={actions!r} has {len(actions)} names, and there are {len(world.actions)} actions"
+            )
+        if classes_from == "auto":
+            classes_from, mdp = ("state", world.mdp) if world.mdp is not None else (None, None)
+        if classes_from is None and world.actions is None:
+            raise ValueError(
+                f"env={world.name} has actions that are not one number of a few, and so are never the same again: name "
+                "the key of info that is the class, with classes_from"
+            )
+        wanted = tuple(dict.fromkeys([*labels, *([] if classes_from is None else [classes_from])]))
+        kept = list(collected(env, steps, policy, wanted, episodes, seed, world))
+        if classes_from is not None:
+            return cls.from_classes(kept, classes_from, mdp, actions, world.name)
+        assert actions is not None
+        return cls.from_episodes(kept, actions, tolerance, world.name, auxiliary)
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -147,8 +217,8 @@ class AuditSet:
             left: integers (M,), each in 0..N-1.
             right: integers (M,), each in 0..N-1.
         """
-        differ: NDArray[np.bool_] = self._contents[left] != self._contents[right]
-        return self.required.apart(left, right) & differ
+        seen_to_differ: NDArray[np.bool_] = self.contents[left] != self.contents[right]
+        return self.required.differ(left, right) & seen_to_differ
 
     def why(self, left: int, right: int) -> str:
         """Return what tells observations ``left`` and ``right``, both in 0..N-1, apart, in words."""
@@ -176,24 +246,28 @@ class AuditSet:
 
     def coverage(self) -> str:
         """Return in words what can be told apart, what cannot, and whether rewards are random."""
-        text = self.required.coverage()
-        if not isinstance(self.required, DifferentFutures):
-            return text
+        return " ".join(filter(None, (self.required.coverage(), self.doubt)))
+
+    @property
+    def doubt(self) -> str:
+        """Why what is told apart may not have to be, in words; "" if nothing speaks for that."""
+        if not isinstance(self.required, ByFuture):
+            return ""
         repeats = self.repeats
         if repeats.differed:
-            text += (
-                f" Of {repeats.seen:,} times that an observation and an action were seen again, the reward or the end "
+            return (
+                f"Of {repeats.seen:,} times that an observation and an action were seen again, the reward or the end "
                 f"was another in {repeats.differed:,}: chance decides it, or what the observation does not show. A "
                 "difference may then be chance, and is no proof that an encoder must keep two observations apart: give "
                 "a tolerance, or classes."
             )
-        elif self.required.auxiliary == "reward" and (arrivals := self._arrivals).differed:
-            text += (
-                f" Of {arrivals.seen:,} times that an observation was arrived at again, the reward or the end was "
+        if self.required.auxiliary == "reward" and (arrivals := self._arrivals).differed:
+            return (
+                f"Of {arrivals.seen:,} times that an observation was arrived at again, the reward or the end was "
                 f"another in {arrivals.differed:,}, but never after the same observation and action: the reward "
                 'depends on them. A perfect encoder would then be accused: give auxiliary="action_reward".'
             )
-        return text
+        return ""
 
     @cached_property
     def repeats(self) -> Repeats:
@@ -204,13 +278,13 @@ class AuditSet:
         if self.actions.ndim > 1:
             return Repeats(0, 0)  # continuous actions are never the same again
         acted = np.flatnonzero(self.actions >= 0)
-        return self._seen_again(np.stack([self._contents[acted], self.actions[acted]], axis=1), acted + 1)
+        return self._seen_again(np.stack([self.contents[acted], self.actions[acted]], axis=1), acted + 1)
 
     @property
     def _arrivals(self) -> Repeats:
         """How often the same observation was arrived at again, and then with another reward or end."""
         arrived = np.flatnonzero(~np.isnan(self.rewards))
-        return self._seen_again(self._contents[arrived, None], arrived)
+        return self._seen_again(self.contents[arrived, None], arrived)
 
     def _seen_again(self, situations: NDArray[Any], arrived: Indices) -> Repeats:
         """Compare what steps showed that ``arrived`` (M,) with the first step of the same of ``situations`` (M, s)."""
@@ -218,20 +292,19 @@ class AuditSet:
             return Repeats(0, 0)
         _, first, group = np.unique(situations, axis=0, return_index=True, return_inverse=True)
         rewards, ends, before = self.rewards[arrived], self.ends[arrived], first[group.reshape(-1)]
-        tolerance = self.required.tolerance if isinstance(self.required, DifferentFutures) else 0.0
+        tolerance = self.required.tolerance if isinstance(self.required, ByFuture) else 0.0
         differed = (np.abs(rewards - rewards[before]) > tolerance) | (ends != ends[before])
         return Repeats(len(arrived) - len(first), int(differed.sum()))
 
     @cached_property
-    def _contents(self) -> Indices:
-        """A number for each observation, (N,), the same where all their numbers are the same."""
-        arrays = list(self.observations.values()) if isinstance(self.observations, dict) else [self.observations]
-        numbers: dict[bytes, int] = {}
-        contents = np.empty(len(self), np.int64)
-        for i in range(len(self)):
-            content = hashlib.blake2b(b"".join(array[i].tobytes() for array in arrays), digest_size=16).digest()
-            contents[i] = numbers.setdefault(content, len(numbers))
-        return contents
+    def classes(self) -> Classes | None:
+        """The classes that were seen at least twice, if classes are known, and these are two or more."""
+        return self.required.classes(self.contents)
+
+    @cached_property
+    def contents(self) -> Indices:
+        """A number for each observation, int64 (N,), the same where all their numbers are the same."""
+        return contents_of(self.observations)
 
     def save(self, path: str | Path) -> None:
         """Save the set at ``path``, one .npz file without pickles.
@@ -247,8 +320,9 @@ class AuditSet:
             "keys": list(self.observations) if isinstance(self.observations, dict) else None,
         }
         arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in ARRAYS}
-        if isinstance(self.required, DifferentFutures):
-            plain |= {"tolerance": self.required.tolerance, "auxiliary": self.required.auxiliary}
+        if isinstance(self.required, ByFuture):
+            plain |= {"tolerance": None if self.required.is_chosen else self.required.tolerance}
+            plain |= {"auxiliary": self.required.auxiliary}
         else:
             plain["label"] = self.required.label
             if self.required.mdp is not None:
@@ -286,15 +360,16 @@ class AuditSet:
         except Exception as error:  # a broken archive can raise anything
             raise ValueError(f"{path} is no audit set: give what AuditSet.save wrote ({error})") from error
         names = tuple(plain["action_names"])
-        required: DifferentFutures | DifferentClasses
+        observations = parts[0] if plain["keys"] is None else dict(zip(plain["keys"], parts, strict=True))
+        required: ByFuture | ByClass
         if "tolerance" in plain:
             steps = given["actions"], given["rewards"], given["ends"]
-            required = DifferentFutures(*steps, names, plain["tolerance"], plain.get("auxiliary", "reward"))
+            required = ByFuture(*steps, contents_of(observations), names, plain["tolerance"], plain["auxiliary"])
         else:
             mdp = (arrays["successors"], arrays["values"]) if "successors" in arrays else None
-            required = DifferentClasses(plain["label"], labels[plain["label"]], mdp, names)
+            required = ByClass(plain["label"], labels[plain["label"]], mdp, names)
         return cls(
-            observations=parts[0] if plain["keys"] is None else dict(zip(plain["keys"], parts, strict=True)),
+            observations=observations,
             **given,
             labels=labels,
             action_names=names,
@@ -321,39 +396,43 @@ class AuditSet:
 
 def _joined(episodes: Iterable[Episode], actions: int | Sequence[str] | None) -> dict[str, Any]:
     """Return the arrays of an ``AuditSet`` by name."""
-    if not isinstance(episodes, Iterable):
-        raise ValueError(f"episodes={episodes!r} is not a sequence: give episodes, such as those of random_episodes")
-    kept = list(episodes)
-    if not kept:
-        raise ValueError("episodes is empty: give at least one (a generator can be read once: use a list)")
-    sizes = np.array([len(episode.rewards) + 1 for episode in kept])
-    begins = np.cumsum(sizes) - sizes
-    ends = np.zeros(sizes.sum(), np.bool_)
-    ends[begins + sizes - 1] = [episode.terminated for episode in kept]
-    discrete = all(episode.actions.ndim == 1 and episode.actions.dtype.kind in "iu" for episode in kept)
-    blank = -1 if discrete else np.nan
-    left = np.concatenate(
-        [part for episode in kept for part in (episode.actions, np.full((1, *episode.actions.shape[1:]), blank))]
-    )
+    joined = join_episodes(episodes)
+    count, acts = joined.offsets[-1], joined.begins_step
+    discrete = joined.actions.ndim == 1 and joined.actions.dtype.kind in "iu"
+    left = np.full((count, *joined.actions.shape[1:]), *((-1, np.int64) if discrete else (np.nan, np.float64)))
+    left[acts] = joined.actions
     names: tuple[str, ...] = ()
     if discrete:
-        left = left.astype(np.int64)
         names = _action_names(max(1, int(left.max()) + 1) if actions is None else actions)
         if left.max() >= len(names) or left.min() < -1:
             raise ValueError(
                 f"actions={actions!r}, but episodes have actions from {left[left >= 0].min()} to {left.max()}: give "
                 "the number of actions of the environment"
             )
+    rewards = np.full(count, np.nan, np.float32)
+    rewards[1:][acts[:-1]] = joined.rewards
+    sizes = np.diff(joined.offsets)
     return {
-        "observations": map_arrays(lambda *arrays: np.concatenate(arrays), *(episode.observations for episode in kept)),
+        "observations": joined.observations,
         "actions": left,
-        "rewards": np.concatenate([arrival_rewards(episode) for episode in kept]),
-        "ends": ends,
-        "episodes": np.repeat(np.arange(len(kept)), sizes),
-        "steps": np.arange(sizes.sum()) - np.repeat(begins, sizes),
-        "labels": {name: np.concatenate([episode.labels[name] for episode in kept]) for name in kept[0].labels},
+        "rewards": rewards,
+        "ends": joined.ends,
+        "episodes": np.repeat(np.arange(len(sizes)), sizes),
+        "steps": np.arange(count) - np.repeat(joined.offsets[:-1], sizes),
+        "labels": joined.labels,
         "action_names": names,
     }
+
+
+def contents_of(observations: Arrays) -> Indices:
+    """Return a number for each of N observations, (N,), the same where all their numbers are the same."""
+    arrays = list(observations.values()) if isinstance(observations, dict) else [observations]
+    numbers: dict[bytes, int] = {}
+    contents = np.empty(len(arrays[0]), np.int64)
+    for i in range(len(contents)):
+        content = hashlib.blake2b(b"".join(array[i].tobytes() for array in arrays), digest_size=16).digest()
+        contents[i] = numbers.setdefault(content, len(numbers))
+    return contents
 
 
 def _action_names(actions: int | Sequence[str]) -> tuple[str, ...]:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from jepa_extractor.audit.page.facts import class_members, described, shown_rows
-from jepa_extractor.audit.page.pictures import Pictures
+from jepa_extractor.audit.page.rows import class_members, shown_rows
+from jepa_extractor.audit.pictures import Pictures
+from jepa_extractor.audit.report import Report
+from jepa_extractor.audit.words import described
 from jepa_extractor.checkpoint import replace_file
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    from jepa_extractor.audit.report import Report
-
 SIDE = 48  # of a thumbnail, in pixels
 ROWS = 5_000  # encoded at once
 
 
-def to_tensorboard(report: "Report", writer: "SummaryWriter | str | Path", step: int = 0) -> None:
+def to_tensorboard(report: Report, writer: "SummaryWriter | str | Path", step: int = 0) -> None:
     """Write the numbers of a report as scalars, and its latents for TensorBoard's embedding projector.
 
     Scalars are named ``audit/NAME/...``. The projector gets up to 5,000 observations, drawn at random if there are
@@ -45,7 +45,11 @@ def to_tensorboard(report: "Report", writer: "SummaryWriter | str | Path", step:
     rows = shown_rows(len(report.latents))
     columns = _columns(report)
     names = ["observation", *columns, "text"]
-    lines = [[str(row), *(str(column[row]) for column in columns.values()), described(report, row)] for row in rows]
+    said = [described(report.audit_set, row) for row in rows]
+    lines = [
+        [str(row), *(str(column[row]) for column in columns.values()), text]
+        for row, text in zip(rows, said, strict=True)
+    ]
     pictures = Pictures(report.audit_set.observations)
     images = None
     if pictures.can_draw:
@@ -55,7 +59,7 @@ def to_tensorboard(report: "Report", writer: "SummaryWriter | str | Path", step:
     writer.flush()
 
 
-def to_parquet(report: "Report", path: str | Path) -> None:
+def to_parquet(report: Report, path: str | Path) -> None:
     """Write each observation of a report as a row of a Parquet file, whole or not at all.
 
     Columns: ``observation``, its number; ``latent``, a list of D float32; each label; ``episode``, ``step``, ``reward``
@@ -90,7 +94,7 @@ def to_parquet(report: "Report", path: str | Path) -> None:
         part = slice(begin, begin + ROWS)
         latents = pa.FixedSizeListArray.from_arrays(report.latents[part].ravel(), width)
         arrays = [pa.array(chosen, pa.int64()), latents, *(pa.array(column[part]) for column in columns.values())]
-        arrays.append(pa.array([described(report, row) for row in chosen]))
+        arrays.append(pa.array([described(report.audit_set, row) for row in chosen]))
         if pictures.can_draw:
             images = [{"bytes": pictures.png(row), "path": f"{row}.png"} for row in chosen]
             arrays.append(pa.array(images, schema.field("image").type))
@@ -104,7 +108,7 @@ def to_parquet(report: "Report", path: str | Path) -> None:
     replace_file(Path(path), write)
 
 
-def _columns(report: "Report") -> dict[str, Any]:
+def _columns(report: Report) -> dict[str, Any]:
     """Return the numbers of each observation by name, (N,) each."""
     data = report.audit_set
     columns = {name: np.asarray(values) for name, values in data.labels.items()}

@@ -7,11 +7,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import preprocess_obs
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
 from jepa_extractor.audit.audit_set import AuditSet
@@ -20,15 +15,12 @@ from jepa_extractor.data.observations import Arrays, map_arrays
 from jepa_extractor.jepa import JEPA, preprocess
 from jepa_extractor.networks.modules import evaluation_mode, in_chunks
 
-Encoder = BaseAlgorithm | BasePolicy | nn.Module | Callable[[Any], Any]
+Encoder = Any  # a JEPA, an nn.Module or a function; a policy or a model of Stable-Baselines3
 Shapes = Any  # of one observation: a shape, or a dict of shapes
 
 
 def encode(
-    encoder: Encoder,
-    audit_set: AuditSet,
-    vec_normalize: VecNormalize | None = None,
-    frame_stack: int | None = None,
+    encoder: Encoder, audit_set: AuditSet, vec_normalize: Any = None, frame_stack: int | None = None
 ) -> NDArray[np.float32]:
     """Return the latents of all observations of a set, float32 (N, D), without gradient, in chunks.
 
@@ -37,19 +29,15 @@ def encode(
     Raises:
         ValueError: the encoder does not take such observations, or does not return one finite row for each.
     """
-    if vec_normalize is None and isinstance(encoder, BaseAlgorithm):
+    if vec_normalize is None and hasattr(encoder, "get_vec_normalize_env"):
         vec_normalize = encoder.get_vec_normalize_env()
-    network: Any = encoder.policy if isinstance(encoder, BaseAlgorithm) else encoder
-    if not callable(network):
-        raise ValueError(
-            f"encoder={network!r} is no encoder: give a model or a policy of Stable-Baselines3, an nn.Module or a "
-            "function; load a saved model first, as by PPO.load(path)"
-        )
+    network = network_of(encoder)
     module = network if isinstance(network, nn.Module) else nn.Module()
     device = next(module.parameters(), torch.empty(0)).device
-    seen = _seen_by(network, audit_set, vec_normalize, frame_stack)
+    features, space = _features(network)
+    seen = _seen_by(space, audit_set, vec_normalize, frame_stack)
     with evaluation_mode(module):
-        latents = in_chunks(_features(network), seen, len(audit_set), device)
+        latents = in_chunks(features, seen, len(audit_set), device)
     if (wrong := np.flatnonzero(~np.isfinite(latents).all(axis=1))).size:
         rows = ", ".join(map(str, wrong[:10])) + (", ..." if wrong.size > 10 else "")
         raise ValueError(
@@ -59,17 +47,47 @@ def encode(
     return latents
 
 
-def _features(network: Any) -> Callable[[Any], Any]:
-    """Return what maps tensors of observations to latents."""
-    if isinstance(network, JEPA):
-        return lambda seen: network.encoder(preprocess(seen, network.observation_space, network.normalize_images))
-    if not isinstance(network, BasePolicy | BaseFeaturesExtractor):
-        return lambda seen: network(map_arrays(_as_float, seen))
-    extractor = next((part for part in network.modules() if isinstance(part, BaseFeaturesExtractor)), None)
-    if extractor is None:
-        raise ValueError(f"the policy {type(network).__name__} has no features extractor: give the encoder itself")
-    space, scale = _space(network), getattr(network, "normalize_images", True)
-    return lambda seen: extractor(preprocess_obs(seen, space, normalize_images=scale))
+def network_of(encoder: Encoder) -> Any:
+    """Return what encodes: of a model its policy, of a module that ``torch.compile`` wrapped the one within.
+
+    Raises:
+        ValueError: it is no encoder.
+    """
+    is_model = not isinstance(encoder, nn.Module) and hasattr(encoder, "policy")
+    network = getattr(encoder.policy if is_model else encoder, "_orig_mod", encoder.policy if is_model else encoder)
+    if not callable(network):
+        raise ValueError(
+            f"encoder={encoder!r} is no encoder: give a JEPA, an nn.Module or a function, or a model or a policy of "
+            "Stable-Baselines3; load a saved model first, as by PPO.load(path)"
+        )
+    return network
+
+
+def jepa_of(encoder: Encoder) -> JEPA | None:
+    """Return the ``JEPA`` that an encoder is or holds, or ``None``."""
+    network = network_of(encoder)
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    return next((module for module in modules if isinstance(module, JEPA)), None)
+
+
+def _features(network: Any) -> tuple[Callable[[Any], Any], gym.Space[Any] | None]:
+    """Return what maps tensors of observations to latents, and the space of the observations if it is known."""
+    if hasattr(network, "obs_to_tensor"):  # a policy of Stable-Baselines3
+        parts = network.named_modules() if isinstance(network, nn.Module) else ()
+        extractor = next((part for name, part in parts if name.split(".")[-1] == "features_extractor"), None)
+        if extractor is None:
+            raise ValueError(f"the policy {type(network).__name__} has no features extractor: give the encoder itself")
+        encoder = getattr(extractor, "_orig_mod", extractor)
+        space, scale = network.observation_space, bool(network.normalize_images)
+    elif isinstance(network, JEPA):
+        encoder, space, scale = network.encoder, network.observation_space, network.normalize_images
+    elif isinstance(getattr(network, "jepa", None), JEPA):
+        return _features(network.jepa)
+    elif hasattr(network, "features_dim") and isinstance(getattr(network, "_observation_space", None), gym.Space):
+        encoder, space, scale = network, network._observation_space, True  # a features extractor
+    else:
+        return lambda seen: network(map_arrays(_as_float, seen)), None
+    return lambda seen: encoder(preprocess(seen, space, scale)), space
 
 
 def _as_float(tensor: torch.Tensor) -> torch.Tensor:
@@ -77,20 +95,13 @@ def _as_float(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() / 255 if tensor.dtype == torch.uint8 and tensor.ndim == 4 else tensor.float()
 
 
-def _space(network: JEPA | BasePolicy | BaseFeaturesExtractor) -> gym.Space[Any]:
-    space: gym.Space[Any] = (
-        network.observation_space if isinstance(network, JEPA | BasePolicy) else network._observation_space
-    )
-    return space
-
-
 def _seen_by(
-    network: Any, audit_set: AuditSet, vec_normalize: VecNormalize | None, frame_stack: int | None
+    space: gym.Space[Any] | None, audit_set: AuditSet, vec_normalize: Any, frame_stack: int | None
 ) -> Callable[[NDArray[np.int64]], Arrays]:
-    """Return a function that gives the observations of some rows (B,) as ``network`` sees them."""
+    """Return a function that gives the observations of some rows (B,) as an encoder of ``space`` sees them."""
     observations = audit_set.observations
     one: Shapes = map_arrays(lambda array: array.shape[1:], observations)
-    taken = _shapes(_space(network)) if isinstance(network, JEPA | BasePolicy | BaseFeaturesExtractor) else None
+    taken = None if space is None else _shapes(space)
     frames = (1 if taken is None else _frames(one, taken)) if frame_stack is None else frame_stack
     require_integer("frame_stack", frames, least=1)
     stacked: Shapes = map_arrays(lambda shape: _stacked(shape, frames), one)
@@ -129,7 +140,7 @@ def _normalizer(vec_normalize: Any) -> tuple[Callable[[Any], Arrays], Shapes]:
     """Return what normalises observations, and the shapes of those that it takes, ``None`` if it changes nothing."""
     if vec_normalize is None:
         return lambda seen: seen, None
-    if not isinstance(vec_normalize, VecNormalize):
+    if not hasattr(vec_normalize, "normalize_obs"):
         raise ValueError(
             f"vec_normalize is a {type(vec_normalize).__name__}, not a VecNormalize: give that of the training, or None"
         )

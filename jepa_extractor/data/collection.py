@@ -125,7 +125,7 @@ def _episodes(
             require_finite("observations", seen, steps)
         for i in begun:
             recorders[i] = _Recorder(seen, known, int(i))
-    for recorder, is_given in zip(recorders, moment.ended & ~begins, strict=True):
+    for recorder, is_given in zip(recorders, moment.ended, strict=True):
         if recorder.actions and not is_given:
             yield recorder.episode(terminated=False)
     if missing:

@@ -13,7 +13,6 @@ from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.machine.comparison import distinguishing_word
 from jepa_extractor.machine.machine import SAME_REWARD, Machine, Numbers
-from jepa_extractor.machine.policy import nodes_seen, require_jepa
 
 RANDOM = 0.2  # the part of the steps that are random
 See = Callable[[Any], int]
@@ -99,7 +98,8 @@ def falsify(
     """Play ``env`` beside ``machine``, as conformance tests do, and return what was found.
 
     The play goes by the shortest way to an arrow that was taken least, takes it, then follows the actions that tell the
-    node where it leads from another one; one step in five is random.
+    node where it leads from another one; one step in five is random. Where arrows that were taken less are out of reach
+    it resets the environment.
 
     Args:
         machine: what is tested.
@@ -129,9 +129,9 @@ def falsify(
             f"the machine has {len(machine.starts)} starts, and nothing tells in which an episode begins: give its jepa"
         )
     play = _Play(machine, np.random.default_rng(seed))
-    agreeing, first, over = 0, None, True
+    agreeing, first, node, over = 0, None, 0, True
     for step in range(steps):
-        if over:
+        if over or play.is_done(node):
             observation, _ = env.reset(seed=seed if step == 0 else None)
             node = int(machine.starts[0]) if see is None else see(observation)
             start, actions, seen = node, [], [_copied(observation)]
@@ -154,11 +154,12 @@ def falsify(
 
 
 def _by_encoder(machine: Machine, jepa: JEPA | None) -> See:
-    encoder = require_jepa(machine, jepa)
+    encoder = machine.encoder(jepa)
+    known = machine.known_by(encoder.action_space)
 
     def see(observation: Any) -> int:
         batch = map_arrays(lambda array: np.asarray(array)[None], observation)
-        return int(nodes_seen(machine, encoder, batch)[0])
+        return int(known.nodes_of(encoder.encode(batch))[0])
 
     return see
 
@@ -193,7 +194,7 @@ class _Play:
 
     @property
     def takeable(self) -> int:
-        return int(self._live.sum()) * self._taken.shape[1]
+        return int(self._live.sum() * self._taken.shape[1])
 
     @property
     def arrows(self) -> int:
@@ -202,35 +203,41 @@ class _Play:
     def begin(self) -> None:
         self._plan.clear()
 
+    def is_done(self, node: int) -> bool:
+        """Return whether no way leads from ``node`` to the arrows that were taken least."""
+        if self._plan:
+            return False
+        here, action = self._ways(node)[0]
+        return bool(self._taken[here, action] > self._taken[self._live].min())
+
     def action(self, node: int) -> int:
         if not self._plan and self._generator.random() >= RANDOM:
             self._plan.extend(self._way(node))
-        action = self._plan.popleft() if self._plan else int(self._generator.integers(self._taken.shape[1]))
+        action = self._plan.popleft() if self._plan else int(self._generator.integers(0, self._taken.shape[1]))
         self._taken[node, action] += 1
         return action
 
-    def _way(self, node: int) -> list[int]:
-        """Return the shortest way to the arrow that was taken least, that arrow, and a word that looks at its end."""
-        actions = self._taken.shape[1]
-        came: dict[int, list[int]] = {node: []}
-        waiting, best = deque([node]), (int(self._taken[node, 0]), node, 0)
+    def _ways(self, node: int) -> tuple[tuple[int, int], dict[int, list[int]]]:
+        """Return the nearest of the arrows in reach that were taken least, and the shortest way to each node."""
+        ways: dict[int, list[int]] = {node: []}
+        waiting, best = deque([node]), (node, 0)
         while waiting:
             here = waiting.popleft()
-            for action in self._generator.permutation(actions):
-                if self._taken[here, action] < best[0]:
-                    best = (int(self._taken[here, action]), here, int(action))
+            for action in self._generator.permutation(self._taken.shape[1]).tolist():
+                if self._taken[here, action] < self._taken[best]:
+                    best = here, action
                 there = int(self._machine.successors[here, action])
-                if not self._machine.ends[here, action] and there not in came:
-                    came[there] = [*came[here], int(action)]
+                if not self._machine.ends[here, action] and there not in ways:
+                    ways[there] = [*ways[here], action]
                     waiting.append(there)
-        _, here, action = best
-        there = int(self._machine.successors[here, action])
-        if self._machine.ends[here, action]:
-            return [*came[here], action]
-        return [*came[here], action, *self._word(there)]
+        return best, ways
 
-    def _word(self, node: int) -> list[int]:
-        """Return a shortest word that tells ``node`` from another one, drawn at random; none if they are equal."""
-        other = int(self._generator.integers(len(self._taken)))
-        successors, values = self._mdp
-        return distinguishing_word(successors, values, node, other) or []
+    def _way(self, node: int) -> list[int]:
+        """Return the shortest way to the arrow that was taken least, that arrow, and a word that looks at its end."""
+        (here, action), ways = self._ways(node)
+        way = [*ways[here], action]
+        if self._machine.ends[here, action]:
+            return way
+        other = int(self._generator.integers(0, len(self._taken)))  # the word tells the node from this one
+        word = distinguishing_word(*self._mdp, int(self._machine.successors[here, action]), other)
+        return way + (word or [])

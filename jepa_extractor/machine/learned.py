@@ -179,10 +179,11 @@ def _steps(episodes: Iterable[Episode] | Recorded, actions: int) -> tuple[Arrays
             raise ValueError("episodes is empty: give at least one Episode (a generator can be read once: use a list)")
         for number, episode in enumerate(kept):
             steps = length(episode.observations) - 1
-            if np.shape(episode.actions) != (steps,) or np.shape(episode.rewards) != (steps,):
+            taken, paid = np.asarray(episode.actions), np.shape(episode.rewards)
+            if taken.shape != (steps,) or taken.dtype.kind not in "iu" or paid != (steps,):
                 raise ValueError(
-                    f"episode {number} has {steps + 1} observations, actions of shape {np.shape(episode.actions)} and "
-                    f"rewards of shape {np.shape(episode.rewards)}: give one action, a number, and one reward for each "
+                    f"episode {number} has {steps + 1} observations, actions of shape {taken.shape} and dtype "
+                    f"{taken.dtype}, and rewards of shape {paid}: give one action, an integer, and one reward for each "
                     "step between two observations"
                 )
         observations = cast(

@@ -1,4 +1,4 @@
-"""Looking at a network without changing it."""
+"""Calling a network: in which mode, in chunks, frame by frame."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from jepa_extractor.data.batch import Tensors
 from jepa_extractor.data.observations import map_arrays
 
 CHUNK = 256  # observations encoded at once where there may be many
@@ -91,3 +92,10 @@ def in_chunks(
             )
         parts.append(part)
     return np.concatenate(parts)
+
+
+def of_each_frame(network: Callable[[Tensors], torch.Tensor], observations: Tensors) -> torch.Tensor:
+    """Return what ``network`` maps observations (B, k, ...) to, (B, k, width)."""
+    size = (next(iter(observations.values())) if isinstance(observations, dict) else observations).shape[:2]
+    mapped = network(map_arrays(lambda frames: frames.flatten(0, 1), observations))
+    return mapped.reshape(*size, mapped.shape[-1])

@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from jepa_extractor.data.batch import Batch, Latents, Tensors
-from jepa_extractor.data.observations import map_arrays
+from jepa_extractor.data.batch import Batch, Latents
 from jepa_extractor.networks.copies import MovingAverage, NetworkCopy, PeriodicCopy
+from jepa_extractor.networks.modules import of_each_frame
 
 TargetName = Literal["online", "detach", "ema", "copy"]
 # (embedding, **arguments) -> a module with the members of OnlineTarget
@@ -98,10 +98,3 @@ TARGETS: dict[str, MakeTarget] = {
     "ema": AveragedTarget,
     "copy": PeriodicTarget,
 }
-
-
-def of_each_frame(network: Callable[[Tensors], torch.Tensor], observations: Tensors) -> torch.Tensor:
-    """Return what ``network`` maps observations (B, k, ...) to, (B, k, width)."""
-    size = (next(iter(observations.values())) if isinstance(observations, dict) else observations).shape[:2]
-    mapped = network(map_arrays(lambda frames: frames.flatten(0, 1), observations))
-    return mapped.reshape(*size, mapped.shape[-1])

@@ -25,7 +25,7 @@ MIN_STEP = 0.1  # the smallest scale of a node, relative to the longest step of 
 class GraphSearch:
     """Search breadth first over discrete actions, in a graph whose nodes are latents; those that are close are one.
 
-    A node z has its own scale, the largest distance |T(z, a) - z| over actions: what follows it meets nodes within
+    A node z has its own scale, the largest distance ``|T(z, a) - z|`` over actions: what follows it meets nodes within
     ``tolerance`` of that. Where no action moves, as after an end, that distance is only the error of T, so the scale is
     at least a tenth of the graph's longest step. Where nothing meets, the graph is the tree of all sequences.
 

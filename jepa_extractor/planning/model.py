@@ -1,6 +1,6 @@
 """What a JEPA predicts of an action: the next latent, the reward, the end, and what comes after."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,26 @@ from jepa_extractor.jepa import JEPA
 GOAL_TASKS = ("reward", "action_reward", "q", "end")  # the tasks that a planner reads
 
 State = tuple[NDArray[np.float32], ...] | None  # what a plan of one step leaves to that of the next
+
+
+class Plans(Protocol):
+    """What a search has made of a model."""
+
+    def choose(
+        self,
+        latents: torch.Tensor,
+        state: State = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[Any], State]:
+        """Return an action for each of ``latents`` (B, D), and the state for the next step."""
+
+
+class Search(Protocol):
+    """How to plan: ``GraphSearch``, ``MPPI``, a ``Machine``, or a class of one's own."""
+
+    def over(self, model: "LatentModel", horizon: int, discount: float) -> Plans:
+        """Return what plans with ``model``, ``horizon`` steps ahead; raise ``ValueError`` where it cannot."""
 
 
 class Prediction(NamedTuple):

@@ -17,7 +17,7 @@ from jepa_extractor.data.spaces import as_batch
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.networks.modules import evaluation_mode
 from jepa_extractor.planning.graph import GraphSearch
-from jepa_extractor.planning.model import LatentModel, State
+from jepa_extractor.planning.model import LatentModel, Search, State
 from jepa_extractor.planning.mppi import MPPI
 from jepa_extractor.planning.saved import built_jepa, jepa_state
 
@@ -49,7 +49,8 @@ class LatentPlanner:
         horizon: steps planned, at least 1.
         discount: discount factor, in [0, 1]; that with which a Q head was trained.
         search: ``GraphSearch`` for discrete actions (``Discrete``, ``MultiDiscrete``, ``MultiBinary``), ``MPPI`` for
-            continuous ones (a bounded ``Box``). By default the one that suits the action space.
+            continuous ones (a bounded ``Box``). By default the one that suits the action space. With the ``Machine``
+            that ``learned_machine`` made of the JEPA, ``predict`` costs one pass of the encoder.
 
     Attributes:
         observation_space: that of the JEPA.
@@ -66,9 +67,7 @@ class LatentPlanner:
         UserWarning: the JEPA was never trained.
     """
 
-    def __init__(
-        self, jepa: JEPA, horizon: int = 8, discount: float = 0.99, search: GraphSearch | MPPI | None = None
-    ) -> None:
+    def __init__(self, jepa: JEPA, horizon: int = 8, discount: float = 0.99, search: Search | None = None) -> None:
         require_type("jepa", jepa, JEPA, "that of a model of Stable-Baselines3 is model.policy.features_extractor.jepa")
         require_integer("horizon", horizon, least=1)
         require_fraction("discount", discount)
@@ -148,6 +147,11 @@ class LatentPlanner:
 
     def state(self) -> dict[str, Any]:
         """Return the planner as plain values and tensors; raises as ``save``."""
+        if not isinstance(self._search, GraphSearch | MPPI):
+            raise ValueError(
+                f"search is a {type(self._search).__name__}, which a planner's file cannot hold: save a planner "
+                "without it, and save_machine a machine"
+            )
         settings = {"horizon": self.horizon, "discount": self._discount, "search": asdict(self._search)}
         return {"settings": settings, "jepa": jepa_state(self.jepa)}
 
@@ -162,11 +166,12 @@ class LatentPlanner:
             raise ValueError(f"{path} is broken: save the planner again ({error})") from error
 
 
-def _suitable(search: object, space: spaces.Space[Any]) -> GraphSearch | MPPI:
+def _suitable(search: Search | None, space: spaces.Space[Any]) -> Search:
     kind = _kind(space)
     if search is None:
         return kind()
-    if not isinstance(search, kind):
+    is_other = isinstance(search, GraphSearch | MPPI) and not isinstance(search, kind)
+    if is_other or isinstance(search, type) or not hasattr(search, "over"):
         raise ValueError(f"search={search!r} is not for the actions of {space}: give {kind.__name__}(...), or nothing")
     return search
 

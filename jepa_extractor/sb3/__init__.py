@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from jepa_extractor.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from jepa_extractor.sb3.audit_callback import AuditCallback as AuditCallback
     from jepa_extractor.sb3.callback import JEPACallback as JEPACallback
     from jepa_extractor.sb3.extractor import JEPAExtractor as JEPAExtractor
     from jepa_extractor.sb3.extractor import jepa_policy_kwargs as jepa_policy_kwargs
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "audit_callback": ("AuditCallback",),
         "callback": ("JEPACallback",),
         "extractor": (
             "JEPAExtractor",

@@ -10,7 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
 
 from jepa_extractor.data.batch import Batch, Step
-from jepa_extractor.data.observations import map_arrays
+from jepa_extractor.data.observations import Arrays, map_arrays
 from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.sb3.recorder import Recorder
 
@@ -72,35 +72,40 @@ class Rollout:
     def clear(self) -> None:
         """Forget the rollout before."""
         self._latents: list[torch.Tensor] = []  # (n, D) before each step
-        self._steps: list[Step] = []
+        self._steps: list[tuple[NDArray[Any], ...]] = []  # actions, rewards and whether terminated, (n, ...) each
+        self._left: list[tuple[int, int, Arrays]] = []  # environment and step of what is not encoded, and that
+        self._newest: Step | None = None
 
     def add(self, latents: torch.Tensor, step: Step) -> None:
         """Add a step of all environments, taken at observations whose latents are ``latents`` (n, D)."""
+        for i in np.flatnonzero(step.ended).tolist():
+            self._left.append((i, len(self._steps), map_arrays(lambda array, i=i: array[i], step.arrived)))
         self._latents.append(latents)
-        self._steps.append(step)
+        # PPO changes rewards afterwards, where a time limit ended the episode
+        self._steps.append((step.actions, np.array(step.rewards, np.float32), step.terminated))
+        self._newest = step
 
     def finish(self, discount: float) -> None:
         """Encode what is left, and make a batch of all n T transitions: step t of environment e is row ``e T + t``."""
-        ended = np.stack([step.ended for step in self._steps], axis=1)  # (n, T)
-        last = ended.copy()
-        last[:, -1] = True
-        at = np.argwhere(last)
-        rows = [map_arrays(lambda array, e=e: array[e], self._steps[t].arrived) for e, t in at]
-        seen = self._recorder.as_the_policy_sees(map_arrays(lambda *arrays: torch.from_numpy(np.stack(arrays)), *rows))
+        assert self._newest is not None
+        newest, last = self._newest, len(self._steps) - 1
+        for i in np.flatnonzero(~newest.ended).tolist():
+            self._left.append((i, last, map_arrays(lambda array, i=i: array[i], newest.arrived)))
+        environments, steps, observations = zip(*self._left, strict=True)
+        stored: Any = map_arrays(lambda *arrays: torch.from_numpy(np.stack(arrays)), *observations)
+        seen: Any = map_arrays(lambda tensor: tensor.numpy(), self._recorder.as_the_policy_sees(stored))
         following = torch.stack([*self._latents[1:], self._latents[-1]], dim=1)  # (n, T, D)
-        arrays: Any = map_arrays(lambda tensor: tensor.numpy(), seen)
-        left = torch.from_numpy(self._extractor.jepa.encode(arrays)).to(following.device)
-        following[torch.from_numpy(at[:, 0]), torch.from_numpy(at[:, 1])] = left
-
-        def flat(name: str) -> torch.Tensor:
-            array = np.stack([getattr(step, name) for step in self._steps], axis=1)
-            return torch.from_numpy(array.reshape(-1, 1, *array.shape[2:])).to(following.device)
-
+        encoded = torch.from_numpy(self._extractor.jepa.encode(seen)).to(following.device)
+        following[torch.tensor(environments), torch.tensor(steps)] = encoded
+        actions, rewards, terminated = (
+            torch.from_numpy(np.stack(arrays, axis=1)).flatten(0, 1).unsqueeze(1).to(following.device)
+            for arrays in zip(*self._steps, strict=True)
+        )
         self.transitions = Batch(
             observations=None,
-            actions=flat("actions"),
-            rewards=flat("rewards").float(),
-            terminated=flat("terminated"),
+            actions=actions,
+            rewards=rewards,
+            terminated=terminated,
             discount=discount,
             later_latents=following.flatten(0, 1).unsqueeze(1),
         )

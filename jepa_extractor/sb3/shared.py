@@ -166,7 +166,8 @@ def reconciled(auxiliary: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     """
     along = (auxiliary * own).sum() / own.square().sum().clamp(min=1e-30)
     auxiliary = auxiliary - along.clamp(max=0.0) * own
-    return auxiliary * (own.norm() / auxiliary.norm().clamp(min=1e-30)).clamp(max=1.0)
+    scale: torch.Tensor = own.norm() / auxiliary.norm().clamp(min=1e-30)
+    return auxiliary * scale.clamp(max=1.0)
 
 
 def _require_shareable(jepa: JEPA) -> None:

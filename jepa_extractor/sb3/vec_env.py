@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from jepa_extractor.data.ends import autoreset_mode, final_observation, vector_infos
+
 Mask = NDArray[np.bool_]
 _STATELESS = (
     wrappers.TransformAction,
@@ -64,11 +66,13 @@ class GymnasiumVecEnv(VecEnv):
 
     Raises:
         TypeError: ``vector_env`` is not a Gymnasium vector environment.
-        ValueError: its metadata lack the autoreset mode, or ``partial_reset`` is not True, False or None.
+        ValueError: its metadata do not say the autoreset mode, or ``partial_reset`` is not True, False or None.
     """
 
     def __init__(self, vector_env: VectorEnv[Any, Any, Any], partial_reset: bool | None = None) -> None:
-        mode = _autoreset_mode(vector_env)
+        if not isinstance(vector_env, VectorEnv):
+            raise TypeError(f"vector_env={vector_env!r} is not a gymnasium.vector.VectorEnv: make one by gym.make_vec")
+        mode = autoreset_mode("vector_env", vector_env)
         if partial_reset is not None and not isinstance(partial_reset, bool | np.bool_):
             raise ValueError(f"partial_reset={partial_reset!r} is not True, False or None")
         self.vector_env = vector_env
@@ -97,7 +101,7 @@ class GymnasiumVecEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         self._delayed = {}
-        self.reset_infos = _split_infos(self._own(infos), self.num_envs)
+        self.reset_infos = _split_infos(vector_infos(self._own(infos), self.num_envs), self.num_envs)
         return self._own(observations)  # type: ignore[no-any-return]
 
     def step_async(self, actions: NDArray[Any]) -> None:
@@ -113,27 +117,28 @@ class GymnasiumVecEnv(VecEnv):
         if self._actions is None:
             raise RuntimeError("step_wait() without actions: call step_async(actions) first")
         actions, self._actions = self._actions, None
-        observations, rewards, terminations, truncations, vector_infos = self.vector_env.step(actions)
+        observations, rewards, terminations, truncations, given = self.vector_env.step(actions)
         rewards = np.array(rewards, np.float32)
         dones = np.logical_or(terminations, truncations)
         timeouts = np.logical_and(truncations, np.logical_not(terminations)).tolist()
-        vector_infos = self._own(vector_infos)
-        last_obs, last_info, *_ = (vector_infos.pop(key, None) for key in _FINAL)
-        infos = _split_infos(vector_infos, self.num_envs)
+        shown = vector_infos(self._own(given), self.num_envs)
+        finals = {key: shown.pop(key) for key in _FINAL if key in shown}
+        infos = _split_infos(shown, self.num_envs)
         ended = np.flatnonzero(dones).tolist()
 
         if self._mode == AutoresetMode.SAME_STEP and ended:
-            last_infos = _split_infos(last_info or {}, self.num_envs)
+            last = vector_infos(finals.get("final_info", {}), self.num_envs)
+            last_infos = _split_infos(last, self.num_envs)
             for i in ended:
                 self.reset_infos[i], infos[i] = infos[i], last_infos[i]
-                infos[i]["terminal_observation"] = last_obs[i]
+                infos[i]["terminal_observation"] = final_observation(finals, i)
                 if "episode" in self.reset_infos[i]:  # RecordEpisodeStatistics does not write into final_info
                     infos[i]["episode"] = self.reset_infos[i].pop("episode")
         elif self._partial_reset and ended:
             for i in ended:
                 infos[i]["terminal_observation"] = deepcopy(_row(observations, i))
-            observations, vector_infos = self.vector_env.reset(options={"reset_mask": dones.copy()})
-            first_infos = _split_infos(self._own(vector_infos), self.num_envs)
+            observations, given = self.vector_env.reset(options={"reset_mask": dones.copy()})
+            first_infos = _split_infos(vector_infos(self._own(given), self.num_envs), self.num_envs)
             for i in ended:
                 self.reset_infos[i] = first_infos[i]
 
@@ -237,18 +242,6 @@ class GymnasiumVecEnv(VecEnv):
     def _own(self, data: Any) -> Any:
         """Return ``data``, copied if the environment may write into it at the next step."""
         return data if self._owned else deepcopy(data)
-
-
-def _autoreset_mode(vector_env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
-    if not isinstance(vector_env, VectorEnv):
-        raise TypeError(f"vector_env={vector_env!r} is not a gymnasium.vector.VectorEnv: make one by gym.make_vec")
-    mode = vector_env.metadata.get("autoreset_mode")
-    if not isinstance(mode, AutoresetMode):
-        raise ValueError(
-            f'metadata["autoreset_mode"]={mode!r} of {vector_env} is not a gymnasium.vector.AutoresetMode: '
-            "it says when episodes begin, so set it"
-        )
-    return mode
 
 
 def _can_reset_in_part(vector_env: VectorEnv[Any, Any, Any]) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jepa_extractor import EmpiricalBisimulation
+from jepa_extractor.bisimulation import EmpiricalBisimulation
 from tests.bisimulation.empirical_oracles import random_data
 
 

@@ -8,7 +8,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 from jepa_extractor import JEPA, random_episodes
-from jepa_extractor.audit import audit_encoder, pairwise_audit
+from jepa_extractor.audit import AuditSet, audit, compare_classes
 from jepa_extractor.bisimulation import EmpiricalBisimulation, largest_bisimulation, probabilistic_bisimulation
 from jepa_extractor.envs.table_images import TableImages
 from tests.envs.tables import LAKE, TAXI, WORLDS, make
@@ -248,12 +248,12 @@ def test_audit_of_an_encoder():
         render_mode="rgb_array",
         is_slippery=False,
     )
-    model = JEPA(env.observation_space, env.action_space, encoder="nature")
-    report = audit_encoder(model, envs, "state", env.class_mdp, observations=500)
-    assert report.classes_required == 13
-    latents = model.encode(np.moveaxis(np.concatenate([env.images, env.images]), -1, 1))
+    jepa = JEPA(env.observation_space, env.action_space, encoder="nature")
+    report = audit(jepa, AuditSet.collect(envs, 500), controls=False)
+    assert len(report.classes.classes) == 13
+    latents = jepa.encode(np.concatenate([env.images, env.images]))
     classes = largest_bisimulation(*env.class_mdp)
-    pairs = pairwise_audit(latents, np.tile(np.arange(16), 2), np.not_equal.outer(classes, classes))
+    pairs = compare_classes(latents, np.tile(np.arange(16), 2), np.not_equal.outer(classes, classes))
     assert pairs.numbers()["required_pairs"] == 16 * 15 / 2 - 6
     assert {pair[:2] for pair in pairs.merged_pairs()} == {(5, 7), (5, 11), (5, 12), (7, 11), (7, 12), (11, 12)}
     assert all(error == 0.5 for *_, error in pairs.merged_pairs())

@@ -11,25 +11,22 @@ from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 from jepa_extractor import (
+    JEPA,
     Alternating,
     EndTask,
     JEPACallback,
-    JEPAExtractor,
     Joint,
-    LatentPlanner,
     QTask,
     RewardTask,
     Shared,
-    SIGReg,
     TransitionRing,
-    VICReg,
     jepa_policy_kwargs,
-    policy_space,
     pretrain,
     random_episodes,
-    retarget,
 )
 from jepa_extractor.audit import AuditSet, audit
+from jepa_extractor.objectives import SIGReg, VICReg
+from jepa_extractor.planning import LatentPlanner, retarget
 
 pytestmark = pytest.mark.slow
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -46,7 +43,7 @@ CASES = [
     ("PPO", Joint(), {"recipe": "spr", "latent_dim": 16}),
     ("PPO", Alternating(), {"recipe": "mrq", "latent_dim": 16}),
     ("DQN", Joint(), {"recipe": "tdmpc2", "latent_dim": 16}),
-    ("DQN", Shared(), {"target": "algorithm", "auxiliary": (RewardTask(latents="predicted", head="two-hot"),)}),
+    ("DQN", Shared(), {"target": "detach", "auxiliary": (RewardTask(latents="predicted", head="two-hot"),)}),
     ("SAC", Shared(), {"target": "detach", "auxiliary": (RewardTask(latents="predicted"),)}),
     ("SAC", Joint(), {"encoder": "places", "target": "copy"}),
 ]
@@ -63,10 +60,10 @@ def transitions():
     return TransitionRing.from_episodes(random_episodes(envs, 2_000, seed=0), seed=0)
 
 
-def make_extractor(**options):
+def make_jepa(**options):
     env = gym.make("CountingEnv-v0", **SMALL)
     torch.manual_seed(0)
-    return JEPAExtractor(policy_space(env.observation_space), env.action_space, **options)
+    return JEPA(env.observation_space, env.action_space, **options)
 
 
 @pytest.mark.parametrize(("name", "schedule", "options"), CASES, ids=[f"{case[0]}-{i}" for i, case in enumerate(CASES)])
@@ -96,33 +93,33 @@ def test_a_policy_trains_and_goes_on_elsewhere(device, name, schedule, options, 
     assert again.updates > callback.updates
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="compares a GPU with the CPU, which is compared by hand")
 @pytest.mark.parametrize("encoder", ["pooled", "places", "gated", "nature", "resnet"])
-def test_gradients_are_those_of_the_cpu(device, encoder, transitions):
+def test_gradients_are_those_of_the_cpu(encoder, transitions):
     """The same parameters and the same batch give the same losses and the same gradient."""
-    here = make_extractor(encoder=encoder, latent_dim=16, auxiliary=("reward", "q"), horizon=2)
-    there = copy.deepcopy(here).to(device)
+    here = make_jepa(encoder=encoder, latent_dim=16, auxiliary=("reward", QTask(discount=0.9)), horizon=2)
+    there = copy.deepcopy(here).to("cuda")
     batch = transitions.sample(16, horizon=2, rewarded_fraction=0.5)
     gradients = []
-    for extractor in (here, there):
-        losses, _ = extractor.losses(batch)
-        extractor.total(losses).backward()
-        gradients.append(torch.cat([p.grad.flatten().cpu() for p in extractor.parameters() if p.grad is not None]))
+    for jepa in (here, there):
+        jepa.loss(batch)[0].backward()
+        gradients.append(torch.cat([p.grad.flatten().cpu() for p in jepa.parameters() if p.grad is not None]))
     difference = (gradients[0] - gradients[1]).norm() / gradients[0].norm()
-    assert difference < (1e-6 if device.type == "cpu" else 1e-2)  # a GPU convolves in TF32, with ten bits
+    assert difference < 1e-2  # a GPU convolves in TF32, with ten bits
 
 
 def test_pretraining_planning_and_audit(device, transitions):
     """What is learned on the device keeps every count apart, plans to a new goal, and passes the audit."""
-    extractor = make_extractor().to(device)
-    pretrain(extractor, transitions, 200, transition_updates=400)
-    assert extractor.device.type == device.type
+    jepa = make_jepa().to(device)
+    pretrain(jepa, transitions, 200, transition_updates=400)
+    assert jepa.device.type == device.type
     env = gym.make("CountingEnv-v0", **SMALL)
     pictures = np.stack([env.reset(seed=0, options={"count": count})[0] for count in range(5)])
-    planner = LatentPlanner(retarget(extractor, pictures, rewards=np.arange(5) == 3))
+    planner = LatentPlanner(retarget(jepa, pictures, rewards=np.arange(5) == 3))
     assert [int(planner.predict(pictures[count])[0]) for count in (0, 1, 2, 4)] == [1, 1, 1, 0]
     envs = gym.make_vec("CountingEnv-v0", 8, vectorization_mode="vector_entry_point", **SMALL)
     audit_set = AuditSet.from_episodes(random_episodes(envs, 1_000, seed=1), actions=("remove", "add"))
-    assert audit(extractor, audit_set).collapse_index < 0.05
+    assert audit(jepa, audit_set).collapse_index < 0.05
 
 
 def test_the_same_seed_gives_the_same_bytes(device, transitions, monkeypatch):
@@ -130,7 +127,7 @@ def test_the_same_seed_gives_the_same_bytes(device, transitions, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     trained = []
     for _ in range(2):
-        extractor = make_extractor(augmentation=("shift", "intensity")).to(device)
-        pretrain(extractor, copy.deepcopy(transitions), 20, transition_updates=5)
-        trained.append(extractor.state_dict())
+        jepa = make_jepa(augmentation=("shift", "intensity")).to(device)
+        pretrain(jepa, copy.deepcopy(transitions), 20, transition_updates=5)
+        trained.append(jepa.state_dict())
     assert all(torch.equal(value, trained[1][name]) for name, value in trained[0].items())

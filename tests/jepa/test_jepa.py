@@ -187,6 +187,8 @@ def test_policy_kwargs_are_picklable():
         (IMAGE, {"action_space": None}, "action_space=None.*jepa_policy_kwargs"),
         (IMAGE, {"latent_dim": 0}, "latent_dim=0"),
         (IMAGE, {"latent_dim": 2.5}, "latent_dim=2.5"),
+        (IMAGE, {"horizon": 0}, "horizon=0"),
+        (IMAGE, {"transition": lambda d, a: nn.Bilinear(d, a, d + 1)}, "its output must have the shape of the latents"),
         (IMAGE, {"encoder": "vgg"}, "encoder='vgg'.*pooled"),
         (IMAGE, {"auxiliary": ("rewards",)}, "auxiliary='rewards'.*reward"),
         (IMAGE, {"auxiliary": "reward"}, "auxiliary='reward'.*give a tuple"),

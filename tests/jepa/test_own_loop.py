@@ -107,7 +107,7 @@ def test_evaluation_mode_changes_nothing(case):
         jepa.loss(batch)
     changed = [name for name, value in state().items() if not torch.equal(value, before[name])]
     assert changed
-    assert all(any(name.startswith(prefix) for prefix in moving) for name in changed)
+    assert all(any(name.startswith(prefix) for prefix in (*moving, "updates")) for name in changed)
 
 
 def test_training_mode_draws_anew():

@@ -128,6 +128,7 @@ def test_a_planner_reads_and_saves_the_heads(recipe, tmp_path):
     with torch.no_grad():
         for parameter in jepa.parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape))
+    jepa.updates += 1  # as if it had been trained
     planner = LatentPlanner(jepa, horizon=3)
     planner.save(tmp_path / "planner.pt")
     loaded = LatentPlanner.load(tmp_path / "planner.pt")

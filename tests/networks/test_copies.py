@@ -32,3 +32,16 @@ def test_moving_average():
         expected += rate * (weight - expected)
         assert average(module, torch.ones(1)).item() == pytest.approx(expected, rel=1e-6)
     assert not list(average.parameters())
+
+
+@pytest.mark.parametrize("build", [MovingAverage, PeriodicCopy])
+def test_before_any_update_a_copy_is_the_module_itself(build):
+    """Stable-Baselines3 may have initialised the module again since it was built; a copy sends no gradient."""
+    module = nn.Linear(2, 1)
+    copied, inputs = build(module), torch.ones(3, 2, requires_grad=True)
+    with torch.no_grad():
+        module.weight.fill_(7.0)
+    for _ in range(2):
+        assert torch.equal(copied(module, inputs), module(inputs))
+        assert not copied(module, inputs).requires_grad
+        copied.update(module)

@@ -10,7 +10,14 @@ from stable_baselines3.common.torch_layers import NatureCNN
 
 import counting_env
 from jepa_extractor import jepa_policy_kwargs
-from jepa_extractor.networks.encoders import GatedEncoder, Ladder, PlacesEncoder, PooledEncoder, make_encoder
+from jepa_extractor.networks.encoders import (
+    GatedEncoder,
+    Ladder,
+    PlacesEncoder,
+    PooledEncoder,
+    make_encoder,
+    pick_encoder,
+)
 
 gym.register_envs(counting_env)
 
@@ -110,3 +117,67 @@ def test_what_nature_sees_of_an_image(size, seen):
         convolutions(images + 1).sum().backward()
         reached = images.grad.abs().sum(dim=(0, 1)) > 0
         assert reached.any(dim=0).nonzero().max() == reached.any(dim=1).nonzero().max() == seen - 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        ((3, 32, 32), "pooled"),
+        ((32, 40, 3), "pooled"),
+        ((3, 31, 40), "grid"),
+        ((10, 10, 4), "grid"),
+        ((3, 10, 9), "grid"),
+    ],
+)
+def test_auto_tells_images_from_grids(shape, name):
+    """By the second largest of three axes: 32 pixels or more are an image."""
+    assert pick_encoder(spaces.Box(0, 1, shape, np.float32)) == name
+    assert pick_encoder(spaces.Box(0, 1, shape[:1], np.float32)) == "mlp"
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_identity_takes_latents_of_its_width_alone(size):
+    """Neither a wider nor a narrower observation is the latent."""
+    with pytest.raises(ValueError, match=f"latent_dim=4 must be {size} for encoder='identity'"):
+        make_encoder("identity", spaces.Box(-1, 1, (size,)), 4)
+
+
+def test_stages_of_the_resnet():
+    """Four stages of eight blocks, of which the first three after it halve the map; a skip passes each."""
+    encoder = make_encoder("resnet", SPACE, 8)
+    assert [block.residual[2].out_channels for block in encoder.blocks] == [
+        w for w in (32, 64, 128, 256) for _ in range(8)
+    ]
+    sizes = []
+    for block in encoder.blocks:
+        block.register_forward_hook(lambda _, inputs, output: sizes.append(tuple(output.shape[2:])))
+    encoder(torch.rand(1, 3, 64, 64))
+    assert sizes == [(size, size) for size in (16, 8, 4, 2) for _ in range(8)]
+    block = encoder.blocks[1]
+    features = torch.rand(1, 32, 4, 4)
+    with torch.no_grad():
+        for parameter in block.residual.parameters():
+            parameter.zero_()
+    assert torch.equal(block(features), features)
+
+
+def test_the_gate_by_hand():
+    """A pixel is dimmed by how far it is from its left neighbour, in any channel: wholly from 16 grey levels on."""
+    encoder, seen = GatedEncoder(SPACE, 8), []
+    encoder.places.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = torch.full((1, 3, 40, 40), 0.5)
+    images[0, 1, 7, 9] += 8 / 255  # half of the way
+    images[0, 2, 20, 30] += 16 / 255
+    encoder(images)
+    expected = images.clone()
+    expected[..., 0] = 0  # the left border is a step from black
+    expected[0, :, 7, 9:11] *= 0.5
+    expected[0, :, 20, 30:32] = 0
+    torch.testing.assert_close(seen[0], expected)
+
+
+@pytest.mark.parametrize("shape", [(4, 9, 3), (9, 4, 3), (4, 4, 3)])
+def test_grids_that_are_too_small(shape):
+    """Each side must have five cells."""
+    with pytest.raises(ValueError, match="encoder='grid' takes at least 5 x 5 cells, with channels='last'"):
+        make_encoder("grid", spaces.Box(0, 1, shape, np.float32), 8, {"channels": "last"})

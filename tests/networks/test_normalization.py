@@ -37,3 +37,8 @@ def test_normalisations_and_cosine_loss_are_those_of_the_published_code():
     assert_allclose(MinMax(8)(x[:8]), scaled, atol=1e-5)
     one, other = (wave(torch.arange(24.0)).reshape(3, 1, 8) for wave in (torch.sin, lambda i: torch.cos(0.7 * i)))
     assert_allclose(CosineLoss().errors(one, other)[:, 0], [0.60671, 2.33526, 2.48578], atol=1e-5)
+
+
+def test_min_max_of_latents_that_are_nearly_equal():
+    """However little they differ, they reach from 0 to 1, until they are equal up to rounding."""
+    assert MinMax(2)(torch.tensor([[0.0, 1e-5]])).tolist() == [[0, 1]]

@@ -179,3 +179,33 @@ def test_weighted_sum():
     assert [
         JEPA(IMAGE, spaces.Discrete(2)).total({name: torch.tensor(1.0)}).item() for name in ("dynamics", "reward")
     ] == [2, 10]
+
+
+def test_a_discount_of_its_own_wins():
+    """Over that of the algorithm, which the batch holds."""
+    latents, batch, losses = make_latents(), make_batch(), []
+    for task in (QTask(discount=0.3), QTask()):
+        torch.manual_seed(0)
+        head = task.make_head(D, IMAGE, spaces.Discrete(3))
+        losses += [task.loss(head, latents, batch).item(), task.loss(head, latents, batch.replace(discount=0.3)).item()]
+    assert losses[0] == losses[1] == losses[3] != losses[2]
+
+
+def test_the_name_of_the_dynamics_is_taken():
+    """A task cannot be named as the loss that every JEPA has."""
+    task = RewardTask()
+    task.name = "dynamics"
+    with pytest.raises(ValueError, match="two losses named 'dynamics'"):
+        JEPA(IMAGE, spaces.Discrete(3), auxiliary=(task,))
+
+
+def test_random_maps_are_of_size_one():
+    """Of observations whose numbers have variance 1, outputs have it too, however many numbers there are."""
+    head = RandomTask(size=400).make_head(D, IMAGE, spaces.Discrete(3))
+    assert head.target(rand(B, 2, *IMAGE.shape)).std().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(("latents", "reads"), [("encoded", True), ("both", True), ("predicted", False)])
+def test_which_tasks_read_later_latents(latents, reads):
+    """Those that read encoded ones; where none does, later observations are not encoded with gradient."""
+    assert RewardTask(latents=latents).reads_after == reads

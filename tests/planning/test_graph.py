@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from jepa_extractor import JEPA
-from jepa_extractor.planning import GraphSearch, LatentPlanner
+from jepa_extractor.planning import GraphSearch, LatentPlanner, graph
 from jepa_extractor.planning.model import LatentModel
-from tests.planning.worlds import Given, best_returns, random_world, world
+from tests.planning.worlds import Count, Given, best_returns, random_world, world
 
 CHAIN = [[max(state - 1, 0), min(state + 1, 5)] for state in range(6)]
 
@@ -48,20 +48,6 @@ def test_a_goal_is_reached_by_the_shortest_way(goal):
     assert actions.dtype == np.int64
     assert (actions[starts < goal] == 1).all()
     assert (actions[starts > goal] == 0).all()
-
-
-class Count(nn.Module):
-    """A transition that counts how many rows it is asked for."""
-
-    rows = 0
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, latents, actions):
-        self.rows += len(latents)
-        return self.inner(latents, actions)
 
 
 def test_latents_that_meet_are_expanded_once():
@@ -139,19 +125,11 @@ class Pit(nn.Module):
 
 def test_an_end_that_drifts_is_one_node():
     """Where no action moves but T errs a little, the search does not fill up with copies of that state."""
-    jepa = JEPA(
-        spaces.Box(-9, 9, (2,), np.float32),
-        spaces.Discrete(2),
-        latent_dim=2,
-        encoder="identity",
-        transition=Pit,
-        auxiliary=(Given("reward", Peak()),),
-    )
-    jepa.transition = transition = Count(jepa.transition)
+    jepa = counted(Pit)
     planner = LatentPlanner(jepa, horizon=8, search=GraphSearch(width=4))
     actions, _ = planner.predict(np.zeros((1, 2), np.float32))
     assert actions == [1]
-    assert transition.rows <= 2 * 9  # the pit, and the places from 0 to 7
+    assert jepa.transition.rows <= 2 * 9  # the pit, and the places from 0 to 7
 
 
 def test_a_narrow_search_keeps_the_best_ways():
@@ -163,3 +141,110 @@ def test_a_narrow_search_keeps_the_best_ways():
     wide, narrow = (values_of(world(tree, rewards), 3, 1.0, width)[0] for width in (4, 2))
     np.testing.assert_allclose(wide, [0.2, 5.1], atol=1e-6)
     np.testing.assert_allclose(narrow, [0.2, 0.1], atol=1e-6)  # at depth 2 both nodes kept follow the first action
+
+
+TREE = np.array([[1, 2], [3, 4], [5, 6], [7, 7], [7, 7], [8, 8], [8, 8], [7, 7], [8, 8]])  # 7 and 8 are leaves
+
+
+def test_a_narrow_search_discounts():
+    """What is kept has the highest discounted return: 0.6 at once against 1 a step later, at half its worth."""
+    rewards = np.array([0.0, 0.6, 0.0, 0.0, 0.0, 1.0, 1.0, 5.0, 0.0])
+    narrow = values_of(world(TREE, rewards), 3, discount=0.5, width=2)[0]
+    np.testing.assert_allclose(narrow, [0.6 + 0.25 * 5, 0.5], atol=1e-6)
+
+
+def test_a_narrow_search_reads_the_q_head():
+    """A latent of higher Q is kept, and one that is not kept is worth its Q."""
+    rewards = np.array([0.0] * 8 + [5.0])
+    q = np.zeros((9, 2))
+    q[3, 0], q[4, 1], q[5, 1], q[6, 0] = 0.25, 0.5, 1.0, 1.0
+    narrow = values_of(world(TREE, rewards, q=q), 3, discount=1.0, width=2)[0]
+    np.testing.assert_allclose(narrow, [0.5, 5.0], atol=1e-6)
+
+
+def counted(make):
+    """Return a JEPA over a plane whose transition ``make`` counts the rows that it is asked for."""
+    box = spaces.Box(-9, 9, (2,), np.float32)
+    jepa = JEPA(
+        box, spaces.Discrete(2), latent_dim=2, encoder="identity", transition=make, auxiliary=(Given("reward", Peak()),)
+    )
+    jepa.transition = Count(jepa.transition)
+    return jepa
+
+
+class StayOrGo(nn.Module):
+    """Action 0 stays, action 1 goes one step on; the second component is an error of up to 0.05."""
+
+    def __init__(self, latent_dim, action_dim):
+        super().__init__()
+
+    def forward(self, latents, actions):
+        error = 0.05 * torch.sin(1e3 * latents.sum(1, keepdim=True) + 10 * actions[:, :1])
+        return torch.cat([latents[:, :1] + actions[:, 1:], error], dim=1)
+
+
+def test_the_scale_of_a_node_is_its_longest_step():
+    """An action that stays, but for an error, makes no new node where another goes far."""
+    jepa = counted(StayOrGo)
+    LatentPlanner(jepa, horizon=6).predict(np.zeros((1, 2), np.float32))
+    assert jepa.transition.rows == 2 * 6
+
+
+class Fall(nn.Module):
+    """From 0 every action falls to -1, where the second component drifts a little for ever."""
+
+    def __init__(self, latent_dim, action_dim):
+        super().__init__()
+
+    def forward(self, latents, actions):
+        return torch.cat([torch.full_like(latents[:, :1], -1.0), latents[:, 1:] + 0.001 * (1 + actions[:, 1:])], dim=1)
+
+
+def test_the_longest_step_is_remembered():
+    """Where no node moves any more, the steps before say what is near."""
+    jepa = counted(Fall)
+    LatentPlanner(jepa, horizon=8).predict(np.zeros((1, 2), np.float32))
+    assert jepa.transition.rows == 2 * 2
+
+
+def test_graphs_of_different_sizes():
+    """In a batch nothing is expanded for a root whose graph is complete."""
+    jepa = world([[1, 1], [1, 1], [3, 3], [4, 4], [5, 5], [5, 5]], np.arange(6) == 5)
+    jepa.transition = Count(jepa.transition)
+    LatentPlanner(jepa, horizon=6).predict(np.eye(6, dtype=np.float32)[[0, 2]])
+    assert jepa.transition.rows == 2 * (2 + 4)
+
+
+def met(nodes, exists, children, live, radius):
+    """Return what ``_meeting`` returns for one graph, child by child; -1 where a child is not live."""
+    known, count = len(nodes), len(children)
+    to_nodes = [[np.linalg.norm(c - n) if e else np.inf for n, e in zip(nodes, exists, strict=True)] for c in children]
+    free = [bool(live[c]) and min(to_nodes[c]) > radius[c] for c in range(count)]
+    near = [
+        [e for e in range(c) if free[e] and np.linalg.norm(children[c] - children[e]) <= radius[c]] if free[c] else []
+        for c in range(count)
+    ]
+    found = []
+    for c in range(count):
+        leaders = [e for e in near[c] if not near[e]]
+        if not live[c]:
+            found.append(-1)
+        elif not free[c]:
+            found.append(int(np.argmin(to_nodes[c])))
+        else:
+            found.append(known + min(leaders, key=lambda e: np.linalg.norm(children[c] - children[e]), default=c))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_meets_what(seed, monkeypatch):
+    """Against a twin that looks at one pair after another, in slices of any size; half of the nodes do not exist."""
+    rng = np.random.default_rng(seed)
+    monkeypatch.setattr(graph, "DISTANCES", int(rng.choice([1, 300, 2**24])))
+    nodes, children = (rng.normal(size=(5, n, 2)).astype(np.float32) for n in (4, 12))
+    exists, live = rng.random((5, 4)) < 0.5, rng.random((5, 12)) < 0.8
+    exists[:, 0] = True
+    children[:, 6:8] = children[:, :2]  # equal latents meet even within 0
+    radius = rng.choice([0.0, 0.1, 0.5, 1.0], size=(5, 12)).astype(np.float32)
+    found = np.where(live, graph._meeting(nodes, exists, children, live, radius), -1)
+    assert found.tolist() == [met(*one) for one in zip(nodes, exists, children, live, radius, strict=True)]

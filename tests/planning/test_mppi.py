@@ -120,3 +120,57 @@ def test_actions_that_are_not_deterministic_come_from_the_seed():
     ]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(set(drawn[0])) > 1
+
+
+def planned(place, mean, search):
+    """Return what ``MPPIPlans.plan`` returns for one place on the line of ``pushed``, with forces in [-1, 1]."""
+    draws = torch.Generator().manual_seed(search.seed)
+    std = np.full_like(mean, 2.0)
+    for _ in range(search.iterations):
+        noise = torch.randn(search.samples, *mean.shape, generator=draws).numpy()
+        tried = np.clip(mean + std * noise, -1, 1)
+        places = place + np.cumsum(tried[..., 0], axis=1) / 10
+        values = -(np.abs(places - 0.5) * 0.9 ** np.arange(len(mean))).sum(1)
+        best = np.argsort(-values, kind="stable")[: search.elites]
+        weights = np.exp(0.5 * (values[best] - values[best[0]]))
+        weights /= weights.sum()
+        elites = tried[best]
+        mean = (weights[:, None, None] * elites).sum(0)
+        variance = (weights[:, None, None] * (elites - mean) ** 2).sum(0)
+        std = np.clip(np.sqrt(variance), 0.05, 2.0)
+    return elites[:, 0], weights, mean
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_plan_is_that_of_the_formulas(seed):
+    """Against TD-MPC2's formulas in NumPy: clipped draws, weights exp(0.5 (v - best)), their mean and deviation."""
+    search = MPPI(samples=20, elites=5, iterations=3, seed=seed)
+    plans = search.over(LatentModel(pushed(low=-1.0, high=1.0)), horizon=3, discount=0.9)
+    mean = np.random.default_rng(seed).uniform(-1, 1, (3, 1)).astype(np.float32)
+    found = plans.plan(torch.tensor([[0.2]]), torch.from_numpy(mean)[None])
+    for one, expected in zip(found, planned(0.2, mean, search), strict=True):
+        np.testing.assert_allclose(one[0], expected, atol=1e-5)
+
+
+def test_an_end_counts_in_a_continuous_plan():
+    """What comes after a step that ends with probability 0.75 counts a quarter."""
+
+    class Ends(nn.Module):
+        def forward(self, latents):
+            return torch.full_like(latents, 0.75)
+
+    jepa = pushed((Given("reward", Near()), Given("end", Ends())), low=-1.0, high=1.0)
+    plans = MPPI().over(LatentModel(jepa), horizon=2, discount=0.8)
+    values = plans.values(torch.tensor([[0.2]]), torch.tensor([[[[1.0], [1.0]]]]))
+    np.testing.assert_allclose(values, [[-0.2 - 0.8 * 0.25 * 0.1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("place", [-1.0, 2.0])
+def test_actions_stay_within_bounds(place):
+    """Bounds whose difference is rounded are not passed."""
+    low, high = -5.74, 2.44
+    assert np.float32(low) + (np.float32(high) - np.float32(low)) > np.float32(high)  # what makes it a test
+    planner = LatentPlanner(pushed(low=low, high=high), horizon=2, search=MPPI(samples=64, elites=8, iterations=3))
+    action, _ = planner.predict(np.array([place], np.float32))
+    assert planner.action_space.contains(action)
+    assert action == pytest.approx(high if place < 0.5 else low, abs=0.01)

@@ -9,6 +9,8 @@ import pytest
 from stable_baselines3.common.callbacks import BaseCallback
 
 from jepa_extractor import JEPACallback, Joint
+from jepa_extractor.sb3.monitor import Monitor
+from jepa_extractor.sb3.trainer import Trainer
 
 
 class Interrupt(BaseCallback):
@@ -86,3 +88,29 @@ def test_copies(make_ppo, duplicate):
     assert (repr(twin.schedule), twin.step, twin.seed, twin.updates) == ("Joint(every=2)", original.step, 3, 0)
     make_ppo().learn(256, callback=twin)
     assert twin.updates == original.updates == 8
+
+
+def test_records_are_sixteen_updates_apart_and_models_sixty_four(make_ppo, tmp_path, monkeypatch):
+    """Of rollouts with four updates each, every fourth is recorded; the model is kept at the first, then every 64."""
+    model = make_ppo(n_steps=16, batch_size=16, n_epochs=1)
+    callback, recorded, kept = JEPACallback(batch_size=8, checkpoint_dir=tmp_path), [], []
+    record, keep = Monitor.record, Trainer.keep_model
+    monkeypatch.setattr(
+        Monitor, "record", lambda monitor, logger: (recorded.append(callback.updates), record(monitor, logger))
+    )
+    monkeypatch.setattr(Trainer, "keep_model", lambda trainer: (kept.append(trainer.updates), keep(trainer)))
+    model.learn(64 * 37, callback=callback)
+    assert callback.updates == 37 * 4
+    assert recorded == list(range(16, 37 * 4, 16))
+    assert kept == [0, 16, 80, 144]
+
+
+def test_what_is_bound_leaves_the_schedule_alone(make_ppo):
+    """A schedule names settings: two callbacks may share it, and it holds nothing of either's training."""
+    schedule = Joint(every=2)
+    before = dict(vars(schedule))
+    callbacks = [JEPACallback(schedule, batch_size=8) for _ in range(2)]
+    for callback in callbacks:
+        make_ppo(n_steps=16, batch_size=16).learn(64, callback=callback)
+    assert [callback.updates for callback in callbacks] == [8, 8]
+    assert vars(schedule) == before

@@ -6,7 +6,8 @@ import torch
 from stable_baselines3.common.logger import Logger
 from torch import nn
 
-from jepa_extractor.sb3.monitor import Monitor
+from jepa_extractor import Episode, TransitionRing
+from jepa_extractor.sb3.monitor import Monitor, record_probe
 from jepa_extractor.train.step import Gradient
 
 LATENTS = torch.tensor([[[0.0, 0.0], [2.0, 6.0]]])
@@ -51,3 +52,35 @@ def test_angle_between_gradients(policy, auxiliary, degrees):
     assert logger.name_to_value["jepa/gradient_angle"] == pytest.approx(degrees, abs=0.1)
     norm = np.sqrt(np.sum(np.square(policy)) + 3 * 4)
     assert logger.name_to_value["jepa/policy_grad_norm"] == pytest.approx(norm, rel=1e-6)
+
+
+class Names:
+    """A JEPA whose latents are the first numbers of observations, and a recorder of a ring."""
+
+    def __init__(self, ring):
+        self.ring = ring
+
+    def encode(self, observations):
+        return observations
+
+    def as_the_policy_sees(self, observations):
+        return observations
+
+
+def test_the_probe_by_hand():
+    """The newer half is judged by centroids of the older; a label belongs to what a step led to; unknown ones go."""
+    numbers = np.array([9, 0, 1, 10, 9, 5, 2, 8, 4], np.float32)  # the first is before any step
+    labels = np.array([7, 0, 0, 1, 1, np.nan, 0, 1, 1])  # of the newer half, 2 and 8 are right, 4 is not
+    episode = Episode(numbers[:, None], np.zeros(8, np.int64), np.zeros(8), False, {"label": labels})
+    names, logger = Names(TransitionRing.from_episodes([episode], seed=0)), Logger(None, [])
+    record_probe(logger, names, names, "label")
+    assert logger.name_to_value["jepa/probe_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_a_probe_that_is_hardly_known():
+    """With fewer than two labels nothing is recorded."""
+    labels = np.array([np.nan, np.nan, np.nan, 1.0])
+    episode = Episode(np.zeros((4, 1), "f"), np.zeros(3, np.int64), np.zeros(3), False, {"label": labels})
+    names, logger = Names(TransitionRing.from_episodes([episode], seed=0)), Logger(None, [])
+    record_probe(logger, names, names, "label")
+    assert not logger.name_to_value

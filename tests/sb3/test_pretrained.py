@@ -16,6 +16,8 @@ from jepa_extractor import (
     pretrain,
     random_episodes,
 )
+from tests.sb3.algorithms import find_jepas
+from tests.sb3.algorithms import make_model as make_small
 
 gym.register_envs(counting_env)
 
@@ -103,3 +105,10 @@ def test_what_does_not_fit_is_refused(tmp_path):
         load_pretrained(plain, jepa)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load_pretrained(make_model(PPO), tmp_path / "nowhere.pt")
+
+
+def test_trpo_freezes_nothing():
+    """It differentiates by every parameter, so a frozen one is refused at once, and nothing is loaded."""
+    model = make_small("TRPO")
+    with pytest.raises(ValueError, match="freeze=True: TRPO cannot train a policy with frozen parameters"):
+        load_pretrained(model, find_jepas(make_small("PPO"))[0], freeze=True)

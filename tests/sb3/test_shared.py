@@ -83,7 +83,6 @@ def test_transitions_are_right(name, normalized, monkeypatch):
         assert batch.first_latents.shape == (size, 8)
         assert batch.later_latents.shape == (size, 1, 8)
         assert batch.actions.shape[:2] == batch.rewards.shape == batch.mask.shape == (size, 1)
-        assert batch.mask.sum().item() == pytest.approx(1)
         assert all(model.action_space.contains(action.numpy()) for action in batch.actions[:, 0])
 
 
@@ -124,7 +123,8 @@ def test_a_rollout_encodes_only_what_the_policy_has_not(name, monkeypatch):
     model.learn(STEPS, callback=JEPACallback(Shared()))
     rollouts = STEPS // (model.n_steps * model.n_envs)
     assert len(encoded) == rollouts
-    assert sum(encoded) <= STEPS  # each step of the coded environment may end an episode
+    journal = model.env.followed.values()
+    assert 0 < sum(encoded) < len(journal)
 
 
 def test_the_gradient_is_never_against_the_algorithms():

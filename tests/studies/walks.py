@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import secrets
 import signal
 import sys
 import time
@@ -43,7 +44,8 @@ def mishap(configuration, seed, folder):
         case "not a dict":
             return None
         case "full disk":
-            (folder / ".result.unfinished.json").symlink_to("/dev/full")
+            secrets.token_hex = lambda _: "full"  # names the unfinished file
+            (folder / ".full.unfinished.json").symlink_to("/dev/full")
         case "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         case "dies once":

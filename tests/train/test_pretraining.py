@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 
 from jepa_extractor import JEPA, LabelTask, pretrain
-from jepa_extractor.train import LabelAccuracy
+from jepa_extractor.train import LabelAccuracy, pretraining
 from tests.train.walks import SPACE, episodes, make_jepa, make_ring, same, weights_of
 
 
@@ -133,3 +133,36 @@ def test_progress_bar(capsys):
     assert capsys.readouterr().err == ""
     pretrain(make_jepa(), make_ring(), updates=3, progress_bar=True)
     assert "3/3" in capsys.readouterr().err
+
+
+def test_it_stops_where_the_measure_is_just_reached():
+    """``stop_at`` itself suffices; without it, a measure ends nothing."""
+    options = {"updates": 6, "check_every": 2, "transition_updates": 0, "measure": lambda jepa: 0.5}
+    assert [record["update"] for record in pretrain(make_jepa(), make_ring(), stop_at=0.5, **options)] == [2]
+    assert [record["update"] for record in pretrain(make_jepa(), make_ring(), **options)] == [2, 4, 6]
+
+
+@pytest.mark.parametrize(("horizon", "fitted"), [(1, 2), (3, 3)])
+def test_the_horizon_of_the_fit(horizon, fitted, monkeypatch):
+    """That of the JEPA, but at least 2."""
+    seen = []
+    monkeypatch.setattr(pretraining, "fit_transition", lambda jepa, ring, updates, steps: seen.append((updates, steps)))
+    pretrain(make_jepa(horizon=horizon), make_ring(), updates=1, transition_updates=9)
+    assert seen == [(9, fitted)]
+
+
+def test_label_accuracy_by_hand():
+    """Centroids of observations 0, 2, 4, ... judge 1, 3, 5, ...: here all but the last are right."""
+    jepa = make_jepa(encoder="identity", latent_dim=3)
+    observations = np.zeros((8, 3), np.float32)
+    observations[:, 0] = [0, 1, 10, 9, 0, 2, 10, 4.9]
+    assert LabelAccuracy(observations, np.array([0, 0, 1, 1, 0, 0, 1, 1]))(jepa) == 0.75
+
+
+def test_rewarded_transitions_are_drawn():
+    """``rewarded_fraction`` reaches the ring: with 1, every first step has a reward."""
+    ring, batches = make_ring(), []
+    sample = ring.sample
+    ring.sample = lambda *arguments: batches.append(sample(*arguments)) or batches[-1]
+    pretrain(make_jepa(), ring, updates=2, batch_size=16, rewarded_fraction=1.0, transition_updates=0)
+    assert all((batch.rewards[:, 0] != 0).all() for batch in batches)

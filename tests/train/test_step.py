@@ -90,3 +90,16 @@ def test_bad_arguments(arguments, message):
     """Each is named with its value."""
     with pytest.raises(ValueError, match=message):
         AuxiliaryStep(**arguments)
+
+
+def test_every_part_is_in_training_mode():
+    """Also one that was in evaluation mode by itself, as Stable-Baselines3 leaves some; afterwards it is again."""
+    module = Fixed()
+    module.part = nn.Dropout().eval()
+    seen = []
+    loss = module.loss
+    module.loss = lambda batch: (seen.append(module.part.training), loss(batch))[1]
+    AuxiliaryStep().gradient(module, BATCH)
+    assert seen == [True]
+    assert not module.part.training
+    assert module.training

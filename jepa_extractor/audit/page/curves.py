@@ -9,7 +9,7 @@ from bokeh.models.annotations import Legend
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 
-from jepa_extractor.audit.page.pictures import OKABE_ITO
+from jepa_extractor.audit.pictures import OKABE_ITO
 
 History = Sequence[tuple[int, Mapping[str, float]]]
 DASHES = ("solid", "dashed", "dotted", "dotdash")  # so that curves differ in more than their colour

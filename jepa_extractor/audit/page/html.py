@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from bokeh.embed import json_item
@@ -12,18 +14,17 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from jepa_extractor.audit.audit_set import AuditSet
+from jepa_extractor.audit.latents import Encoder
 from jepa_extractor.audit.page.curves import History, curves_of
-from jepa_extractor.audit.page.facts import Rows, class_members, described, facts, groups, plain, shown_rows
-from jepa_extractor.audit.page.maps import clusters, colourings, map_of, neighbours, planes
+from jepa_extractor.audit.page.maps import clusters, colourings, map_of, others_near, planes
 from jepa_extractor.audit.page.matrix import matrix_of
-from jepa_extractor.audit.page.pictures import Pictures
-from jepa_extractor.audit.page.rollouts import rollouts_of
+from jepa_extractor.audit.page.rows import Rows, class_members, groups, shown_rows
+from jepa_extractor.audit.pictures import Pictures, shown_numbers
+from jepa_extractor.audit.prediction import rollouts_of
+from jepa_extractor.audit.report import Fact, Pair, Report
+from jepa_extractor.audit.words import described, plain
 from jepa_extractor.checkpoint import replace_file
-
-if TYPE_CHECKING:
-    from jepa_extractor.audit.audit_set import AuditSet
-    from jepa_extractor.audit.latents import Encoder
-    from jepa_extractor.audit.report import Report
 
 PICTURE_BYTES = 10_000_000  # of all their pictures; the whole page stays below 15 MB
 PAIRS = 12
@@ -35,10 +36,11 @@ _TEMPLATES.filters["as_json"] = lambda value: Markup(
 
 
 def write_page(
-    reports: Sequence["Report"],
+    reports: Sequence[Report],
     path: str | Path,
-    encoders: Mapping[str, "Encoder"] | None = None,
+    encoders: Mapping[str, Encoder] | None = None,
     histories: Mapping[str, History] | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     """Write the page of one or more audits of the same ``AuditSet``, models side by side.
 
@@ -53,27 +55,19 @@ def write_page(
             ``JEPAExtractor``, the page shows what its latent transition predicts.
         histories: the ``AuditCallback.history`` of trainings; each key is a name for the training. The page then shows
             each measure over the training.
+        facts: what stands at its head by name, such as the steps of the training or the command; the date and the
+            versions of the packages are there without.
 
     Raises:
         ValueError: there is no report, one is no ``Report``, two have the same name or are of different sets, or an
             encoder belongs to no report or has latents of another width.
         OSError: ``path`` cannot be written.
     """
-    page = _page(_checked(reports, encoders or {}), encoders or {}, histories or {})
+    page = _page(_checked(reports, encoders or {}), encoders or {}, histories or {}, facts or {})
     replace_file(Path(path), lambda unfinished: unfinished.write_text(page, encoding="utf-8"))
 
 
-def notebook_html(report: "Report", pairs: int = 3) -> str:
-    """Return a report for a notebook: the verdict, the numbers and the worst pairs, without scripts."""
-    pictures = Pictures(report.audit_set.observations)
-    shown = [_pair(report, pictures, pair) for pair in report.worst_pairs[:pairs]]
-    html: str = _TEMPLATES.get_template("notebook.html").render(report=report, facts=facts(report), pairs=shown)
-    return html
-
-
-def _checked(reports: Sequence["Report"], encoders: Mapping[str, "Encoder"]) -> list["Report"]:
-    from jepa_extractor.audit.report import Report  # which shows itself by this module
-
+def _checked(reports: Sequence[Report], encoders: Mapping[str, Encoder]) -> list[Report]:
     if isinstance(reports, Report):
         raise ValueError(f"reports is one report, {reports.name!r}: give a list of it, [report]")
     given = list(reports)
@@ -96,7 +90,7 @@ def _checked(reports: Sequence["Report"], encoders: Mapping[str, "Encoder"]) -> 
     return given
 
 
-def _alike(one: "AuditSet", other: "AuditSet") -> bool:
+def _alike(one: AuditSet, other: AuditSet) -> bool:
     """Return whether two sets, perhaps loaded twice, are the same."""
     if one is other:
         return True
@@ -109,13 +103,29 @@ def _alike(one: "AuditSet", other: "AuditSet") -> bool:
     return same and (one.env, one.coverage()) == (other.env, other.coverage())
 
 
-def _page(reports: list["Report"], encoders: Mapping[str, "Encoder"], histories: Mapping[str, History]) -> str:
+def _head(reports: list[Report], histories: Mapping[str, History], facts: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands at the head of the page by name."""
+    used = ("counting-jepa", "torch", "numpy", "gymnasium")
+    steps = {name: history[-1][0] for name, history in histories.items() if history}
+    trained = ", ".join(f"{name} {count:,}" for name, count in steps.items())
+    return {
+        "Models": ", ".join(report.name for report in reports),
+        **({"Steps of the training": trained} if trained else {}),
+        "Date": date.today().isoformat(),
+        **facts,
+        "Versions": ", ".join(f"{name} {version(name)}" for name in used),
+    }
+
+
+def _page(
+    reports: list[Report], encoders: Mapping[str, Encoder], histories: Mapping[str, History], facts: Mapping[str, str]
+) -> str:
     first = reports[0]
     data = first.audit_set
     count = len(first.latents)
     rows = shown_rows(count)
     pictures = Pictures(data.observations)
-    texts = [described(first, int(row)) for row in rows]
+    texts = [described(data, int(row)) for row in rows]
     found = [clusters(report.latents) for report in reports]
     ways = colourings(reports, found, rows)
     models = [_model(report, i, rows, pictures, texts, found[i], ways, encoders) for i, report in enumerate(reports)]
@@ -125,6 +135,8 @@ def _page(reports: list["Report"], encoders: Mapping[str, "Encoder"], histories:
         "models": shown,
         "curves": [json_item(curve.plot) for curve in curves],
         "texts": texts,
+        "episodes": data.episodes[rows].tolist(),
+        "steps": data.steps[rows].tolist(),
         "images": pictures.thumbnails(rows, PICTURE_BYTES) if pictures.can_draw else None,
         "numbers": None if pictures.can_draw else [pictures.numbers(int(row)) for row in rows],
     }
@@ -135,8 +147,10 @@ def _page(reports: list["Report"], encoders: Mapping[str, "Encoder"], histories:
         shown=len(rows),
         coverage=data.coverage(),
         models=models,
-        facts=[facts(report) for report in reports],
+        facts=fact_rows(reports),
+        head=_head(reports, histories, facts),
         planes=list(shown[0]["maps"]),
+        classes=shown[0]["classes"] or [],
         ways=ways,
         curves=curves,
         content=content,
@@ -147,18 +161,26 @@ def _page(reports: list["Report"], encoders: Mapping[str, "Encoder"], histories:
     return page
 
 
+def fact_rows(reports: Sequence[Report]) -> list[list[Fact | None]]:
+    """Return a row for each fact, of each report the one of that name, or ``None``."""
+    found = [{fact.name: fact for fact in report.facts()} for report in reports]
+    names = dict.fromkeys(name for facts in sorted(found, key=len, reverse=True) for name in facts)
+    return [[facts.get(name) for facts in found] for name in names]
+
+
 def _model(
-    report: "Report",
+    report: Report,
     number: int,
     rows: Rows,
     pictures: Pictures,
     texts: list[str],
     found: Rows,
     ways: list[Any],
-    encoders: Mapping[str, "Encoder"],
+    encoders: Mapping[str, Encoder],
 ) -> dict[str, Any]:
     """Return what the page says of one model."""
-    near = neighbours(report.latents[rows])
+    data = report.audit_set
+    near = others_near(report, rows)
     left = np.repeat(np.arange(len(rows)), near.shape[1])
     apart = report.audit_set.apart(rows[left], rows[near.ravel()]).reshape(near.shape)
     if report.classes is None:
@@ -171,7 +193,7 @@ def _model(
         name: json_item(map_of((plane[0][rows], plane[1]), colours, texts, pictures.can_draw))
         for name, plane in planes(report.latents).items()
     }
-    imagined = rollouts_of(report, encoders[report.name]) if report.name in encoders else []
+    imagined = rollouts_of(encoders[report.name], report.latents, data) if report.name in encoders else []
     return {
         "report": report,
         "pairs": [_pair(report, pictures, pair) for pair in report.worst_pairs[:PAIRS]],
@@ -179,12 +201,16 @@ def _model(
         "matrix": None if report.classes is None else matrix_of(report.classes),
         "rollouts": [
             {
-                "start": described(report, rollout.frames[0]),
+                "start": described(data, rollout.frames[0]),
                 "first": _seen(report, pictures, rollout.frames[0]),
                 "steps": [
                     (action, _seen(report, pictures, frame), _seen(report, pictures, nearest), error)
                     for action, frame, nearest, error in zip(
-                        rollout.actions, rollout.frames[1:], rollout.imagined, rollout.errors, strict=True
+                        _actions(data, rollout.frames),
+                        rollout.frames[1:],
+                        rollout.imagined,
+                        rollout.errors,
+                        strict=True,
                     )
                 ],
             }
@@ -201,7 +227,7 @@ def _model(
     }
 
 
-def _pair(report: "Report", pictures: Pictures, pair: Any) -> dict[str, Any]:
+def _pair(report: Report, pictures: Pictures, pair: Pair) -> dict[str, Any]:
     return {
         "left": _seen(report, pictures, pair.left),
         "right": _seen(report, pictures, pair.right),
@@ -210,7 +236,14 @@ def _pair(report: "Report", pictures: Pictures, pair: Any) -> dict[str, Any]:
     }
 
 
-def _seen(report: "Report", pictures: Pictures, row: int) -> dict[str, str | None]:
+def _seen(report: Report, pictures: Pictures, row: int) -> dict[str, str | None]:
     """Return how observation ``row`` is shown: a picture or numbers, and where it comes from."""
     drawn = pictures.large(row) if pictures.can_draw else None
-    return {"image": drawn, "numbers": None if drawn else pictures.numbers(row), "text": described(report, row)}
+    numbers = None if drawn else pictures.numbers(row)
+    return {"image": drawn, "numbers": numbers, "text": described(report.audit_set, row)}
+
+
+def _actions(data: AuditSet, frames: Sequence[int]) -> list[str]:
+    """Return the names of the actions by which each of ``frames`` but the first was reached."""
+    taken = data.actions[np.asarray(frames[:-1])]
+    return [data.action_names[action] if data.action_names else shown_numbers(action) for action in taken]

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool, Scatter
@@ -12,18 +12,16 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
 
-from jepa_extractor.audit.page.facts import Rows, class_members, plain, returns
-from jepa_extractor.audit.page.pictures import OKABE_ITO
-
-if TYPE_CHECKING:
-    from bokeh.plotting import figure as Figure
-
-    from jepa_extractor.audit.report import Report
+from jepa_extractor.audit.neighbours import nearest
+from jepa_extractor.audit.page.rows import Rows, class_members, returns
+from jepa_extractor.audit.pictures import OKABE_ITO
+from jepa_extractor.audit.report import Report
+from jepa_extractor.audit.words import plain
 
 NAMED = 12  # most values whose colours a legend names one by one
 NEIGHBOURS = 5
+WIDE = 512  # latents whose covariance is not computed
 UNKNOWN = OKABE_ITO[-1]
 
 Plane = NDArray[np.float64]
@@ -53,8 +51,8 @@ def planes(latents: NDArray[np.floating[Any]]) -> dict[str, tuple[Plane, tuple[s
     """Return planes by name: places (N, 2) of latents (N, D), and the names of both axes."""
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore")  # where all latents are equal, shares of the variance are 0 / 0
-        pca = PCA(min(2, latents.shape[1]), svd_solver="full" if latents.shape[1] < 2 else "covariance_eigh")
-        places = pca.fit_transform(latents.astype(np.float64))
+        pca = PCA(min(2, *latents.shape), svd_solver=_solver(latents), random_state=0)
+        places = np.asarray(pca.fit_transform(latents), np.float64)
     shares = np.nan_to_num(pca.explained_variance_ratio_)
     if places.shape[1] == 1:
         places, shares = np.hstack([places, np.zeros_like(places)]), np.append(shares, 0.0)
@@ -73,22 +71,32 @@ def planes(latents: NDArray[np.floating[Any]]) -> dict[str, tuple[Plane, tuple[s
 
 def clusters(latents: NDArray[np.floating[Any]], seed: int = 0) -> Rows:
     """Return the cluster of each latent (N, D), (N,): by k-means, up to eight."""
+    if min(latents.shape) > WIDE or latents.shape[1] > 10 * WIDE:
+        latents = PCA(32, svd_solver="randomized", random_state=seed).fit_transform(latents)
     count = min(len(OKABE_ITO), len(np.unique(latents, axis=0)))
     found: Rows = KMeans(count, n_init=2, random_state=seed).fit_predict(latents).astype(np.int64)
     return found
 
 
-def neighbours(latents: NDArray[np.floating[Any]], count: int = NEIGHBOURS) -> Rows:
-    """Return the nearest others of each latent (N, D), the nearest first, (N, count) or fewer."""
-    count = min(count, len(latents) - 1)
-    near = NearestNeighbors(n_neighbors=count + 1).fit(latents).kneighbors(return_distance=False, X=latents)
-    own = near == np.arange(len(latents))[:, None]
-    order = np.argsort(own, axis=1, kind="stable")  # the latent itself last, wherever ties have put it
-    nearest: Rows = np.take_along_axis(near, order, axis=1)[:, :count].astype(np.int64)
-    return nearest
+def _solver(latents: NDArray[np.floating[Any]]) -> str:
+    """Return how to find components of latents (N, D): never by a matrix D x D where D is large."""
+    if latents.shape[1] < 2 or len(latents) < 3:
+        return "full"
+    return "covariance_eigh" if latents.shape[1] <= WIDE else "randomized"
 
 
-def colourings(reports: Sequence["Report"], found: Sequence[Rows], rows: Rows) -> list[Colouring]:
+def others_near(report: Report, rows: Rows, count: int = NEIGHBOURS) -> Rows:
+    """Return the nearest others of each of ``rows`` (n,), the nearest first, places in ``rows``, (n, count) or fewer.
+
+    An observation that is the same in every number is not another, and of several that are the same one is given.
+    """
+    _, first, group = np.unique(report.audit_set.contents[rows], return_index=True, return_inverse=True)
+    near, _ = nearest(report.latents[rows[first]], count, np.random.default_rng(0))
+    found: Rows = first[near][group.reshape(-1)]
+    return found
+
+
+def colourings(reports: Sequence[Report], found: Sequence[Rows], rows: Rows) -> list[Colouring]:
     """Return the ways to colour the observations ``rows`` of each report, the usual one first.
 
     ``found`` are the ``clusters`` of each report's latents, (N,).
@@ -127,7 +135,7 @@ def colourings(reports: Sequence["Report"], found: Sequence[Rows], rows: Rows) -
 
 def map_of(
     plane: tuple[Plane, tuple[str, str]], colours: Sequence[list[str]], texts: list[str], has_pictures: bool
-) -> "Figure":
+) -> figure:
     """Return the map of one model: n points in ``plane``, with a column of colours for each colouring.
 
     The page adds the column ``image`` to the data source named "points".
@@ -138,7 +146,7 @@ def map_of(
     plot = figure(
         height=380,
         sizing_mode="stretch_width",
-        tools="pan,wheel_zoom,box_zoom,reset,tap",
+        tools="pan,box_select,lasso_select,wheel_zoom,box_zoom,reset,tap",
         active_drag=None,
         toolbar_location="above",
         x_axis_label=axes[0],
@@ -153,12 +161,12 @@ def map_of(
         fill_color="colour0",
         line_color="#80808080",
         line_width=0.5,
-        nonselection_alpha=0.6,
+        nonselection_alpha=0.25,
         nonselection_fill_color="colour0",
         selection_fill_color="colour0",
     )
     assert isinstance(points.selection_glyph, Scatter)
-    points.selection_glyph.update(line_color="#d55e00", line_width=4, line_alpha=1, size=12)
+    points.selection_glyph.update(line_color="#d55e00", line_width=2, line_alpha=1, size=9)
     picture = '<img src="@image" alt="">' if has_pictures else ""
     plot.add_tools(HoverTool(renderers=[points], tooltips=HOVER_STYLE + HOVER.format(picture=picture), limit=1))
     return plot

@@ -1,16 +1,13 @@
-"""The matrix of class distances: which classes lie how far apart."""
+"""The matrix of classes: which are taken for which."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from bokeh.palettes import Viridis256
 
-from jepa_extractor.audit.collapse import MOST_MARGIN
-from jepa_extractor.audit.page.facts import plain
-from jepa_extractor.audit.page.pictures import rgb
-
-if TYPE_CHECKING:
-    from jepa_extractor.audit.collapse import CollapseReport
+from jepa_extractor.audit.measures import ClassPairs
+from jepa_extractor.audit.pictures import rgb
+from jepa_extractor.audit.words import plain
 
 MOST_CLASSES = 30
 
@@ -21,8 +18,8 @@ class Cell(NamedTuple):
     Attributes:
         left: index of the row's class among all classes.
         right: index of the column's class.
-        margin: as a number with one digit after the point.
-        collapsed: whether the pair collapsed.
+        error: how often one is taken for the other, in percent.
+        collapsed: whether the pair must be kept apart and is not.
         colour: of the cell.
         ink: of the text, black or white, whichever can be read on ``colour``.
         text: the pair in words.
@@ -30,7 +27,7 @@ class Cell(NamedTuple):
 
     left: int
     right: int
-    margin: str
+    error: str
     collapsed: bool
     colour: str
     ink: str
@@ -45,22 +42,22 @@ class Matrix(NamedTuple):
     left_out: int
 
 
-def matrix_of(report: "CollapseReport") -> Matrix:
-    """Return the margins of all pairs of classes, or of the 30 classes with the smallest margins."""
-    smallest = np.argsort(report.margins.min(axis=1), kind="stable")[:MOST_CLASSES]
-    shown = np.sort(smallest).tolist()
-    names = [plain(name) for name in report.classes.tolist()]
-    collapsed = {frozenset(pair) for pair in report.collapsed_pairs}
+def matrix_of(pairs: ClassPairs) -> Matrix:
+    """Return the errors of all pairs of classes, or of the 30 classes with the largest errors."""
+    required = np.where(pairs.required, pairs.errors, -1.0)
+    order = np.lexsort((pairs.margins.min(axis=1), -required.max(axis=1)))
+    shown = np.sort(order[:MOST_CLASSES]).tolist()
+    names = [plain(name) for name in pairs.classes.tolist()]
 
     def cell(i: int, j: int) -> Cell | None:
         if i == j:
             return None
-        margin = float(report.margins[i, j])
-        lost = frozenset((report.classes[i].item(), report.classes[j].item())) in collapsed
-        colour = Viridis256[int(255 * min(margin / MOST_MARGIN, 1.0))]
-        number = f"{margin:.1f}" if margin < 1_000 else "∞"
-        text = f"{names[i]} and {names[j]}: margin {number}{', collapsed' if lost else ''}"
-        return Cell(i, j, number, lost, colour, _ink(colour), text)
+        error, margin = float(pairs.errors[i, j]), float(pairs.margins[i, j])
+        lost = bool(pairs.required[i, j] and not pairs.kept[i, j])
+        colour = Viridis256[int(255 * max(0.0, 1 - 2 * error))]
+        spread = f"{margin:.1f}" if margin < 1_000 else "∞"
+        text = f"{names[i]} and {names[j]}: error {error:.1%}, margin {spread}{', collapsed' if lost else ''}"
+        return Cell(i, j, f"{100 * error:.0f}", lost, colour, _ink(colour), text)
 
     return Matrix([names[i] for i in shown], [[cell(i, j) for j in shown] for i in shown], len(names) - len(shown))
 

@@ -2,6 +2,7 @@
 (async () => {
   const content = JSON.parse(document.getElementById("content").textContent);
   const MEMBERS = 10; // images shown of each class
+  const GALLERY = 60; // images shown of a selection
 
   function make(tag, properties, ...children) {
     const element = Object.assign(document.createElement(tag), properties);
@@ -26,6 +27,19 @@
     return plot;
   }
 
+  let from = null; // where the pointer was pressed
+  let dragged = false;
+  let selecting = false; // whether the selection is changed here, and not by the pointer
+  document.addEventListener("pointerdown", (event) => { from = event; dragged = false; }, true);
+  document.addEventListener("pointermove", (event) => {
+    if (from && Math.hypot(event.clientX - from.clientX, event.clientY - from.clientY) > 5) dragged = true;
+  }, true);
+  function select(points) {
+    selecting = true;
+    for (const source of maps) source.selected.indices = points;
+    selecting = false;
+  }
+
   const maps = [];
   for (const [number, model] of content.models.entries()) {
     for (const [name, item] of Object.entries(model.maps)) {
@@ -34,18 +48,61 @@
       maps.push(source);
       source.selected.properties.indices.change.connect(() => {
         const chosen = source.selected.indices;
-        if (chosen.length) choose(chosen[0]);
+        if (selecting || !chosen.length) return;
+        if (chosen.length === 1 || !dragged) choose(chosen[0]); // a tap may hit several that overlap
+        else show(chosen);
       });
     }
   }
   for (const [number, item] of content.curves.entries()) await draw(item, `curve-${number}`);
 
+  // Several observations, by a box, a lasso or a filter: the same in every map, and their pictures
+
+  const gallery = document.getElementById("gallery");
+  let shown = "";
+  function show(points) {
+    const key = points.join();
+    if (key === shown) return;
+    shown = key;
+    current = -1;
+    select(points);
+    const pictures = points.slice(0, GALLERY).map((point) => picture(point, "", content.texts[point]));
+    const count = points.length > GALLERY ? `${points.length} observations, of which ${GALLERY} are shown` : `${points.length} observations`;
+    gallery.replaceChildren(make("p", {textContent: points.length ? `${count}:` : "No observation is so."}), ...pictures);
+  }
+
+  const filters = ["only-class", "only-episode", "least-step", "most-step"].map((id) => document.getElementById(id));
+  function filter() {
+    const [kind, episode, least, most] = filters.map((input) => (input && input.value !== "" ? Number(input.value) : null));
+    if ([kind, episode, least, most].every((value) => value === null)) return clear();
+    const points = [];
+    for (let i = 0; i < content.texts.length; i++) {
+      if (kind !== null && content.models[0].members[i] !== kind) continue;
+      if (episode !== null && content.episodes[i] !== episode) continue;
+      if (least !== null && content.steps[i] < least) continue;
+      if (most !== null && content.steps[i] > most) continue;
+      points.push(i);
+    }
+    show(points);
+  }
+  for (const input of filters) input?.addEventListener("input", filter);
+  function clear() {
+    shown = "";
+    current = -1;
+    for (const input of filters) if (input) input.value = "";
+    select([]);
+    gallery.replaceChildren();
+  }
+  document.getElementById("clear").addEventListener("click", clear);
+
   let current = -1;
   function choose(point) {
     if (point === current) return;
     current = point;
+    shown = "";
+    gallery.replaceChildren();
     observation.value = point + 1;
-    for (const source of maps) source.selected.indices = [point];
+    select([point]);
     for (const [number, model] of content.models.entries()) {
       const near = model.neighbours[point].map((other, i) => {
         const apart = model.apart[point][i];
