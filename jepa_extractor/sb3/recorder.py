@@ -99,15 +99,12 @@ class Recorder:
         self._require_finite("observation", step.arrived)
         self._require_finite("observation", step.restarted)
         self.ring.add(step)
+        self.last_step = step
         self.timesteps = self._model.num_timesteps
 
     def sample(self, batch_size: int, horizon: int, rewarded_fraction: float) -> Batch:
         """Draw a batch from the ring, as the policy sees it."""
         return self._seen_by_policy(self.ring.sample(batch_size, horizon, rewarded_fraction))
-
-    def newest_steps(self, length: int, rows: NDArray[np.integer[Any]]) -> Batch:
-        """Return transitions of the last ``length`` steps of the ring, as the policy sees them."""
-        return self._seen_by_policy(self.ring.newest_steps(length, rows))
 
     def _seen_by_policy(self, batch: Batch) -> Batch:
         observations = self.as_the_policy_sees(batch.observations)
