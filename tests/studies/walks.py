@@ -32,6 +32,10 @@ def square(configuration, seed, folder):
     return {"value": configuration["number"] ** 2 + seed}
 
 
+def eight(size: int | None = None) -> str:
+    return "8"
+
+
 def mishap(configuration, seed, folder):
     """Do what the configuration says."""
     match configuration["kind"]:
@@ -44,7 +48,7 @@ def mishap(configuration, seed, folder):
         case "not a dict":
             return None
         case "full disk":
-            secrets.token_hex = str  # names the unfinished file: 8
+            secrets.token_hex = eight  # names the unfinished file
             (folder / ".8.unfinished.json").symlink_to("/dev/full")
         case "dies":
             os.kill(os.getpid(), signal.SIGKILL)
