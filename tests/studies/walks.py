@@ -32,7 +32,7 @@ def square(configuration, seed, folder):
     return {"value": configuration["number"] ** 2 + seed}
 
 
-def eight(size: int | None = None) -> str:
+def eight(nbytes: int | None = None) -> str:
     return "8"
 
 
