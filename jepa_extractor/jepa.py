@@ -241,7 +241,8 @@ class JEPA(nn.Module):
             return batch
         frames = map_arrays(lambda tensor: tensor.flatten(0, 1), batch.observations)
         seen = preprocess(frames, self.observation_space, self.normalize_images)
-        return batch.replace(observations=self.augmentation(map_arrays(_stretched, seen, batch.observations)))
+        stretched: Any = map_arrays(_stretched, seen, batch.observations)
+        return batch.replace(observations=self.augmentation(stretched) if self.augmentation.augments else stretched)
 
     def _move_targets(self) -> None:
         self.target.update(self._embedding)  # type: ignore[operator]  # see OnlineTarget
