@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from jepa_extractor.checks import require_integer
 from jepa_extractor.data.batch import Batch, Step
 from jepa_extractor.data.collection import label_numbers
 from jepa_extractor.data.observations import Arrays, map_arrays
@@ -59,7 +58,11 @@ class Recorder:
                 f"VecNormalize sees observations of {space}, the policy of {model.observation_space}: make "
                 "VecNormalize the outermost wrapper, as in VecNormalize(VecTransposeImage(env))"
             )
-        require_integer("buffer_size", buffer_size, least=3 * model.n_envs)
+        if buffer_size < 3 * model.n_envs:
+            raise ValueError(
+                f"buffer_size={buffer_size} is too small for {model.n_envs} environments: give JEPACallback at least "
+                f"three frames for each, {3 * model.n_envs}"
+            )
         self.ring = TransitionRing(space, model.action_space, model.n_envs, buffer_size, seed)
         self.timesteps = -1  # environment steps of the model when the ring was last filled
 
