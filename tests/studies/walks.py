@@ -32,7 +32,12 @@ def square(configuration, seed, folder):
     return {"value": configuration["number"] ** 2 + seed}
 
 
+token_hex = secrets.token_hex
+
+
 def eight(nbytes: int | None = None) -> str:
+    """Stand for ``token_hex`` once."""
+    secrets.token_hex = token_hex
     return "8"
 
 
