@@ -71,11 +71,11 @@ class Verdict:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95% interval of the agreement, of Clopper and Pearson."""
-        from scipy.stats import beta
+        from scipy.special import betaincinv
 
         wrong = self.steps - self.agreeing
-        low = float(beta.ppf(0.025, self.agreeing, wrong + 1)) if self.agreeing else 0.0
-        return low, float(beta.ppf(0.975, self.agreeing + 1, wrong)) if wrong else 1.0
+        low = float(betaincinv(self.agreeing, wrong + 1, 0.025)) if self.agreeing else 0.0
+        return low, float(betaincinv(self.agreeing + 1, wrong, 0.975)) if wrong else 1.0
 
     def __str__(self) -> str:
         low, high = self.interval
