@@ -172,8 +172,9 @@ class TransitionRing:
         require_finite("observations", step.arrived, self._steps)
         require_finite("rewards", step.rewards, self._steps)
         over = np.flatnonzero(step.ended)
-        restarted = map_arrays(lambda array: array[over], step.restarted)
-        require_finite("observations", restarted, self._steps, over)
+        if len(over):
+            restarted = map_arrays(lambda array: array[over], step.restarted)
+            require_finite("observations", restarted, self._steps, over)
         at = (self._envs, self._newest.copy())
         self._actions[at] = step.actions
         self._rewards[at] = step.rewards

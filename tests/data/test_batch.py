@@ -2,7 +2,7 @@
 
 import torch
 
-from jepa_extractor import Latents
+from jepa_extractor import Batch, Latents
 
 
 def test_latents_before_and_after():
@@ -16,3 +16,12 @@ def test_latents_before_and_after():
     first = Latents(encoded[:, :1], predicted)
     assert not first.has_after
     assert first.before.shape == first.after.shape == (1, 0, 2)
+
+
+def test_observations_after_each_step():
+    """All but the first; all, where the first have been encoded already. Dicts are taken key by key."""
+    frames, steps = torch.arange(6.0).reshape(1, 3, 2), torch.zeros(1, 2)
+    batch = Batch(frames, steps, steps, steps.bool())
+    assert batch.observations_after.equal(frames[:, [1, 2]])
+    assert batch.replace(observations={"a": frames}).observations_after["a"].equal(frames[:, [1, 2]])
+    assert batch.replace(first_latents=torch.zeros(1, 4)).observations_after is frames

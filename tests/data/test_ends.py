@@ -105,6 +105,16 @@ def test_seeds_are_below_two_to_the_31():
     assert max(given) > 2**30
 
 
+def test_the_seed_draws_the_actions():
+    """Where environments draw nothing, the same seed gives the same journal, another another."""
+    journals = []
+    for seed in (0, 0, 1):
+        envs = JournalEnv(NEXT, {"autoreset_mode": NEXT})
+        list(random_episodes(envs, 100, seed))
+        journals.append(envs.journal)
+    assert journals[0] == journals[1] != journals[2]
+
+
 def test_environments_that_step_in_turns_are_refused():
     """Where only some environments answer, as with EnvPool's ``batch_size``, the message says so."""
     envs = JournalEnv(NEXT, {"autoreset_mode": NEXT})
