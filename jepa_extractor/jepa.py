@@ -200,14 +200,15 @@ class JEPA(nn.Module):
             self.updates += 1
             self._move_targets()
         batch = self._preprocessed(batch)
-        if self.augmentation.augments:
-            batch = batch.replace(observations=self.augmentation(batch.observations))
-        if self.needs_one_latent:
+        if batch.first_latents is not None and batch.later_latents is not None:
+            encoded = torch.cat([batch.first_latents.unsqueeze(1), batch.later_latents], dim=1)
+        elif self.needs_one_latent:
             first = batch.first_latents
             if first is None:
                 first = self.encoder(map_arrays(lambda frames: frames[:, 0], batch.observations))
             encoded = first.unsqueeze(1)
         else:
+            assert batch.observations is not None
             encoded = of_each_frame(self.encoder, batch.observations)
         latents = Latents(encoded, self._unroll(encoded[:, 0], batch.actions))
         target = self.target(self._embedding, batch, latents)
@@ -227,18 +228,21 @@ class JEPA(nn.Module):
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
     def _preprocessed(self, batch: Batch) -> Batch:
-        """Return the batch on the JEPA's device, images as floats, actions as features.
+        """Return the batch on the JEPA's device, images as floats and augmented, actions as features.
 
         Images are moved as they are stored and become float there, as a policy's own do.
         """
         batch = batch.to(self.device)
-        frames = map_arrays(lambda tensor: tensor.flatten(0, 1), batch.observations)
-        seen = preprocess(frames, self.observation_space, self.normalize_images)
-        return batch.replace(
-            observations=map_arrays(_stretched, seen, batch.observations),
+        batch = batch.replace(
             actions=self._step_features(batch.actions),
             next_actions=None if batch.next_actions is None else self._step_features(batch.next_actions),
         )
+        if batch.observations is None:
+            return batch
+        frames = map_arrays(lambda tensor: tensor.flatten(0, 1), batch.observations)
+        seen = preprocess(frames, self.observation_space, self.normalize_images)
+        stretched: Any = map_arrays(_stretched, seen, batch.observations)
+        return batch.replace(observations=self.augmentation(stretched) if self.augmentation.augments else stretched)
 
     def _move_targets(self) -> None:
         self.target.update(self._embedding)  # type: ignore[operator]  # see OnlineTarget

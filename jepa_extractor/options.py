@@ -107,9 +107,8 @@ class JEPAOptions(TypedDict, total=False):
         Option(
             "online",
             """what the latent transition learns to predict: ``"online"`` latents with gradient (the paper),
-            ``"detach"`` without, ``"ema"``: those of a moving average of the encoder, ``"copy"``: those of a copy made
-            from time to time, or ``"algorithm"``: those of the algorithm's own target network, where it has one and the
-            schedule is ``Shared()``. Or a callable ``(embedding) -> nn.Module``, where ``embedding`` is an
+            ``"detach"`` without, ``"ema"``: those of a moving average of the encoder, or ``"copy"``: those of a copy
+            made from time to time. Or a callable ``(embedding) -> nn.Module``, where ``embedding`` is an
             ``nn.Sequential`` of the encoder and the projection of ``dynamics``. The module maps ``embedding``, a
             ``Batch`` and its ``Latents`` to what is to be predicted, (B, k, P), with P the width of the projection. It
             has a method ``update(embedding)``, and an attribute ``reads_after``: whether gradient flows into latents

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepa_extractor.audit.collection import Envs, Policy, collected, look_at
+from jepa_extractor.audit.collection import Envs, collected, look_at
 from jepa_extractor.audit.separation import ByClass, ByFuture, Classes, Indices, require_mdp
-from jepa_extractor.bisimulation.episodes import arrival_rewards
 from jepa_extractor.checkpoint import replace_file
 from jepa_extractor.checks import require_choice, require_integer, require_key, require_weight
-from jepa_extractor.data.episodes import Episode
+from jepa_extractor.data.collection import Policy
+from jepa_extractor.data.episodes import Episode, join_episodes
 from jepa_extractor.data.observations import Arrays, map_arrays
 
 FORMAT = "jepa_extractor audit set 2"
@@ -396,37 +396,30 @@ class AuditSet:
 
 def _joined(episodes: Iterable[Episode], actions: int | Sequence[str] | None) -> dict[str, Any]:
     """Return the arrays of an ``AuditSet`` by name."""
-    if not isinstance(episodes, Iterable):
-        raise ValueError(f"episodes={episodes!r} is not a sequence: give episodes, such as those of random_episodes")
-    kept = list(episodes)
-    if not kept:
-        raise ValueError("episodes is empty: give at least one (a generator can be read once: use a list)")
-    sizes = np.array([len(episode.rewards) + 1 for episode in kept])
-    begins = np.cumsum(sizes) - sizes
-    ends = np.zeros(sizes.sum(), np.bool_)
-    ends[begins + sizes - 1] = [episode.terminated for episode in kept]
-    discrete = all(episode.actions.ndim == 1 and episode.actions.dtype.kind in "iu" for episode in kept)
-    blank = -1 if discrete else np.nan
-    left = np.concatenate(
-        [part for episode in kept for part in (episode.actions, np.full((1, *episode.actions.shape[1:]), blank))]
-    )
+    joined = join_episodes(episodes)
+    count, acts = joined.offsets[-1], joined.begins_step
+    discrete = joined.actions.ndim == 1 and joined.actions.dtype.kind in "iu"
+    left = np.full((count, *joined.actions.shape[1:]), *((-1, np.int64) if discrete else (np.nan, np.float64)))
+    left[acts] = joined.actions
     names: tuple[str, ...] = ()
     if discrete:
-        left = left.astype(np.int64)
         names = _action_names(max(1, int(left.max()) + 1) if actions is None else actions)
         if left.max() >= len(names) or left.min() < -1:
             raise ValueError(
                 f"actions={actions!r}, but episodes have actions from {left[left >= 0].min()} to {left.max()}: give "
                 "the number of actions of the environment"
             )
+    rewards = np.full(count, np.nan, np.float32)
+    rewards[1:][acts[:-1]] = joined.rewards
+    sizes = np.diff(joined.offsets)
     return {
-        "observations": map_arrays(lambda *arrays: np.concatenate(arrays), *(episode.observations for episode in kept)),
+        "observations": joined.observations,
         "actions": left,
-        "rewards": np.concatenate([arrival_rewards(episode) for episode in kept]),
-        "ends": ends,
-        "episodes": np.repeat(np.arange(len(kept)), sizes),
-        "steps": np.arange(sizes.sum()) - np.repeat(begins, sizes),
-        "labels": {name: np.concatenate([episode.labels[name] for episode in kept]) for name in kept[0].labels},
+        "rewards": rewards,
+        "ends": joined.ends,
+        "episodes": np.repeat(np.arange(len(sizes)), sizes),
+        "steps": np.arange(count) - np.repeat(joined.offsets[:-1], sizes),
+        "labels": joined.labels,
         "action_names": names,
     }
 

@@ -5,27 +5,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorEnv
 
 from jepa_extractor.checks import require_integer
-from jepa_extractor.data.collection import random_episodes
+from jepa_extractor.data import collection as data
+from jepa_extractor.data.collection import Policy
 from jepa_extractor.data.episodes import Episode
 from jepa_extractor.data.observations import Arrays, map_arrays
 from jepa_extractor.data.spaces import channels_first
 
 Envs = VectorEnv[Any, Any, Any]
-
-
-class Policy(Protocol):
-    """What chooses actions, such as a model or a policy of Stable-Baselines3."""
-
-    def predict(self, observation: Any) -> tuple[Any, Any]:
-        """Return actions (n, ...) for n observations as the environment gives them, and what does not matter here."""
 
 
 class World(NamedTuple):
@@ -128,15 +122,15 @@ def collected(
     if policy != "random" and not callable(getattr(policy, "predict", None)):
         raise ValueError(f"policy={policy!r} is neither 'random' nor has it predict(observations): give a model")
     with _opened(env) as envs:
-        acting = envs if isinstance(policy, str) else _Played(envs, policy)
+        actor = None if isinstance(policy, str) else policy
         try:
             if episodes is None:
                 with tqdm(total=steps, desc="observations", disable=None) as bar:
-                    for episode in random_episodes(acting, steps, seed, labels):
+                    for episode in data.episodes(envs, steps, seed, actor, labels):
                         bar.update(len(episode.rewards))
                         yield episode
             else:
-                endless = random_episodes(acting, sys.maxsize, seed, labels)
+                endless = data.episodes(envs, sys.maxsize, seed, actor, labels)
                 yield from tqdm(islice(endless, episodes), "episodes", episodes, disable=None)
         except ValueError as error:
             if not labels or "label" not in str(error):
@@ -156,27 +150,3 @@ def _opened(env: str | Envs) -> Iterator[Envs]:
         yield made
     finally:
         made.close()
-
-
-class _Played(VectorWrapper):
-    """A vector environment whose "random" actions are those that a policy chooses."""
-
-    def __init__(self, envs: Envs, policy: Policy) -> None:
-        super().__init__(envs)
-        self._policy, self._seen = policy, None
-        self.action_space: Any = _Chosen(envs.action_space, lambda: policy.predict(self._seen)[0])
-
-    def reset(self, **options: Any) -> Any:
-        self._seen, infos = self.env.reset(**options)
-        return self._seen, infos
-
-    def step(self, actions: Any) -> Any:
-        self._seen, *rest = self.env.step(actions)
-        return (self._seen, *rest)
-
-
-class _Chosen:
-    """Stands for an action space; ``sample`` calls ``choose``."""
-
-    def __init__(self, space: spaces.Space[Any], choose: Any) -> None:
-        self.seed, self.sample = space.seed, choose

@@ -52,17 +52,18 @@ class Batch:
         actions: (B, k, ...).
         rewards: float32 (B, k).
         terminated: bool (B, k), whether the step ended its episode, time limits not counted.
-        mask: bool (B, k), whether the step belongs to the stretch, as the first always does; ``None``: all do.
+        mask: (B, k), how much the step counts in a mean: bool, whether it belongs to the stretch, as the first always
+            does; or float, a weight of at least 0, 0 where it does not belong. ``None``: all count alike.
         labels: numbers by name for each observation, float32 (B, k + 1), NaN where unknown.
         next_actions: the policy's action after each step, (B, k, ...), where a task needs it.
         discount: the algorithm's discount factor, in [0, 1]; ``None`` where there is no algorithm.
         first_latents: ``E(o)`` of the first observations, float32 (B, D), where it has been computed already;
             ``observations`` are then those after each step alone, (B, k, ...).
-        targets: what the transition should predict, float32 (B, k, P), where the algorithm's target network has
-            computed it; ``observations`` may then be none, (B, 0, ...).
+        later_latents: the latents after each step, float32 (B, k, D), where the algorithm has computed them without
+            gradient, by its target network or while it collected them. With both, ``observations`` is ``None``.
     """
 
-    observations: Tensors
+    observations: Tensors | None
     actions: torch.Tensor
     rewards: torch.Tensor
     terminated: torch.Tensor
@@ -71,11 +72,12 @@ class Batch:
     next_actions: torch.Tensor | None = None
     discount: float | None = None
     first_latents: torch.Tensor | None = None
-    targets: torch.Tensor | None = None
+    later_latents: torch.Tensor | None = None
 
     @property
     def observations_after(self) -> Tensors:
         """The observations after each step, (B, k, ...)."""
+        assert self.observations is not None
         if self.first_latents is not None:
             return self.observations
         return map_arrays(lambda frames: frames[:, 1:], self.observations)
@@ -89,13 +91,13 @@ class Batch:
         return dataclasses.replace(self, **changes)
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on ``device``; ``first_latents`` and ``targets`` stay where the algorithm computed them."""
+        """Return the batch on ``device``; latents stay where the algorithm computed them."""
 
         def move(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.to(device, non_blocking=True)
 
         return self.replace(
-            observations=map_arrays(move, self.observations),
+            observations=None if self.observations is None else map_arrays(move, self.observations),
             actions=move(self.actions),
             rewards=move(self.rewards),
             terminated=move(self.terminated),

@@ -45,7 +45,7 @@ class Moment(NamedTuple):
 class EndReader:
     """Resets and steps a vector environment, and says which observations end and which begin an episode.
 
-    Arrays of a ``Moment`` may be written to by the next step; copy what must last.
+    Arrays of a ``Moment`` may be written to by the next step, and must not be written to; copy what must last.
 
     Args:
         envs: the vector environment.
@@ -56,7 +56,8 @@ class EndReader:
     def __init__(self, envs: Envs, mode: AutoresetMode) -> None:
         self._envs = envs
         self._mode = mode
-        self._ended = np.zeros(envs.num_envs, np.bool_)  # by the step before
+        self._all, self._none = np.ones(envs.num_envs, np.bool_), np.zeros(envs.num_envs, np.bool_)
+        self._ended = self._none  # by the step before
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Arrays, Infos]:
         """Begin an episode everywhere; return the observations (n, ...) and infos.
@@ -64,7 +65,7 @@ class EndReader:
         Raises:
             ValueError: the environments do not give one observation each.
         """
-        self._ended = np.zeros(self._envs.num_envs, np.bool_)
+        self._ended = self._none
         observations, infos = self._envs.reset(seed=seed, options=options)
         if length(observations) != self._envs.num_envs:
             raise ValueError(
@@ -84,7 +85,7 @@ class EndReader:
         infos = vector_infos(infos, n)
         terminated, ended = np.asarray(terminated, np.bool_), np.logical_or(terminated, truncated)
         arrived, arrived_infos, last_infos = observations, infos, infos
-        is_step, begins = np.ones(n, np.bool_), np.zeros(n, np.bool_)
+        is_step, begins = self._all, self._none
         if self._mode is AutoresetMode.NEXT_STEP:
             is_step, begins, self._ended = ~before, before, ended
         elif ended.any():

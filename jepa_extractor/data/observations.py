@@ -29,7 +29,7 @@ def require_finite(name: str, arrays: Arrays, step: int, envs: Sequence[int] | N
     ``envs`` (n,) are their numbers, by default 0..n-1.
     """
     for key, array in arrays.items() if isinstance(arrays, dict) else (("", arrays),):
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if array.dtype.kind == "f" and b"\0" in np.isfinite(array).tobytes():  # at small arrays faster than all()
             i = int(np.argwhere(~np.isfinite(array))[0, 0])
             part, number = f"{name}[{key!r}]" if key else name, i if envs is None else envs[i]
             value = array[i][~np.isfinite(array[i])].flat[0]

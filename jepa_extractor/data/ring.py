@@ -172,8 +172,9 @@ class TransitionRing:
         require_finite("observations", step.arrived, self._steps)
         require_finite("rewards", step.rewards, self._steps)
         over = np.flatnonzero(step.ended)
-        restarted = map_arrays(lambda array: array[over], step.restarted)
-        require_finite("observations", restarted, self._steps, over)
+        if len(over):
+            restarted = map_arrays(lambda array: array[over], step.restarted)
+            require_finite("observations", restarted, self._steps, over)
         at = (self._envs, self._newest.copy())
         self._actions[at] = step.actions
         self._rewards[at] = step.rewards
@@ -249,24 +250,6 @@ class TransitionRing:
         env = np.tile(self._envs, self._slots - 1)
         complete = np.flatnonzero(self._complete[env, order])[-count:]
         return self._stretch(env[complete], order[complete], horizon=1)
-
-    def newest_steps(self, length: int, rows: NDArray[np.integer[Any]]) -> Batch:
-        """Return transitions of the last ``length`` steps of every environment, as stretches of one step.
-
-        Args:
-            length: number T of steps, at least 1.
-            rows: which of these n T transitions, integers (B,): step t of environment e is ``e * T + t``.
-
-        Raises:
-            ValueError: the ring holds fewer steps of an environment, or ``length`` is out of range.
-        """
-        require_integer("length", length, least=1)
-        begins = [own[self._complete[env, own]][-length:] for env, own in enumerate(self._oldest_first())]
-        held = min(len(own) for own in begins)
-        if held < length:
-            raise ValueError(f"length={length}, but of an environment the ring holds {held} steps: give a larger ring")
-        env, step = np.divmod(rows, length)
-        return self._stretch(env, np.stack(begins)[env, step], horizon=1)
 
     def _oldest_first(self) -> NDArray[np.intp]:
         """Return the slots of each environment but the newest, oldest first, (n, slots - 1)."""

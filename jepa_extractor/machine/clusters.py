@@ -109,3 +109,20 @@ def nearest_of(latents: Floats, others: Floats) -> tuple[Numbers, Floats]:
         nearest[rows] = (squares - 2.0 * latents[rows] @ others.T).argmin(1)
         distances[rows] = np.linalg.norm(latents[rows] - others[nearest[rows]], axis=1)
     return nearest, distances
+
+
+class Prototypes(NamedTuple):
+    """Latents by which nodes are known.
+
+    Attributes:
+        latents: float32 (P, D).
+        nodes: of each, (P,), ascending.
+    """
+
+    latents: NDArray[np.float32]
+    nodes: NDArray[np.int64]
+
+    def nodes_of(self, latents: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the node of each of ``latents`` (n, D), (n,): that of the nearest prototype."""
+        nearest, _ = nearest_of(latents, self.latents)
+        return self.nodes[nearest]

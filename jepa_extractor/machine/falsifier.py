@@ -13,7 +13,6 @@ from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.machine.comparison import distinguishing_word
 from jepa_extractor.machine.machine import SAME_REWARD, Machine, Numbers
-from jepa_extractor.machine.policy import nodes_seen, require_jepa
 
 RANDOM = 0.2  # the part of the steps that are random
 See = Callable[[Any], int]
@@ -72,11 +71,11 @@ class Verdict:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95% interval of the agreement, of Clopper and Pearson."""
-        from scipy.stats import beta
+        from scipy.special import betaincinv
 
         wrong = self.steps - self.agreeing
-        low = float(beta.ppf(0.025, self.agreeing, wrong + 1)) if self.agreeing else 0.0
-        return low, float(beta.ppf(0.975, self.agreeing + 1, wrong)) if wrong else 1.0
+        low = float(betaincinv(self.agreeing, wrong + 1, 0.025)) if self.agreeing else 0.0
+        return low, float(betaincinv(self.agreeing + 1, wrong, 0.975)) if wrong else 1.0
 
     def __str__(self) -> str:
         low, high = self.interval
@@ -155,11 +154,12 @@ def falsify(
 
 
 def _by_encoder(machine: Machine, jepa: JEPA | None) -> See:
-    encoder = require_jepa(machine, jepa)
+    encoder = machine.encoder(jepa)
+    known = machine.known_by(encoder.action_space)
 
     def see(observation: Any) -> int:
         batch = map_arrays(lambda array: np.asarray(array)[None], observation)
-        return int(nodes_seen(machine, encoder, batch)[0])
+        return int(known.nodes_of(encoder.encode(batch))[0])
 
     return see
 

@@ -18,11 +18,9 @@ from jepa_extractor.machine.clusters import Trees, nearest_of, trees_of
 from jepa_extractor.machine.machine import SAME_REWARD, Floats, Machine, Numbers
 from jepa_extractor.networks.modules import evaluation_mode
 
-AGREEMENT = (
-    0.9  # the least share of the steps of an arrow that must agree, at a level that the data does not contradict
-)
+ERROR = 0.01  # the share of an arrow's steps that may lead elsewhere, by errors of the encoder
+SURE = 1e-3  # how improbable it must be, with such errors, that so many steps lead elsewhere
 LASTS = 2.0  # the least ratio of a level that is taken though the data contradicts it
-SEEN = 10  # steps of an arrow from which its share is asked
 RARE = 2e-4  # the part of all observations below which a cluster joins its neighbour
 PROTOTYPES = 20  # of each node, at most
 PROBES = 50  # latents of a node from which the transition tells of an arrow that was never seen
@@ -94,9 +92,9 @@ def learned_machine(
 
     1. Two trees join latents, by Ward's and by single linkage. Their levels that last, from one height to one that is
        1.25 times as high or more, are candidates. Among those that no arrow contradicts, the one with the largest
-       ratio is taken. An arrow contradicts a level if, of ten steps or more from one cluster by one action, more than
-       a tenth lead to another cluster, reward or end than the rest. Where every level is contradicted, the one with
-       the largest ratio is taken, if that is at least 2; the machine's ``certainty`` then shows what is wrong.
+       ratio is taken. An arrow contradicts a level if more of its steps lead to another cluster, reward or end than
+       errors in 1% of them explain (a binomial test, p < 0.001). Where every level is contradicted, the one with the
+       largest ratio is taken, if that is at least 2; the machine's ``certainty`` then shows what is wrong.
     2. A cluster with less than 0.02% of the observations, or only one, joins the nearest other.
     3. An arrow leads where most steps led that were seen. Where none was seen, it leads where the transition says from
        most of the node's latents; its reward is that of all rewards seen which is nearest to what the head
@@ -247,11 +245,14 @@ def _joined(trees: Trees, of_tree: Numbers) -> Numbers:
 
 
 def _contradicted(classes: Numbers, steps: _Steps) -> bool:
-    """Return whether some arrow that was seen often leads now here, now there."""
+    """Return whether some arrow leads now here, now there."""
+    from scipy.special import bdtrc
+
     actions = int(steps.actions.max()) + 1
     arrows, outcomes = steps.outcomes(classes, actions)
     _, of_arrow, share = _modes(arrows, outcomes, actions * (int(classes.max()) + 1))
-    return bool(np.any((share < AGREEMENT) & (of_arrow >= SEEN)))
+    elsewhere = np.round((1 - share) * of_arrow)
+    return bool(np.any((of_arrow > 0) & (bdtrc(elsewhere - 1, of_arrow, ERROR) < SURE)))
 
 
 def _modes(arrows: Numbers, outcomes: Numbers, size: int) -> tuple[Numbers, Numbers, NDArray[np.float64]]:

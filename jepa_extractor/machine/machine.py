@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.bisimulation.deterministic import largest_bisimulation
 from jepa_extractor.bisimulation.inputs import checked_successors
 from jepa_extractor.checks import require_fraction
 from jepa_extractor.data.observations import Arrays, map_arrays
+from jepa_extractor.machine.clusters import Prototypes
 
 if TYPE_CHECKING:
     from jepa_extractor.jepa import JEPA
@@ -219,7 +221,8 @@ class Machine:
         """
         from jepa_extractor.machine.policy import MachinePolicy
 
-        return MachinePolicy(self, self.action_values(goal, discount), jepa)
+        encoder = self.encoder(jepa)
+        return MachinePolicy(self.known_by(encoder.action_space), self.action_values(goal, discount), encoder)
 
     def over(self, model: "LatentModel", horizon: int, discount: float) -> "MachinePlans":
         """Return what plans ``horizon`` steps ahead in the machine, with the rewards and ends that ``model`` predicts.
@@ -231,7 +234,37 @@ class Machine:
         """
         from jepa_extractor.machine.policy import MachinePlans
 
-        return MachinePlans(self, model, horizon, discount)
+        return MachinePlans(self.known_by(model.action_space), self.successors, model, horizon, discount)
+
+    def encoder(self, jepa: "JEPA | None" = None) -> "JEPA":
+        """Return ``jepa``, or that of the machine; raise ``ValueError`` where it cannot tell the machine's nodes."""
+        jepa = self.jepa if jepa is None else jepa
+        if jepa is None:
+            raise ValueError(
+                "jepa=None, and the machine has none, as one from a file: give the JEPA that it was made from"
+            )
+        width = self.known_by(jepa.action_space).latents.shape[1]
+        if width != jepa.latent_dim:
+            raise ValueError(
+                f"jepa has latents of width {jepa.latent_dim}, and the machine's prototypes {width}: give the JEPA "
+                "that it was made from"
+            )
+        return jepa
+
+    def known_by(self, space: spaces.Space[Any]) -> Prototypes:
+        """Return by what the nodes are known, to one who acts in ``space``.
+
+        Raises:
+            ValueError: the machine has no prototypes, or other actions.
+        """
+        if self.prototypes is None or self.prototype_nodes is None:
+            raise ValueError("the machine has no prototypes by which to know its nodes: make it by learned_machine")
+        if not isinstance(space, spaces.Discrete) or space.n != self.successors.shape[1]:
+            raise ValueError(
+                f"jepa acts in {space}, and the machine has {self.successors.shape[1]} actions: give the JEPA that it "
+                "was made from"
+            )
+        return Prototypes(self.prototypes, self.prototype_nodes)
 
     def nodes(self, goal: int | str | Sequence[int] | Sequence[str]) -> Numbers:
         """Return the numbers of nodes given by number or name.

@@ -13,7 +13,8 @@ def mean_over_steps(errors: torch.Tensor, mask: torch.Tensor | None = None, disc
 
     Args:
         errors: float, shape (B, k, ...).
-        mask: bool, the leading dimensions of ``errors``; where False, the error does not count. ``None``: all count.
+        mask: bool or float weights, the leading dimensions of ``errors``; where False or 0, the error does not count.
+            ``None``: all count alike.
         discount: factor for each step after the first.
     """
     if discount != 1.0:
@@ -21,8 +22,9 @@ def mean_over_steps(errors: torch.Tensor, mask: torch.Tensor | None = None, disc
         errors = errors * powers.reshape(-1, *[1] * (errors.dim() - 2))
     if mask is None:
         return errors.mean()
-    counted = mask.reshape(mask.shape + (1,) * (errors.dim() - mask.dim())).expand_as(errors)
-    return torch.where(counted, errors, 0.0).sum() / counted.sum().clamp(min=1)
+    weights = mask.reshape(mask.shape + (1,) * (errors.dim() - mask.dim())).expand_as(errors)
+    total = weights.sum()
+    return torch.where(weights != 0, errors * weights, 0.0).sum() / torch.where(total == 0, 1, total)
 
 
 def squared_error(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -31,8 +33,8 @@ def squared_error(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Ten
     Args:
         predicted: float, shape (B, ...).
         target: float, the shape of ``predicted``.
-        mask: bool, the leading dimensions of ``predicted``; where False, the difference does not count, and may be
-            NaN. ``None``: all count.
+        mask: bool or float weights, the leading dimensions of ``predicted``; where False or 0, the difference does not
+            count, and may be NaN. ``None``: all count alike.
 
     Raises:
         ValueError: the shapes differ (broadcasting would hide a wrong target).
@@ -41,5 +43,7 @@ def squared_error(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Ten
         raise ValueError(f"predicted has shape {tuple(predicted.shape)}, target {tuple(target.shape)}: they must agree")
     difference = predicted - target
     if mask is not None:  # before the square, so that no NaN reaches the gradient
-        difference = torch.where(mask.reshape(mask.shape + (1,) * (difference.dim() - mask.dim())), difference, 0.0)
+        difference = torch.where(
+            mask.reshape(mask.shape + (1,) * (difference.dim() - mask.dim())) != 0, difference, 0.0
+        )
     return mean_over_steps(difference.square(), mask)

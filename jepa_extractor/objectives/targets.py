@@ -11,7 +11,7 @@ from jepa_extractor.data.batch import Batch, Latents
 from jepa_extractor.networks.copies import MovingAverage, NetworkCopy, PeriodicCopy
 from jepa_extractor.networks.modules import of_each_frame
 
-TargetName = Literal["online", "detach", "ema", "copy", "algorithm"]
+TargetName = Literal["online", "detach", "ema", "copy"]
 # (embedding, **arguments) -> a module with the members of OnlineTarget
 MakeTarget = Callable[..., nn.Module]
 
@@ -92,21 +92,9 @@ class PeriodicTarget(CopiedTarget):
         super().__init__(PeriodicCopy(embedding, every))
 
 
-class AlgorithmTarget(DetachedTarget):
-    """The transition predicts the latents of the algorithm's own target network, which the batch must hold."""
-
-    def forward(self, embedding: nn.Sequential, batch: Batch, latents: Latents) -> torch.Tensor:
-        """Return ``batch.targets``, (B, k, P)."""
-        del embedding, latents
-        if batch.targets is None:
-            raise ValueError("target='algorithm' needs the batches of an algorithm: use JEPACallback(Shared())")
-        return batch.targets
-
-
 TARGETS: dict[str, MakeTarget] = {
     "online": OnlineTarget,
     "detach": DetachedTarget,
     "ema": AveragedTarget,
     "copy": PeriodicTarget,
-    "algorithm": AlgorithmTarget,
 }

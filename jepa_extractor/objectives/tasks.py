@@ -52,13 +52,15 @@ class AuxiliaryTask(ABC):
         weight: weight of the loss, finite and at least 0.
         label: key of ``info`` whose value the loss reads from ``Batch.labels``; ``None``: it reads none.
         reads_after: whether the loss reads more of ``Latents.encoded`` than the first. Where no loss does, later
-            observations need no gradient, which saves most of the time.
+            observations need not be encoded with gradient, which saves most of the time.
+        reads_after_detached: whether the loss of a stretch of one step needs no gradient on what it reads there.
     """
 
     name: str
     weight: float = 1.0
     label: str | None = None
     reads_after: bool = True
+    reads_after_detached: bool = False
 
     @abstractmethod
     def make_head(
@@ -254,6 +256,7 @@ class QTask(AuxiliaryTask):
     """
 
     name = "q"
+    reads_after_detached = True
 
     def __init__(self, weight: float = 10.0, discount: float | None = None) -> None:
         if discount is not None:
@@ -373,7 +376,7 @@ class LabelTask(AuxiliaryTask):
         )
         known = labels.isfinite()
         if batch.mask is not None:
-            known &= batch.mask
+            known = known * batch.mask
         return squared_error(predicted, labels, known)
 
 

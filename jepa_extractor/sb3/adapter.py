@@ -76,12 +76,8 @@ def _require_fitting(model: BaseAlgorithm, jepa: JEPA) -> None:
         raise ValueError("the JEPAExtractor is frozen, so nothing could be trained: train without JEPACallback")
 
 
-def target_of(model: BaseAlgorithm, extractor: JEPAExtractor) -> JEPAExtractor:
-    """Return the extractor of the target network that follows the one of ``extractor``.
-
-    Raises:
-        ValueError: there is none, or ``extractor`` serves an actor too, which encodes before the target network does.
-    """
+def target_of(model: BaseAlgorithm, extractor: JEPAExtractor) -> JEPAExtractor | None:
+    """Return the extractor of the target network that follows the one of ``extractor``, if there is one."""
     policy: Any = model.policy
     for network, target in (
         ("actor", "actor_target"),
@@ -93,11 +89,7 @@ def target_of(model: BaseAlgorithm, extractor: JEPAExtractor) -> JEPAExtractor:
             found = getattr(getattr(policy, target, None), "features_extractor", None)
             if isinstance(found, JEPAExtractor):
                 return found
-            break
-    raise ValueError(
-        f"target='algorithm': an encoder of {type(model).__name__} has no target network of its own; give "
-        "target='detach', 'ema' or 'copy'"
-    )
+    return None
 
 
 def require_joint(model: BaseAlgorithm, schedule: str) -> None:

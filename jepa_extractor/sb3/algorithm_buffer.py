@@ -1,15 +1,17 @@
-"""The buffers from which algorithms draw their batches, and what followed the observations of a batch."""
+"""The batches that an algorithm draws from its buffer, and the latents that it has made of what followed."""
 
-from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
 
-from jepa_extractor.data.batch import Batch, Tensors
-from jepa_extractor.data.observations import map_arrays
+from jepa_extractor.data.batch import Batch, Step
+from jepa_extractor.data.observations import Arrays, map_arrays
+from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.sb3.recorder import Recorder
 
 
@@ -34,76 +36,87 @@ def require_buffer(model: BaseAlgorithm) -> ReplayBuffer | RolloutBuffer:
     return buffer
 
 
-def algorithm_buffer(model: BaseAlgorithm, recorder: Recorder) -> "AlgorithmBuffer":
-    """Return the buffer from which ``model`` draws its batches.
+def replayed(model: BaseAlgorithm, drawn: Any) -> Batch:
+    """Return what an algorithm drew from its replay buffer, with actions in the environment's scale."""
+    actions: torch.Tensor = drawn.actions
+    space, algorithm = model.action_space, model
+    if isinstance(space, spaces.Box):  # the buffer holds them scaled to [-1, 1]
+        low, high = (torch.as_tensor(bound, device=actions.device).flatten() for bound in (space.low, space.high))
+        actions = low + (actions + 1) / 2 * (high - low)
+    assert space.shape is not None
+    return Batch(
+        observations=None,
+        actions=actions.reshape(len(actions), 1, *space.shape),
+        rewards=drawn.rewards,
+        terminated=drawn.dones.bool(),
+        discount=algorithm.gamma,  # type: ignore[attr-defined]  # every algorithm with a replay buffer has one
+    )
 
-    Raises:
-        ValueError: the ring of ``recorder`` may be too small for a rollout.
+
+class Rollout:
+    """What a model encoded while it collected its rollout: the latent of each observation, and what followed.
+
+    A latent is as old as the rollout. Nothing is encoded twice: only the last observations of episodes, and those after
+    the last step, are encoded at the end.
+
+    Args:
+        extractor: what encodes.
+        recorder: gives the steps, as the environment made them.
     """
-    buffer = require_buffer(model)
-    return ReplaySource(model, buffer) if isinstance(buffer, ReplayBuffer) else RolloutSource(buffer, recorder)
 
+    def __init__(self, extractor: JEPAExtractor, recorder: Recorder) -> None:
+        self._extractor = extractor
+        self._recorder = recorder
+        self.clear()
 
-class ReplaySource:
-    """A replay buffer, which holds what followed."""
+    def clear(self) -> None:
+        """Forget the rollout before."""
+        self._latents: list[torch.Tensor] = []  # (n, D) before each step
+        self._steps: list[tuple[NDArray[Any], ...]] = []  # actions, rewards and whether terminated, (n, ...) each
+        self._left: list[tuple[int, int, Arrays]] = []  # environment and step of what is not encoded, and that
+        self._newest: Step | None = None
 
-    method = "sample"
+    def add(self, latents: torch.Tensor, step: Step) -> None:
+        """Add a step of all environments, taken at observations whose latents are ``latents`` (n, D)."""
+        for i in np.flatnonzero(step.ended).tolist():
+            self._left.append((i, len(self._steps), map_arrays(lambda array, i=i: array[i], step.arrived)))
+        self._latents.append(latents)
+        # PPO changes rewards afterwards, where a time limit ended the episode
+        self._steps.append((step.actions, np.array(step.rewards, np.float32), step.terminated))
+        self._newest = step
 
-    def __init__(self, model: BaseAlgorithm, buffer: ReplayBuffer) -> None:
-        self.buffer = buffer
-        self._model: Any = model
-
-    def transitions(self, drawn: Any, arguments: Sequence[Any]) -> Batch:  # noqa: ARG002
-        """Return what was drawn, with actions in the environment's scale."""
-        model = self._model
-        actions: torch.Tensor = drawn.actions
-        if isinstance(model.action_space, spaces.Box):  # the buffer holds them scaled to [-1, 1]
-            low, high = (
-                torch.as_tensor(bound, device=actions.device).flatten()
-                for bound in (model.action_space.low, model.action_space.high)
-            )
-            actions = low + (actions + 1) / 2 * (high - low)
-        after: Any = map_arrays(lambda frames: frames.unsqueeze(1), drawn.next_observations)
-        return Batch(
-            observations=_shaped(after, model.observation_space),
-            actions=actions.reshape(len(actions), 1, *model.action_space.shape),
-            rewards=drawn.rewards,
-            terminated=drawn.dones.bool(),
-            discount=model.gamma,
+    def finish(self, discount: float) -> None:
+        """Encode what is left, and make a batch of all n T transitions: step t of environment e is row ``e T + t``."""
+        assert self._newest is not None
+        newest, last = self._newest, len(self._steps) - 1
+        for i in np.flatnonzero(~newest.ended).tolist():
+            self._left.append((i, last, map_arrays(lambda array, i=i: array[i], newest.arrived)))
+        environments, steps, observations = zip(*self._left, strict=True)
+        stored: Any = map_arrays(lambda *arrays: torch.from_numpy(np.stack(arrays)), *observations)
+        seen: Any = map_arrays(lambda tensor: tensor.numpy(), self._recorder.as_the_policy_sees(stored))
+        following = torch.stack([*self._latents[1:], self._latents[-1]], dim=1)  # (n, T, D)
+        encoded = torch.from_numpy(self._extractor.jepa.encode(seen)).to(following.device)
+        following[torch.tensor(environments), torch.tensor(steps)] = encoded
+        actions, rewards, terminated = (
+            torch.from_numpy(np.stack(arrays, axis=1)).flatten(0, 1).unsqueeze(1).to(following.device)
+            for arrays in zip(*self._steps, strict=True)
+        )
+        self.transitions = Batch(
+            observations=None,
+            actions=actions,
+            rewards=rewards,
+            terminated=terminated,
+            discount=discount,
+            later_latents=following.flatten(0, 1).unsqueeze(1),
         )
 
-
-class RolloutSource:
-    """A rollout buffer; what followed was recorded while the model collected it."""
-
-    method = "_get_samples"  # ``get`` calls it for each batch
-
-    def __init__(self, buffer: RolloutBuffer, recorder: Recorder) -> None:
-        needed = (2 * buffer.buffer_size + 1) * buffer.n_envs  # the end of an episode is a frame of its own
-        if recorder.ring.capacity < needed:
-            raise ValueError(
-                f"buffer_size holds {recorder.ring.capacity:,} frames, and with schedule=Shared() it must hold a whole "
-                f"rollout: give JEPACallback(..., buffer_size={needed}), or use Joint()"
-            )
-        self.buffer = buffer
-        self._recorder = recorder
-
-    def transitions(self, drawn: Any, arguments: Sequence[Any]) -> Batch:  # noqa: ARG002
-        """Return the recorded transitions of the rows that were asked for, which count environment by environment."""
-        batch = self._recorder.newest_steps(self.buffer.buffer_size, arguments[0])
-        return batch.replace(observations=batch.observations_after)
-
-
-# Each has its ``buffer``, the name of the ``method`` whose every call gives the algorithm one batch, and
-# ``transitions``: a ``Batch`` of what that method returned, whose ``observations`` are those after the step.
-AlgorithmBuffer = ReplaySource | RolloutSource
-
-
-def _shaped(observations: Tensors, space: spaces.Space[Any]) -> Tensors:
-    """Return observations (B, k, ...) without the axis that buffers give to discrete values."""
-    if isinstance(space, spaces.Dict):
-        assert isinstance(observations, dict)
-        return {key: _shaped(part, space[key]) for key, part in observations.items()}  # type: ignore[misc]
-    assert isinstance(observations, torch.Tensor)
-    assert space.shape is not None
-    return observations.reshape(*observations.shape[:2], *space.shape)
+    def rows(self, numbers: NDArray[np.integer[Any]]) -> Batch:
+        """Return the transitions of these rows (B,)."""
+        every, at = self.transitions, torch.from_numpy(numbers).to(self.transitions.rewards.device)
+        assert every.later_latents is not None
+        return every.replace(
+            actions=every.actions[at],
+            rewards=every.rewards[at],
+            terminated=every.terminated[at],
+            later_latents=every.later_latents[at],
+        )

@@ -205,9 +205,13 @@ class JEPACallback(BaseCallback):
 
     def _on_step(self) -> bool:
         self.trainer.recorder.record(self.locals)
+        for schedule in self._schedules:
+            schedule.after_step()
         return True
 
     def _on_rollout_end(self) -> None:
+        for schedule in self._schedules:
+            schedule.after_rollout()
         trainer = self.trainer
         if not trainer.updates and type(self.schedule) is not Schedule:
             self._warn_if_idle()

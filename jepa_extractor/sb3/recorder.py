@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from jepa_extractor.checks import require_integer
 from jepa_extractor.data.batch import Batch, Step
 from jepa_extractor.data.collection import label_numbers
 from jepa_extractor.data.observations import Arrays, map_arrays
@@ -64,7 +63,6 @@ class Recorder:
                 f"buffer_size={buffer_size} is too small for {model.n_envs} environments: give JEPACallback at least "
                 f"three frames for each, {3 * model.n_envs}"
             )
-        require_integer("buffer_size", buffer_size, least=3 * model.n_envs)
         self.ring = TransitionRing(space, model.action_space, model.n_envs, buffer_size, seed)
         self.timesteps = -1  # environment steps of the model when the ring was last filled
 
@@ -104,15 +102,12 @@ class Recorder:
         self._require_finite("observation", step.arrived)
         self._require_finite("observation", step.restarted)
         self.ring.add(step)
+        self.last_step = step
         self.timesteps = self._model.num_timesteps
 
     def sample(self, batch_size: int, horizon: int, rewarded_fraction: float) -> Batch:
         """Draw a batch from the ring, as the policy sees it."""
         return self._seen_by_policy(self.ring.sample(batch_size, horizon, rewarded_fraction))
-
-    def newest_steps(self, length: int, rows: NDArray[np.integer[Any]]) -> Batch:
-        """Return transitions of the last ``length`` steps of the ring, as the policy sees them."""
-        return self._seen_by_policy(self.ring.newest_steps(length, rows))
 
     def _seen_by_policy(self, batch: Batch) -> Batch:
         observations = self.as_the_policy_sees(batch.observations)

@@ -75,6 +75,12 @@ class Schedule:
     def before_rollout(self) -> None:
         """Act before the algorithm collects its next transitions."""
 
+    def after_step(self) -> None:
+        """Act after a step of the environment, which has been recorded."""
+
+    def after_rollout(self) -> None:
+        """Act after the algorithm has collected, before it trains."""
+
     def state(self) -> dict[str, Any]:
         """Return what a resumed training needs, as plain values: see ``restore``."""
         return {"steps": self.steps}

@@ -3,39 +3,42 @@
 No algorithm is subclassed: hooks are set on a method of its buffer and on the extractors, and taken off again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import RolloutBuffer
 from torch.utils.hooks import RemovableHandle
 
-from jepa_extractor.data.observations import map_arrays
+from jepa_extractor.data.batch import Batch
 from jepa_extractor.jepa import JEPA
-from jepa_extractor.objectives.targets import AlgorithmTarget
 from jepa_extractor.sb3 import adapter
-from jepa_extractor.sb3.algorithm_buffer import AlgorithmBuffer, algorithm_buffer, require_buffer
+from jepa_extractor.sb3.algorithm_buffer import Rollout, replayed, require_buffer
 from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.sb3.schedules import Schedule
 
 
 class Shared(Schedule):
-    """Use the batch and the backward pass of the algorithm itself.
+    """Use the batch, the latents and the backward pass of the algorithm itself, so that nothing is encoded twice.
 
-    The algorithm encodes the first observations of its batch, with gradient. From these latents, cut off from the
-    encoder, the auxiliary losses are computed at once. When the algorithm's backward pass arrives at the latents, the
-    auxiliary's gradient is added there, so both go through the encoder in one pass. Beyond that, the auxiliary encodes
-    the observations that followed, without gradient; with ``target="algorithm"`` it takes what the algorithm's target
-    network has made of them. This takes a small part of the time of ``Joint``.
+    The algorithm encodes the first observations of its batch, with gradient. What followed them it has encoded too,
+    without: PPO and its kin while they collected the rollout; DQN, TD3 and the critic of SAC by their target network;
+    the actor of SAC for its next action. When the algorithm's backward pass arrives at the latents, the auxiliary
+    losses are computed from these, cut off from the encoder, and their gradient is added, so both go through the
+    encoder in one pass. It is never against the algorithm's: where the two oppose each other, that part is taken out;
+    and it is never longer.
 
-    The callback's ``batch_size`` and ``rewarded_fraction`` are not read. ``max_grad_norm`` bounds the gradient on
-    transition, heads and latents together; the algorithm's own clip, if it has one, then sees the sum of both.
-    Off-policy algorithms pass normalised rewards, on-policy ones raw. With the latter, the callback's ``buffer_size``
-    must hold a whole rollout.
+    The callback's ``batch_size`` is not read. Transitions with a reward that is not 0 have the share
+    ``rewarded_fraction`` of the losses' weight. ``max_grad_norm`` bounds the gradient on transition, heads and latents
+    together; the algorithm's own clip, if it has one, then sees the sum of both. Off-policy algorithms pass normalised
+    rewards, on-policy ones raw.
 
-    The JEPA must read nothing else: ``horizon=1``, a target other than ``"online"``, tasks that read predicted latents
-    such as ``RewardTask(latents="predicted")``, and no augmentation. Not for TRPO and RecurrentPPO. During the training
-    it raises ``ValueError`` if the algorithm encodes another number of observations than its batch holds.
+    The JEPA must read nothing else: ``horizon=1``, ``target="detach"``, tasks that read predicted latents such as
+    ``RewardTask(latents="predicted")``, or ``QTask`` of discrete actions, and no augmentation. Not for TRPO, CrossQ and
+    RecurrentPPO. During the training it raises ``ValueError`` if the algorithm encodes another number of observations
+    than its batch holds.
 
     Args:
         every: only at every ``every``-th step of the optimizer, at least 1.
@@ -49,84 +52,136 @@ class Shared(Schedule):
 
         Raises:
             ValueError: the model is TRPO; its buffer does not give single transitions with the last observation of an
-                episode; the JEPA reads something else, or its encoder is frozen; or ``target="algorithm"`` and the
-                encoder has no target network of its own.
+                episode; or the JEPA reads something else, or its encoder is frozen.
         """
         adapter.require_joint(model, "Shared()")
-        require_buffer(model)
-        self._target_of: dict[JEPAExtractor, JEPAExtractor] = {}  # of those whose target is the algorithm's
-        self._handles: list[RemovableHandle] = []
+        self._buffer = require_buffer(model)
         for extractor in self.trainee.extractors:
             _require_shareable(extractor.jepa)
-            if isinstance(extractor.jepa.target, AlgorithmTarget):
-                self._target_of[extractor] = adapter.target_of(model, extractor)
+        self._handles: list[RemovableHandle] = []
+        on_policy = isinstance(self._buffer, RolloutBuffer)
+        self._method = "_get_samples" if on_policy else "sample"  # whose every call gives the algorithm one batch
+        self._rollouts = {
+            one: Rollout(one, self.trainer.recorder) for one in (self.trainee.extractors if on_policy else ())
+        }
+        # what encodes the next observations without gradient
+        self._slower = {one: adapter.target_of(model, one) or one for one in self.trainee.extractors}
 
     def start(self) -> None:
         """Begin to watch the batches that the algorithm draws, and their latents."""
-        source = self._source = algorithm_buffer(self.trainer.model, self.trainer.recorder)
-        self._drawn: Any = None  # what the algorithm drew last
-        self._arguments: Sequence[Any] = ()  # with which it did
-        self._waiting: list[JEPAExtractor] = []  # extractors that have not encoded it yet
-        self._targets: dict[JEPAExtractor, torch.Tensor] = {}  # by target extractor, of what was drawn last
-        self._draw = getattr(source.buffer, source.method)
-        setattr(source.buffer, source.method, _Watched(source, self._sample))
-        self._handles = [one.register_forward_hook(_Hook(self._encoded)) for one in self.trainee.extractors]
-        for target in self._target_of.values():
-            self._handles.append(target.register_forward_hook(_Hook(self._target_encoded)))
+        self._drawn: Any = None  # what the algorithm drew last, and with which arguments
+        self._waiting: set[JEPAExtractor] = set()  # that have not encoded it yet with gradient
+        self._unseen: dict[JEPAExtractor, torch.Tensor] = {}  # latents made without gradient since
+        self._draw = getattr(self._buffer, self._method)
+        setattr(self._buffer, self._method, _Watched(self._buffer, self._method, self._sample))
+        for extractor in self.trainee.extractors:
+            self._handles.append(extractor.register_forward_hook(_Hook(self._encoded)))
+            if self._slower[extractor] is not extractor:
+                self._handles.append(self._slower[extractor].register_forward_hook(_Hook(self._encoded)))
 
     def stop(self) -> None:
         """Watch no longer; others that watch the same buffer must be stopped too."""
         if self._handles:
-            self._source.buffer.__dict__.pop(self._source.method, None)
+            self._buffer.__dict__.pop(self._method, None)
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+    def before_rollout(self) -> None:
+        """Forget the rollout before."""
+        self._waiting = set()
+        for rollout in self._rollouts.values():
+            rollout.clear()
+
+    def after_step(self) -> None:
+        """Keep the latents of the observations at which the step was taken."""
+        for extractor, rollout in self._rollouts.items():
+            rollout.add(self._unseen[extractor], self.trainer.recorder.last_step)
+
+    def after_rollout(self) -> None:
+        """Encode what the algorithm has not."""
+        for rollout in self._rollouts.values():
+            rollout.finish(self.trainer.model.gamma)  # type: ignore[attr-defined]  # every on-policy algorithm has one
 
     @property
     def _is_active(self) -> bool:
         return self.trainer.is_training and (self.steps + 1) % self.every == 0
 
     def _sample(self, *arguments: Any, **options: Any) -> Any:
-        self._drawn, self._arguments = self._draw(*arguments, **options), arguments
-        self._waiting, self._targets = (list(self.trainee.extractors) if self._is_active else []), {}
-        return self._drawn
-
-    def _target_encoded(self, target: JEPAExtractor, _inputs: Any, latents: torch.Tensor) -> None:
-        if self._waiting and self._is_active:
-            with torch.no_grad():
-                self._targets[target] = target.jepa.projection(latents)
+        drawn = self._draw(*arguments, **options)
+        self._drawn = drawn, arguments
+        self._waiting = set(self.trainee.extractors) if self._is_active else set()
+        self._unseen = {}
+        return drawn
 
     def _encoded(self, extractor: JEPAExtractor, _inputs: Any, latents: torch.Tensor) -> None:
-        if not (self._is_active and extractor in self._waiting and latents.requires_grad):
-            return
-        self._waiting.remove(extractor)
-        size = len(self._drawn.actions)
-        if len(latents) != size:
-            raise ValueError(
-                f"schedule=Shared(): {type(self.trainer.model).__name__} encodes {len(latents)} observations at once, "
-                f"of a batch of {size}: use Joint()"
-            )
-        first = latents.detach().requires_grad_()
-        batch = self._source.transitions(self._drawn, self._arguments).replace(first_latents=first)
-        if extractor in self._target_of:
-            none: Any = map_arrays(lambda frames: frames[:, :0], batch.observations)
-            targets = self._targets[self._target_of[extractor]].unsqueeze(1)
-            batch = batch.replace(observations=none, targets=targets)
-        gradient = self.trainer.gradient(extractor.jepa, batch)
+        if extractor not in self.trainee.extractors or not latents.requires_grad:
+            if self.trainer.is_training and not (self._waiting and extractor in self._unseen):  # the first of a batch
+                self._unseen[extractor] = latents.detach()
+        elif extractor in self._waiting:
+            self._waiting.remove(extractor)
+            drawn, arguments = self._drawn
+            if len(latents) != len(drawn.actions):
+                raise ValueError(
+                    f"schedule=Shared(): {type(self.trainer.model).__name__} encodes {len(latents)} observations at "
+                    f"once, of a batch of {len(drawn.actions)}: use Joint()"
+                )
+            latents.register_hook(partial(self._join, extractor, latents.detach(), drawn, arguments))
 
-        def join(own: torch.Tensor) -> torch.Tensor:
-            self.trainer.add(gradient)
-            return own if first.grad is None else own + first.grad
+    def _join(
+        self, extractor: JEPAExtractor, latents: torch.Tensor, drawn: Any, arguments: Any, own: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the gradient on ``latents``, given the algorithm's ``own``, both (B, D); add that of the heads."""
+        first = latents.requires_grad_()
+        if self._rollouts:
+            batch = self._rollouts[extractor].rows(arguments[0])
+        else:
+            batch = replayed(self.trainer.model, drawn)
+            batch = batch.replace(later_latents=self._unseen[self._slower[extractor]].unsqueeze(1))
+        batch = batch.replace(first_latents=first, mask=self._weights(batch))
+        with torch.enable_grad():
+            gradient = self.trainer.gradient(extractor.jepa, batch)
+        self.trainer.add(gradient)
+        if first.grad is None:
+            return own
+        joined: torch.Tensor = own + reconciled(first.grad, own)
+        return joined
 
-        latents.register_hook(join)
+    def _weights(self, batch: Batch) -> torch.Tensor | None:
+        """Return weights (B, 1) by which transitions with a reward count ``rewarded_fraction`` of all."""
+        fraction = self.trainer.step.rewarded_fraction
+        rewarded = batch.rewards != 0
+        count = rewarded.sum()
+        if not fraction:
+            return None
+        others = rewarded.numel() - count
+        share = torch.where(rewarded, fraction / count, (1 - fraction) / others)
+        return torch.where(count * others > 0, share, torch.ones_like(share))
+
+
+def reconciled(auxiliary: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Return the auxiliary's gradient without what opposes the algorithm's ``own``, and no longer than it.
+
+    The projection is that of PCGrad (arXiv 2001.06782), of the auxiliary's gradient alone.
+    """
+    along = (auxiliary * own).sum() / own.square().sum().clamp(min=1e-30)
+    auxiliary = auxiliary - along.clamp(max=0.0) * own
+    scale: torch.Tensor = own.norm() / auxiliary.norm().clamp(min=1e-30)
+    return auxiliary * scale.clamp(max=1.0)
 
 
 def _require_shareable(jepa: JEPA) -> None:
-    reading = [task.name for task in jepa.tasks if task.reads_after or task.label is not None]
+    reading = [
+        task.name
+        for task in jepa.tasks
+        if (task.reads_after and not task.reads_after_detached)
+        or task.label is not None
+        or task.needs_next_actions(jepa.action_space)
+    ]
     if jepa.horizon != 1:
         problem = f"horizon={jepa.horizon} needs more than single transitions: give horizon=1"
-    elif jepa.target.reads_after:
-        problem = "target='online' needs a gradient on what followed: give target='detach', or 'algorithm'"
+    elif jepa.options["target"] != "detach":
+        problem = f"target={jepa.options['target']!r} needs another pass of an encoder: give target='detach'"
     elif reading:
         problem = f"the task {reading[0]!r} reads more than predicted latents: give RewardTask(latents='predicted')"
     elif jepa.augmentation.augments:
@@ -141,14 +196,14 @@ def _require_shareable(jepa: JEPA) -> None:
 class _Watched:
     """A buffer's method that is watched; a copy or a pickle of the buffer has its own one back."""
 
-    def __init__(self, source: AlgorithmBuffer, act: Callable[..., Any]) -> None:
-        self._source, self._act = source, act
+    def __init__(self, buffer: Any, method: str, act: Callable[..., Any]) -> None:
+        self._buffer, self._method, self._act = buffer, method, act
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self._act(*arguments, **options)
 
     def __reduce__(self) -> Any:
-        return getattr, (self._source.buffer, self._source.method)
+        return getattr, (self._buffer, self._method)
 
 
 class _Hook:

@@ -26,6 +26,7 @@ class Trainer:
     Attributes:
         updates: auxiliary gradients added so far.
         monitor: what is logged of them.
+        step: as given.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Trainer:
         self.recorder = recorder
         self.monitor = Monitor()
         self.updates = 0
-        self._step = step
+        self.step = step
         self._last_good = None if checkpoint_dir is None else checkpoint_dir / "last_good.zip"
         self._has_warned = False
         self._training: float = -1  # start time of the training that goes on
@@ -62,8 +63,8 @@ class Trainer:
             FloatingPointError: on a CPU, a loss is not finite.
         """
         if batch is None:
-            batch = self.recorder.sample(self._step.batch_size, jepa.horizon, self._step.rewarded_fraction)
-        gradient = self._step.gradient(jepa, batch)
+            batch = self.recorder.sample(self.step.batch_size, jepa.horizon, self.step.rewarded_fraction)
+        gradient = self.step.gradient(jepa, batch)
         if self.model.device.type == "cpu":
             self.require_finite(gradient)
         return gradient

@@ -141,9 +141,9 @@ def test_who_acts_is_a_policy():
     seen = []
 
     class Right:
-        def predict(self, observations):
-            seen.append(np.array(observations))
-            return np.ones(len(observations), int), None
+        def predict(self, observation, state=None, episode_start=None):
+            seen.append(np.array(observation))
+            return np.ones(len(observation), int), state
 
     data = AuditSet.collect("Places-v0", 40, Right(), "place", actions=("left", "right"))
     assert set(data.actions.tolist()) == {1, -1}

@@ -248,3 +248,11 @@ def test_witnesses_of_the_chain():
     assert distinguishing_actions(CHAIN, END, np.int64(3), 0) == []
     assert distinguishing_actions(CHAIN, END, 2, 2) is None
     assert all(type(a) is int for a in distinguishing_actions(CHAIN, END, 0, 1))
+
+
+def test_gaps_between_any_two_integers_are_exact():
+    """Also where the difference is more than an int64 holds."""
+    for low, high in ((-(2**63), 2**63 - 1), (-1, 2**63 - 1)):
+        labels, count = group_values(np.array([low, high, low]), tolerance=1.0)
+        assert labels.tolist() == [0, 1, 0]
+        assert count == 2

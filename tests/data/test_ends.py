@@ -8,7 +8,8 @@ from gymnasium.wrappers.vector import DictInfoToList
 
 from jepa_extractor import random_episodes
 from jepa_extractor.data.collection import episodes
-from jepa_extractor.data.ends import EndReader, autoreset_mode, env_seed, vector_infos
+from jepa_extractor.data.ends import EndReader, autoreset_mode, env_seed, final_observation, vector_infos
+from jepa_extractor.data.observations import require_finite
 from tests.data.journal import JournalEnv, check_against_journal
 
 NEXT, SAME, OFF = AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED
@@ -104,6 +105,16 @@ def test_seeds_are_below_two_to_the_31():
     assert max(given) > 2**30
 
 
+def test_the_seed_draws_the_actions():
+    """Where environments draw nothing, the same seed gives the same journal, another another."""
+    journals = []
+    for seed in (0, 0, 1):
+        envs = JournalEnv(NEXT, {"autoreset_mode": NEXT})
+        list(random_episodes(envs, 100, seed))
+        journals.append(envs.journal)
+    assert journals[0] == journals[1] != journals[2]
+
+
 def test_environments_that_step_in_turns_are_refused():
     """Where only some environments answer, as with EnvPool's ``batch_size``, the message says so."""
     envs = JournalEnv(NEXT, {"autoreset_mode": NEXT})
@@ -186,6 +197,15 @@ def test_numbers_that_are_not_finite(mode, value, place):
         list(random_episodes(envs, 100, 0))
 
 
+def test_the_first_environment_that_is_not_finite_is_named():
+    """Of several, also where the rows are those of some environments only; integers are always finite."""
+    with pytest.raises(ValueError, match="rewards of environment 1 hold inf at step 7"):
+        require_finite("rewards", np.array([0, np.inf, np.nan]), 7)
+    with pytest.raises(ValueError, match=r"seen\['a'\] of environment 5 hold nan at step 0"):
+        require_finite("seen", {"b": np.zeros((2, 1)), "a": np.array([[0.0], [np.nan]])}, 0, [3, 5])
+    require_finite("rewards", np.array([1, 2]), 0)
+
+
 def test_first_observations_that_are_not_finite():
     """Also what ``reset`` gives is looked at, at the start and, in mode DISABLED, later; a dict's key is named."""
     for wrong, message in ((1, "at step 0"), (2, "at step 1")):
@@ -223,8 +243,22 @@ def test_moments(mode):
     assert after.is_step.tolist() == [mode is not NEXT] * 2
     assert after.begins.tolist() == [mode is NEXT] * 2
     assert after.infos["code"].tolist() == ([10, 10_010] if mode is NEXT else [11, 10_011])
+    envs.buffer[:] = [[0, -1, 0], [1, -1, 0]]
     reader.reset()
+    assert reader.step(np.array([0, 0])).ended.all()
+    envs.buffer[:] = [[0, -1, 0], [1, -1, 0]]
+    reader.reset()  # right after an end, which must not count as one before the next step
     assert reader.step(np.array([0, 0])).is_step.all()
+
+
+def test_what_a_mask_denies_is_no_last_observation():
+    """Where arrays hold numbers for every environment, the mask says whose they are; a dict is read key by key."""
+    infos = {"final_obs": np.arange(6).reshape(2, 3), "_final_obs": np.array([False, True])}
+    assert final_observation(infos, 1).tolist() == [3, 4, 5]
+    with pytest.raises(ValueError, match="environment 0 ended an episode"):
+        final_observation(infos, 0)
+    last = final_observation({"final_obs": {"a": np.array([1, 2]), "b": np.array([3, 4])}}, 1)
+    assert last == {"a": 2, "b": 4}
 
 
 def test_infos_in_one_form():

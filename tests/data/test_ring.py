@@ -58,31 +58,6 @@ def test_no_transition_crosses_an_end():
     assert list(first) == [0, 2, 3, 5, 7, 8, 9]
 
 
-def test_newest_steps_count_environment_by_environment():
-    """Episodes end in each environment at its own times, and old frames are overwritten; rows are those asked for."""
-    rng = np.random.default_rng(0)
-    ring = TransitionRing(PIXEL, ACTION, 2, 40, seed=0)
-    taken: list = [[], []]
-    seen = np.array([0, 100])  # frames of environment 1 begin at 100
-    ring.begin(seen.reshape(2, 1, 1, 1).astype(np.uint8))
-    for _ in range(30):
-        ended = rng.random(2) < [0.5, 0.1]
-        for env in range(2):
-            taken[env].append((seen[env], seen[env] + 1))
-        arrived, restarted = seen + 1, seen + 2
-        columns = (array.reshape(2, 1, 1, 1).astype(np.uint8) for array in (arrived, restarted))
-        ring.add(Step(np.zeros(2, int), np.zeros(2), ended, ended, *columns))
-        seen = np.where(ended, restarted, arrived)
-    rows = np.array([9, 0, 13, 10, 13])  # steps 9 and 0 of the first environment, 3, 0 and 3 of the second
-    found = ring.newest_steps(10, rows).observations.numpy().reshape(-1, 2)
-    assert found.tolist() == [list((taken[0][-10:] + taken[1][-10:])[row]) for row in rows]
-    assert ring.capacity == 40
-    with pytest.raises(ValueError, match="length=20, but of an environment the ring holds"):
-        ring.newest_steps(20, rows)
-    with pytest.raises(ValueError, match="length=0"):
-        ring.newest_steps(0, rows)
-
-
 def test_stretches_stop_at_the_end_of_an_episode():
     """For k > 1, steps beyond the episode's end, and those not yet taken, are masked."""
     ring = make()

@@ -110,7 +110,7 @@ def test_supported_spaces(space):
         (spaces.Space((2,), object), "space=<|space=Space", "is not a Box"),
         (3, "space=3", "give a Gymnasium space"),
     ],
-    ids=str,
+    ids=lambda part: type(part).__name__ if isinstance(part, spaces.Space) else str(part),
 )
 def test_spaces_that_are_refused(space, named, mend):
     """The message names the space, the key where it is in a ``Dict``, and the wrapper that mends it."""

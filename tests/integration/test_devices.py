@@ -43,7 +43,7 @@ CASES = [
     ("PPO", Joint(), {"recipe": "spr", "latent_dim": 16}),
     ("PPO", Alternating(), {"recipe": "mrq", "latent_dim": 16}),
     ("DQN", Joint(), {"recipe": "tdmpc2", "latent_dim": 16}),
-    ("DQN", Shared(), {"target": "algorithm", "auxiliary": (RewardTask(latents="predicted", head="two-hot"),)}),
+    ("DQN", Shared(), {"target": "detach", "auxiliary": (RewardTask(latents="predicted", head="two-hot"),)}),
     ("SAC", Shared(), {"target": "detach", "auxiliary": (RewardTask(latents="predicted"),)}),
     ("SAC", Joint(), {"encoder": "places", "target": "copy"}),
 ]

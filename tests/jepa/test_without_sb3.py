@@ -14,6 +14,7 @@ ABSENT = ("stable_baselines3", "sb3_contrib", "rl_zoo3")
 
 WORK = """
 import importlib.util
+import warnings
 import gymnasium as gym
 import numpy as np
 import torch
@@ -42,6 +43,7 @@ report = audit(jepa, AuditSet.from_episodes(episodes, actions=("remove", "add"))
 print(report)
 actions, _ = LatentPlanner(jepa, horizon=2).predict(episodes[0].observations)
 pictures = np.stack([episode.observations[0] for episode in episodes[:5]])
+warnings.simplefilter("ignore", UserWarning)  # of labels that leave doubt: the JEPA is hardly trained
 retarget(jepa, pictures, np.arange(5) == 3)
 assert len(largest_bisimulation(*counting_env.count_mdp(4))) == 5
 for name in ("JEPACallback", "jepa_policy_kwargs", "Joint"):

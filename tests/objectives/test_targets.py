@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from jepa_extractor import JEPA
+from jepa_extractor import JEPA, RewardTask
 from tests.objectives.batches import ACTIONS, IMAGE, VECTOR, D, make_batch
 
 
@@ -81,3 +81,12 @@ def test_latent_targets(target):
         with torch.no_grad():  # the average falls behind
             for parameter in parameters:
                 parameter.add_(0.01)
+
+
+@pytest.mark.parametrize(("task", "passes"), [(RewardTask(), 1), (RewardTask(latents="predicted"), 2)])
+def test_a_detached_target_encodes_nothing_twice(task, passes):
+    """Where a task has encoded all observations, the target takes these; else it encodes those after the first."""
+    jepa, seen = JEPA(VECTOR, ACTIONS, auxiliary=(task,), target="detach"), []
+    jepa.encoder.register_forward_hook(lambda *_: seen.append(1))
+    jepa.loss(make_batch(space=VECTOR))
+    assert len(seen) == passes

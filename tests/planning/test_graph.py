@@ -244,6 +244,7 @@ def test_what_meets_what(seed, monkeypatch):
     nodes, children = (rng.normal(size=(5, n, 2)).astype(np.float32) for n in (4, 12))
     exists, live = rng.random((5, 4)) < 0.5, rng.random((5, 12)) < 0.8
     exists[:, 0] = True
-    radius = rng.choice([0.1, 0.5, 1.0], size=(5, 12)).astype(np.float32)
+    children[:, 6:8] = children[:, :2]  # equal latents meet even within 0
+    radius = rng.choice([0.0, 0.1, 0.5, 1.0], size=(5, 12)).astype(np.float32)
     found = np.where(live, graph._meeting(nodes, exists, children, live, radius), -1)
     assert found.tolist() == [met(*one) for one in zip(nodes, exists, children, live, radius, strict=True)]

@@ -1,5 +1,6 @@
 """Shared by hand: a journal of what followed each image, and a patched backward pass."""
 
+import copy
 import itertools
 from typing import Any
 
@@ -93,24 +94,52 @@ class Watch:
         actions, rewards, images, ends = (torch.as_tensor(np.stack(column)) for column in zip(*rows, strict=True))
         return actions, rewards.float()[:, None], images, ends.float()[:, None]
 
-    def loss(self, extractor):
-        """Return the weighted losses on what was drawn, by hand; gradient flows into the algorithm's own latents."""
-        jepa, z = extractor.jepa, self.latents[extractor]
+    def keep_copies(self):
+        """Keep a copy of each encoder, as old as the rollout that begins."""
+        self.old = {id(one): copy.deepcopy(one.jepa.encoder) for one in find_extractors(self.model)}
+
+    def _target(self, extractor, images):
+        """Return what the algorithm has made of the images without gradient: by which network, each case is named."""
+        policy = self.model.policy
+        if hasattr(self.model, "rollout_buffer"):
+            return self.old[id(extractor)](images)
+        for name in ("q_net", "quantile_net", "critic", "actor"):
+            own, slower = (getattr(policy, one, None) for one in (name, f"{name}_target"))
+            if own is not None and own.features_extractor is extractor and slower is not None:
+                return slower.features_extractor(images)
+        return extractor(images)
+
+    def loss(self, extractor, z, fraction):
+        """Return the weighted losses on what was drawn, by hand; gradient flows into the latents ``z``."""
+        jepa = extractor.jepa
         actions, rewards, images, ends = self._followed()
         if isinstance(self.model.action_space, spaces.Discrete):
             actions = torch.nn.functional.one_hot(actions, int(self.model.action_space.n)).float()
         predicted = jepa.next(z, actions)
         with torch.no_grad():
-            target = jepa.encoder(images.float() / 255)
-        total = jepa.dynamics_weight * (predicted - target).square().mean()
-        total = total + 10 * (jepa.heads["reward"](predicted) - rewards).square().mean()
+            target = self._target(extractor, images.float() / 255)
+        earned = int((rewards != 0).sum())
+        weights = torch.full_like(rewards, 1 / len(rewards))
+        if 0 < earned < len(rewards) and fraction:
+            weights = torch.where(rewards != 0, fraction / earned, (1 - fraction) / (len(rewards) - earned))
+        total = jepa.dynamics_weight * (weights * (predicted - target).square()).sum() / predicted.shape[1]
+        total = total + 10 * (weights * (jepa.heads["reward"](predicted) - rewards).square()).sum()
         said = jepa.heads["end"].outputs(predicted)
-        total = total + torch.nn.functional.binary_cross_entropy_with_logits(said, ends)
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(said, ends, reduction="none")
+        total = total + (weights * entropy).sum()
         said = jepa.heads["action_reward"](torch.cat([z, actions], -1))
-        return total + 10 * (said - rewards).square().mean()
+        return total + 10 * (weights * (said - rewards).square()).sum()
 
 
-def learn_by_hand(model, steps, monkeypatch, every=1):
+def harmless(auxiliary, own):
+    """Return the auxiliary's gradient without its part against ``own``, shortened to the length of that."""
+    if (auxiliary * own).sum() < 0:
+        unit = own / own.norm()
+        auxiliary = auxiliary - (auxiliary * unit).sum() * unit
+    return auxiliary * min(1.0, float(own.norm() / auxiliary.norm()))
+
+
+def learn_by_hand(model, steps, monkeypatch, every=1, fraction=0.5):
     """Train with each backward pass through an extractor replaced by that of the loss and the auxiliary."""
     watch, added = Watch(model, every), []
     backward = torch.Tensor.backward
@@ -119,12 +148,23 @@ def learn_by_hand(model, steps, monkeypatch, every=1):
         for extractor, latents in list(watch.latents.items()):
             (reached,) = torch.autograd.grad(loss, latents, retain_graph=True, allow_unused=True)
             if reached is not None:
-                loss = loss + watch.loss(extractor)
+                cut = latents.detach().requires_grad_()
+                auxiliary = watch.loss(extractor, cut, fraction)
+                (wanted,) = torch.autograd.grad(auxiliary, cut, retain_graph=True)
+                heads = watch.loss(extractor, latents.detach(), fraction)
+                loss = loss + heads + (latents * harmless(wanted, reached)).sum()
                 del watch.latents[extractor]
                 added.append(extractor)
         backward(loss)
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.Tensor, "backward", joint_backward)
+        collect = model.collect_rollouts
+
+        def collect_rollouts(*arguments, **options):
+            watch.keep_copies()
+            return collect(*arguments, **options)
+
+        patch.setattr(model, "collect_rollouts", collect_rollouts)
         model.learn(steps)
     return len(added)

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
 
 from jepa_extractor import Alternating, JEPACallback, Joint
 from jepa_extractor.sb3.schedules import Schedule
@@ -64,8 +63,8 @@ def test_which_steps_joint_adds_to_and_compares(every, monkeypatch):
     """Every ``every``-th step, and every eighth of these is compared: the eighth, the sixteenth, ..."""
     monkeypatch.setattr(Joint, "prepare", lambda *_: None)
     trainer = Counted()
-    schedule = Joint(every).bound(SimpleNamespace(jepas=[nn.Linear(1, 1)], optimizer=None), trainer)
-    schedule.trainee.jepas[0].encoder = None
+    trainee = SimpleNamespace(jepas=[SimpleNamespace(encoder=None)], optimizer=None)
+    schedule = Joint(every).bound(trainee, trainer)
     for step in range(1, 33 * every):
         schedule.steps = step
         schedule.before_optimizer_step()

@@ -15,6 +15,7 @@ from jepa_extractor.sb3.audit_callback import LOGGED
 from tests.audit.worlds import make_model, places, raw_observations, train_under_vec_normalize
 
 
+@pytest.mark.filterwarnings("ignore:the policy trains the encoder")
 def test_callback_logs_and_changes_nothing(tmp_path):
     """The callback logs the audit during training; the trained weights are those of a training without it."""
     plain = make_model(PPO).learn(64)

@@ -73,5 +73,5 @@ def test_a_buffer_too_small_for_the_environments_is_named():
     env = DummyVecEnv([partial(make_coded_env, number) for number in range(ENVS)])
     kwargs = {"net_arch": [8], **jepa_policy_kwargs(env.action_space, latent_dim=8)}
     model = PPO("CnnPolicy", env, n_steps=8, batch_size=8, seed=0, device="cpu", policy_kwargs=kwargs)
-    with pytest.raises(ValueError, match="buffer_size=8 is not an integer of at least 9"):
+    with pytest.raises(ValueError, match=r"buffer_size=8 is too small for 3 environments: .*three frames for each, 9"):
         model.learn(8, callback=JEPACallback(batch_size=8, buffer_size=8))

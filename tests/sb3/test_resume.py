@@ -48,6 +48,7 @@ def train_in_two_parts(name, callbacks, tmp_path, half, **extractor):
     return loaded
 
 
+@pytest.mark.filterwarnings("ignore:the policy trains the encoder")  # without a schedule
 @pytest.mark.parametrize("half", [200, pytest.param(2_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["PPO", "DQN"])
 @pytest.mark.parametrize("schedule", [None, Joint(), Alternating()])

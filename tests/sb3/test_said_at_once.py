@@ -193,16 +193,6 @@ def test_task_names_that_the_table_cannot_tell():
         make_ppo(Endless(length=4), auxiliary=short).learn(640, callback=JEPACallback(batch_size=8))
 
 
-def test_a_ring_too_small_for_the_environments():
-    """The argument that was given is named, with the least that will do."""
-    envs = [Endless() for _ in range(8)]
-    with pytest.raises(
-        ValueError, match=r"buffer_size=23 is too small for 8 environments: .* three frames for each, 24"
-    ):
-        make_ppo(*envs).learn(128, callback=JEPACallback(batch_size=8, buffer_size=23))
-    make_ppo(*envs).learn(128, callback=JEPACallback(batch_size=8, buffer_size=24))
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("what", ["reward", "observation"])
 @pytest.mark.parametrize("normalize", [False, True])

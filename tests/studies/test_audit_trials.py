@@ -43,8 +43,8 @@ def test_merged_pairs_are_those_with_one_place():
 
 
 def test_thin_data_says_what_it_may_miss():
-    """Three actions tell 7 and 8 apart: in 500 observations of short episodes, a merge of them may go unseen."""
-    audit_set = AuditSet.from_episodes(audit.counting_episodes(500, 0), audit.ACTIONS)
+    """Three actions tell 7 and 8 apart: in 400 observations of short episodes, a merge of them may go unseen."""
+    audit_set = AuditSet.from_episodes(audit.counting_episodes(400, 0), audit.ACTIONS)
     assert "first differ after 3 actions or more may go unseen" in audit_set.coverage()
     assert audit_set.required.actions_seen() == 2
     counts = audit_set.labels["count"].astype(np.int64)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import secrets
 import signal
 import sys
 import time
@@ -31,6 +32,15 @@ def square(configuration, seed, folder):
     return {"value": configuration["number"] ** 2 + seed}
 
 
+token_hex = secrets.token_hex
+
+
+def eight(nbytes: int | None = None) -> str:
+    """Stand for ``token_hex`` once."""
+    secrets.token_hex = token_hex
+    return "8"
+
+
 def mishap(configuration, seed, folder):
     """Do what the configuration says."""
     match configuration["kind"]:
@@ -43,7 +53,8 @@ def mishap(configuration, seed, folder):
         case "not a dict":
             return None
         case "full disk":
-            (folder / ".result.unfinished.json").symlink_to("/dev/full")
+            secrets.token_hex = eight  # names the unfinished file
+            (folder / ".8.unfinished.json").symlink_to("/dev/full")
         case "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         case "dies once":

@@ -52,12 +52,12 @@ def test_the_demo_is_a_file_of_the_package(folder, monkeypatch):
 
 
 def test_the_project_declares_the_loader_of_planners():
-    """The entry point of this project for ``.pt`` is LatentPlanner.load."""
-    from jepa_extractor import LatentPlanner
+    """The entry point of this project for ``.pt`` is Imagination.load."""
+    from jepa_extractor.planning import Imagination
 
     text = (Path(__file__).parents[3] / "pyproject.toml").read_text()
     line = next(line for line in text.split('"counting_env.agents"]')[1].splitlines() if line.startswith("pt"))
-    assert EntryPoint("pt", line.split('"')[1], agents.GROUP).load() == LatentPlanner.load
+    assert EntryPoint("pt", line.split('"')[1], agents.GROUP).load() == Imagination.load
 
 
 @pytest.mark.parametrize(
