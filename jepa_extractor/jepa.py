@@ -11,10 +11,17 @@ from torch import nn
 from torch.nn.functional import one_hot
 from typing_extensions import Unpack
 
-from jepa_extractor.checks import require_choice, require_integer, require_type, require_weight
+from jepa_extractor.checks import require_choice, require_integer, require_weight
 from jepa_extractor.data.batch import Batch, Latents, Tensors
 from jepa_extractor.data.observations import Arrays, length, map_arrays
-from jepa_extractor.data.spaces import as_batch, is_image, policy_space, preprocessed_size
+from jepa_extractor.data.spaces import (
+    as_batch,
+    is_image,
+    policy_space,
+    preprocessed_size,
+    require_action_space,
+    require_observation_space,
+)
 from jepa_extractor.networks.encoders import make_encoder
 from jepa_extractor.networks.heads import LatentTransition
 from jepa_extractor.networks.modules import evaluation_mode, in_chunks, of_each_frame, output_shape
@@ -77,7 +84,7 @@ class JEPA(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
-        require_type("observation_space", observation_space, spaces.Space, "give the environment's observation space")
+        require_observation_space("observation_space", observation_space)
         self.observation_space = policy_space(observation_space)
         self.action_space = _checked_action_space(action_space)
         self.options = chosen = complete_options(options)
@@ -280,13 +287,7 @@ def _checked_action_space(space: spaces.Space[Any] | None) -> spaces.Space[Any]:
             f"action_space={space!r} is not a space, and the latent transition needs the environment's: give "
             "env.action_space, or policy_kwargs=jepa_policy_kwargs(env)"
         )
-    if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary) or (
-        isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start)
-    ):
-        raise ValueError(
-            f"action_space={space} is not one in which Stable-Baselines3's policies act: give Box, "
-            "MultiBinary, or Discrete or MultiDiscrete that start at 0"
-        )
+    require_action_space("action_space", space)
     return space
 
 

@@ -53,7 +53,7 @@ class JEPACallback(BaseCallback):
         seed: seed of the generator that draws batches, at least 0.
         probe: key of ``info`` whose value is a number; the logs say how well the latents predict it.
         checkpoint_dir: folder in which the last good model is kept as ``last_good.zip``.
-        verbose: as in Stable-Baselines3.
+        verbose: 1 prints a line at each record: whether the encoder lives, its rank, and the losses.
 
     Raises:
         ValueError: an argument is out of range, or does not suit the model; or no ``info`` of a whole episode holds
@@ -219,8 +219,10 @@ class JEPACallback(BaseCallback):
             return
         trainer.require_finite(trainer.monitor.last)
         trainer.recorder.require_labels()
-        trainer.monitor.record(self.logger)
+        line = trainer.monitor.record(self.logger)
         self.logger.record("jepa/updates", trainer.updates)
+        if self.verbose:
+            print(f"JEPA after {trainer.updates:,} updates: {line}")
         if trainer.updates - self._kept_at >= KEEP_EVERY or self._kept_at == 0:
             self._kept_at = trainer.updates
             trainer.keep_model()

@@ -50,17 +50,24 @@ class Monitor:
             cosine = torch.nn.functional.cosine_similarity(policy, other, dim=0)
             self._values["gradient_angle"].append(torch.rad2deg(torch.acos(cosine.clamp(-1, 1))))
 
-    def record(self, logger: Logger) -> None:
-        """Record the means since the last record, and measures of the last latents; then clear the means."""
-        for name, values in self._values.items():
-            logger.record(f"jepa/{name}", torch.stack(values).mean().item())
+    def record(self, logger: Logger) -> str:
+        """Record the means since the last record, and measures of the last latents; then clear the means.
+
+        Returns:
+            The most telling of them in one line.
+        """
+        numbers = {name: torch.stack(values).mean().item() for name, values in self._values.items()}
         assert self.last is not None
         latents = self.last.latents.flatten(0, 1).cpu().numpy()
         warn_if_dead(latents, "in the last auxiliary batch")
-        logger.record("jepa/latent_std", latent_std(latents))
-        logger.record("jepa/effective_rank", effective_rank(latents))
+        numbers["latent_std"], numbers["effective_rank"] = latent_std(latents), effective_rank(latents)
+        for name, number in numbers.items():
+            logger.record(f"jepa/{name}", number)
         self._values.clear()
         self.updates = 0
+        losses = ", ".join(f"{name} loss {numbers[f'{name}_loss']:.4f}" for name in self.last.losses)
+        state = "alive" if numbers["effective_rank"] > 0 else "dead"
+        return f"encoder {state}, rank {numbers['effective_rank']:.1f} of {latents.shape[1]}, {losses}"
 
 
 def require_loggable(tasks: Sequence[AuxiliaryTask]) -> None:

@@ -204,7 +204,7 @@ def test_policy_kwargs_are_picklable():
         (IMAGE, {"normalization": "simnorm", "latent_dim": 12}, "latent_dim=12 must be a multiple of 8"),
         (IMAGE, {"transition": "linear"}, "transition='linear' is unknown"),
         ("images", {}, "observation_space='images' is not of type Space"),
-        (IMAGE, {"action_space": spaces.Discrete(2, start=1)}, "action_space=.*start at 0"),
+        (IMAGE, {"action_space": spaces.Discrete(2, start=1)}, "action_space=.*counts from 1, not from 0"),
         (IMAGE, {"action_space": spaces.Dict({"a": spaces.Discrete(2)})}, "action_space=Dict"),
         (spaces.Dict({"a": IMAGE}), {"encoder": "identity"}, "observation_space=Dict.*flatten"),
         (spaces.Box(0, 1, (64, 64, 3), np.float32), {}, "channels last: .*move the channels to the front"),

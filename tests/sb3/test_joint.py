@@ -1,6 +1,7 @@
 """JEPACallback in joint mode with PPO."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -127,6 +128,19 @@ def test_logs(make_ppo):
     assert 0 < seen["jepa/grad_norm_clipped"] <= min(0.5 + 1e-5, seen["jepa/grad_norm"])
     assert 0 < seen["jepa/gradient_angle"] < 180
     assert 0.2 < seen["jepa/probe_accuracy"] <= 1  # five counts; an untrained encoder tells none from some
+
+
+def test_a_line_at_each_record(make_ppo, capsys):
+    """``verbose=1`` prints what the logs say of the encoder, at each record, and nothing else does."""
+    make_ppo().learn(3 * 256, callback=JEPACallback(batch_size=16, verbose=1))
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("JEPA")]
+    assert [line.split(": encoder alive, rank ")[0] for line in lines] == [
+        "JEPA after 16 updates",
+        "JEPA after 32 updates",
+    ]
+    assert all(re.search(r"rank \d+\.\d of \d+, dynamics loss [\d.]+, reward loss [\d.]+$", line) for line in lines)
+    make_ppo().learn(256, callback=JEPACallback(batch_size=16))
+    assert "JEPA" not in capsys.readouterr().out
 
 
 @pytest.mark.slow
