@@ -27,8 +27,11 @@ uv=.venv/tools/bin/uv
     pip install -qq --no-deps --no-compile --retries 0 $build torch
 }
 say "Installing the rest for: $extra"
+# A package that is compiled at its first import warns there, and in tests warnings are errors; the demo need not wait.
+ahead=--compile-bytecode
+[ "$extra" != demo ] || ahead=--no-compile-bytecode
 if [ -x "$uv" ]; then
-    "$uv" pip install --quiet --python .venv --constraint constraints.txt --editable ".[$extra]"
+    "$uv" pip install --quiet "$ahead" --python .venv --constraint constraints.txt --editable ".[$extra]"
 else
-    pip install --quiet --no-compile --editable ".[$extra]"
+    pip install --quiet "${ahead%-bytecode}" --editable ".[$extra]"
 fi

@@ -55,6 +55,7 @@ def words(text):
     return re.sub(r"-?\d+\.\d+(e-?\d+)?|\d+%", "0.0", text).split()
 
 
+@pytest.mark.filterwarnings("ignore:at every level of the trees of latents")
 @pytest.mark.filterwarnings("ignore:what arrives at the highest reward")  # trainings are cut short
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in CODE])
 def test_code_runs(name, tmp_path, monkeypatch):
