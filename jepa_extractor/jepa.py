@@ -55,8 +55,8 @@ class JEPA(nn.Module):
         loss.backward()
         optimizer.step()
 
-    In training mode each call of ``loss`` moves what follows slowly (copies of the encoder and of a Q head) and goes on
-    to the next random numbers. In evaluation mode, ``jepa.eval()``, it changes nothing.
+    In training mode each call of ``loss`` moves what follows slowly (copies of the encoder and of a Q head) and takes
+    new random numbers. In evaluation mode, ``jepa.eval()``, it changes nothing.
 
     Args:
         observation_space: of the environment, or of a policy: images have their channels first or last.

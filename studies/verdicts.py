@@ -1,6 +1,6 @@
 """Is the verdict of an audit right? Audits whose truth is known, many seeded trials of each.
 
-    python benchmarks/verdicts.py --trials 100 --out verdicts.json
+    python -m studies.verdicts --trials 100 --out verdicts.json
 
 Worlds: counting to 4 (target 2), by classes and by episodes; FrozenLake without slipping, by classes and by episodes; a
 grid of 5 x 5 places with a goal, by episodes. Each with data that suffices, and with data that does not.

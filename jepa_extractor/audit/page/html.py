@@ -51,8 +51,8 @@ def write_page(
     Args:
         reports: at least one, each with a name of its own.
         path: of the file.
-        encoders: audited encoders; each key is the name of the encoder's report. If an encoder is or holds a
-            ``JEPAExtractor``, the page shows what its latent transition predicts.
+        encoders: audited encoders; each key is the name of the encoder's report. If an encoder is or holds a ``JEPA``,
+            the page shows what its latent transition predicts.
         histories: the ``AuditCallback.history`` of trainings; each key is a name for the training. The page then shows
             each measure over the training.
         facts: what stands at its head by name, such as the steps of the training or the command; the date and the
