@@ -85,7 +85,7 @@ class Watch:
             self.seen.append(extractor)
             self.latents[extractor] = latents
 
-    def _followed(self):
+    def followed(self):
         """Return actions, rewards (B, 1), images that followed and ends (B, 1) of what was drawn."""
         journal = self.model.env
         while not isinstance(journal, Journal):
@@ -112,7 +112,7 @@ class Watch:
     def loss(self, extractor, z, fraction):
         """Return the weighted losses on what was drawn, by hand; gradient flows into the latents ``z``."""
         jepa = extractor.jepa
-        actions, rewards, images, ends = self._followed()
+        actions, rewards, images, ends = self.followed()
         if isinstance(self.model.action_space, spaces.Discrete):
             actions = torch.nn.functional.one_hot(actions, int(self.model.action_space.n)).float()
         predicted = jepa.next(z, actions)
