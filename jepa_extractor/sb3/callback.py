@@ -18,6 +18,7 @@ from jepa_extractor.train.step import AuxiliaryStep
 
 RECORD_EVERY = 16  # updates between two records of the losses in the logger
 KEEP_EVERY = 64  # updates between two measurements of the probe, and two checkpoints
+DELAY = 16  # updates of an algorithm after which every optimizer of it should have stepped
 KIND = "state of a JEPACallback"
 SETTINGS = ("verbose", "schedule", "step", "buffer_size", "seed", "probe", "checkpoint_dir")
 
@@ -231,9 +232,11 @@ class JEPACallback(BaseCallback):
 
     def _warn_if_idle(self) -> None:
         """Warn, once, if the algorithm has trained, and its schedules, which should have acted, have not."""
-        steps = [schedule.steps for schedule in self._schedules]
-        due = max(steps) >= self.schedule.every or not any(steps)  # no step at all: optimizers call no hook
-        if due and not self._is_idle and self.model._n_updates > self._trained_before:
+        steps = max(schedule.steps for schedule in self._schedules)
+        updates = self.model._n_updates - self._trained_before
+        # an optimizer that has made no step may wait for its turn, as that of a delayed policy does
+        due = steps >= self.schedule.every if steps else updates >= DELAY or hasattr(self.model, "rollout_buffer")
+        if due and not self._is_idle and updates:
             self._is_idle = True
             warnings.warn(
                 f"schedule={self.schedule!r} has added no auxiliary gradient while {type(self.model).__name__} trained "

@@ -53,17 +53,21 @@ def make_ppo(*envs, policy="MlpPolicy", wrap=None, **options):
 
 
 @pytest.mark.slow
-def test_a_compiled_network_calls_no_hooks():
-    """``q_net.compile()`` and ``Shared()``: 0 updates are said, once, in the words of the mend."""
-    model = make_model("DQN", **SHAREABLE)
-    model.policy.q_net.compile(backend="eager")
-    callback = JEPACallback(Shared())
-    with pytest.warns(
-        UserWarning, match=r"schedule=Shared\(every=1\) has added no auxiliary gradient while DQN"
-    ) as said:
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's compiler looks at it
+@pytest.mark.parametrize("before", [0, 48])
+def test_a_compiled_network_is_trained_as_another_is(before):
+    """``q_net.compile()`` and ``Shared()``: hooks are called, also where the network was compiled before they came."""
+    updates = []
+    for compiled in (False, True):
+        model = make_model("DQN", **SHAREABLE)
+        if compiled:
+            model.policy.q_net.compile(backend="eager")
+        if before:
+            model.learn(before, callback=JEPACallback(Schedule()))
+        callback = JEPACallback(Shared())
         model.learn(96, callback=callback)
-    assert callback.updates == 0
-    assert len(said) == 1
+        updates.append(callback.updates)
+    assert updates[0] == updates[1] > 0
 
 
 @pytest.mark.slow
