@@ -172,11 +172,14 @@ def test_one_way_suffices():
 
 
 def test_the_errors_have_no_unit():
-    """Scaling and turning the latents changes no error."""
+    """Scaling and turning the latents changes no error, no margin, and not how distances agree with given ones."""
     latents = latents_at([0, 1, 2, 3, 4, 5, 6, 6, 6], spread=0.3)
     turn, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(5, 5)))
-    one, other = compare_classes(latents, CLASSES), compare_classes(1e3 * latents @ turn, CLASSES)
+    given = np.abs(np.subtract.outer(np.arange(9), np.arange(9)))
+    one, other = (compare_classes(seen, CLASSES, distances=given) for seen in (latents, 1e3 * latents @ turn))
     np.testing.assert_allclose(one.errors, other.errors, atol=1e-12)
+    np.testing.assert_allclose(one.margins, other.margins, rtol=1e-9)
+    assert one.rank_correlation == pytest.approx(other.rank_correlation)
 
 
 def test_a_random_split_of_one_class_is_not_kept():

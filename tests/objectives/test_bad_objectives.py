@@ -2,7 +2,7 @@
 
 import pytest
 
-from jepa_extractor import JEPA, RewardTask
+from jepa_extractor import JEPA, QTask, RewardTask
 from jepa_extractor.networks.heads import TwoHotHead
 from jepa_extractor.objectives import RandomShift, SIGReg, VICReg
 from tests.objectives.batches import ACTIONS, VECTOR, D
@@ -32,6 +32,7 @@ def test_bad_options(options, message):
         (lambda: RewardTask(latents="imagined"), "latents='imagined' is unknown: choose one of encoded, predicted"),
         (lambda: RewardTask(head="softmax"), "head='softmax' is unknown: choose one of number, binary, two-hot"),
         (lambda: RewardTask(discount=1.5), "discount=1.5"),
+        (lambda: QTask(discount=7), "discount=7 is not a number in"),
         (lambda: TwoHotHead(D, bins=1), "bins=1"),
         (lambda: TwoHotHead(D, interpolate="log"), "interpolate='log' is unknown"),
         (lambda: RandomShift(pad=0), "pad=0"),

@@ -31,6 +31,7 @@ TINY = ["--workers", "2", "--set", "updates=6"]
         ),
         (["paper", "--set", "target=9"], "target=9 cannot be reached: give one in 0..8"),
         (["paper", "--seeds", "x"], "invalid int value: 'x'"),
+        (["plan_tables", "--set", "second=19"], "second=19"),
     ],
 )
 def test_bad_arguments_are_one_sentence(arguments, message, capsys, monkeypatch):
