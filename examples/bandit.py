@@ -25,7 +25,7 @@ WAYS: dict[str, dict[str, Any] | None] = {
 def mean_return(way: dict[str, Any] | None, seed: int, steps: int) -> float:
     """Train one policy and return its mean return over ten episodes of 100 steps."""
     env = Monitor(IdentityEnv(10))
-    kwargs = jepa_policy_kwargs(env, **(way or {}))
+    kwargs = jepa_policy_kwargs(env, **({"auxiliary": (), "dynamics_weight": 0.0} if way is None else way))
     model = A2C("MlpPolicy", env, policy_kwargs=kwargs, seed=seed, device="cpu")
     model.learn(steps, callback=None if way is None else JEPACallback())
     return float(np.mean(evaluate_policy(model, env, 10, return_episode_rewards=True)[0]))

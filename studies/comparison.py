@@ -1,6 +1,7 @@
 """What ``sample_efficiency`` and ``other_tasks`` share: tasks, ways to train the encoder, and equal cost."""
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -165,6 +166,7 @@ def train(
     if arm.options is not None:
         features = jepa_policy_kwargs(env, **{**arm.options, **task.network})
     arguments = {**algorithm.arguments, **task.arguments, **arm.settings.get(task.algorithm, {}), **changed}
+    warnings.filterwarnings("ignore", "the policy trains the encoder")  # the JEPA of a baseline stays as it is
     model = algorithm.build(
         algorithm.policy_class,
         env,

@@ -10,6 +10,7 @@ Thresholds. At most what ``CASES`` says.
 
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,7 @@ TIMED = True
 
 def trainer(case: Case, callback: JEPACallback | None) -> Callable[[], float]:
     """Return a function that continues the training for one repetition and returns the seconds per step."""
+    warnings.filterwarnings("ignore", "the policy trains the encoder")  # the JEPA of a baseline stays as it is
     env_id, num_envs, arguments, steps = SETTINGS[case.algorithm]
     env = make_vec_env(env_id, n_envs=num_envs, seed=0)
     policy_kwargs = jepa_policy_kwargs(env.action_space, **case.options)
