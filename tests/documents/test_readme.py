@@ -56,6 +56,7 @@ def words(text):
 
 
 @pytest.mark.filterwarnings("ignore:at every level of the trees of latents")
+@pytest.mark.filterwarnings("ignore:no action leads from a labelled")
 @pytest.mark.filterwarnings("ignore:what arrives at the highest reward")  # trainings are cut short
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in CODE])
 def test_code_runs(name, tmp_path, monkeypatch):
