@@ -90,7 +90,7 @@ class TransitionRing:
         actions = np.zeros((1, total, *joined.actions.shape[1:]), joined.actions.dtype)
         actions[0, begins] = joined.actions
         ring = cls.__new__(cls)
-        ring._hold(map_arrays(lambda array: array[None], joined.observations), actions, seed)
+        ring._hold(map_arrays(lambda array: np.ascontiguousarray(array)[None], joined.observations), actions, seed)
         ring._rewards[0, begins] = joined.rewards
         ring._terminated[0, :-1] = joined.ends[1:]
         ring._complete[0] = begins

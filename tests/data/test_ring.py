@@ -254,3 +254,13 @@ def test_spaces_that_are_no_arrays(space):
     """A space whose observations are no arrays is refused with the mend."""
     with pytest.raises(ValueError, match=r"observation_space.* is not a Box.*FlattenObservation"):
         TransitionRing(space, ACTION, 1, 50, 0)
+
+
+def test_a_digest_of_observations_that_lie_otherwise_in_memory():
+    """Channels that were moved to the front are views; the checksum is that of the same numbers in a row."""
+    images = np.random.default_rng(0).integers(256, size=(3, 4, 5, 2), dtype=np.uint8)
+    digests = []
+    for seen in (np.moveaxis(images, -1, 1), np.ascontiguousarray(np.moveaxis(images, -1, 1))):
+        episode = Episode(seen, np.array([0, 1]), np.zeros(2, np.float32), False)
+        digests.append(TransitionRing.from_episodes([episode], seed=0).digest())
+    assert digests[0] == digests[1]
