@@ -6,6 +6,7 @@ from studies import plan_tables
 from studies.plan_tables import CONFIGURATIONS, check, run, table
 
 
+@pytest.mark.filterwarnings("ignore:what arrives at the highest", "ignore:no action leads from a labelled")
 @pytest.mark.slow
 @pytest.mark.parametrize("world", ["lake", "cliff"])
 def test_it_runs_on_both_worlds(world, tmp_path):
