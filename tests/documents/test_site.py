@@ -121,9 +121,7 @@ def test_a_browser_shows_every_page(site, address, browser, width):
         browser.execute_script(LOAD_ALL)
         # Bokeh's words on a live report are of level INFO
         entries = [entry for entry in browser.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
-        complaints += [
-            f"{name}: {entry['message']}" for entry in entries
-        ]
+        complaints += [f"{name}: {entry['message']}" for entry in entries]
         complaints += [f"{name}: {source} is no picture" for source in browser.execute_script(BROKEN)]
         if (more := browser.execute_script(WIDER)) > 0:
             complaints.append(f"{name}: {more} pixels too wide")
