@@ -78,6 +78,8 @@ class Shared(Schedule):
             self._handles.append(extractor.register_forward_hook(_Hook(self._encoded)))
             if self._slower[extractor] is not extractor:
                 self._handles.append(self._slower[extractor].register_forward_hook(_Hook(self._encoded)))
+        if any(module._compiled_call_impl is not None for module in self.trainer.model.policy.modules()):
+            torch.compiler.reset()  # what was compiled before calls no hook that came after: compile it again
 
     def stop(self) -> None:
         """Watch no longer; others that watch the same buffer must be stopped too."""
