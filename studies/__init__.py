@@ -35,4 +35,5 @@ NAMES = (
     "bisimulation",
     "audit_trials",
     "audits",
+    "verdicts",
 )

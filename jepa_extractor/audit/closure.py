@@ -9,6 +9,7 @@ from jepa_extractor.audit.separation import ByFuture
 
 MOST_OTHERS = 0.02  # of what follows one group and one action, of the rewards of a group, or of all in no group
 LEAST_GROUP = 5
+LEAST_TRIED = 3  # times that each action was taken in each group
 
 
 def gap(audit_set: AuditSet, pairs: Pairs) -> str:
@@ -16,8 +17,9 @@ def gap(audit_set: AuditSet, pairs: Pairs) -> str:
 
     Observations that a chain of neighbours joins are one group. If all of a group earned the same, and each action
     leads from a group to one group, the groups are a bisimulation (of the data): no sequence of actions, however long,
-    tells two of one group apart. Up to 2% of a group may be elsewhere, and groups of fewer than five are left out, if
-    they hold at most 2% of all.
+    tells two of one group apart. Each action must have been tried three times there: one time shows nothing of the
+    group's others. Up to 2% of a group may be elsewhere, and groups of fewer than five are left out, if they hold at
+    most 2% of all.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -43,8 +45,10 @@ def gap(audit_set: AuditSet, pairs: Pairs) -> str:
     if not _are_one(step, group[acted + 1]):
         return "what looks alike is not always followed by what looks alike, so that it may differ later"
     goes_on = np.unique(group[acted])
-    if len(np.unique(step)) < len(goes_on) * actions or not np.isin(group[~audit_set.ends & ~alone], goes_on).all():
-        return "not every action was tried in each group of observations that look alike"
+    tried = np.unique(step, return_counts=True)[1]
+    seen_through = len(tried) == len(goes_on) * actions and tried.min() >= LEAST_TRIED
+    if not seen_through or not np.isin(group[~audit_set.ends & ~alone], goes_on).all():
+        return f"not every action was tried {LEAST_TRIED} times in each group of observations that look alike"
     return ""
 
 

@@ -107,7 +107,7 @@ def of_episodes(audit_set: AuditSet, found: Found) -> Verdict:
 
 def _says_nothing(of_observations: Interval | None, least: float, most: float) -> bool:
     """Return whether an index in [least, most] may be that of the observations themselves, or both of a constant."""
-    if of_observations is None or not of_observations[0] > MOST_ERROR:
+    if of_observations is None or not of_observations[1] > MOST_ERROR:
         return False
     both_constant = min(of_observations[1], most) >= LIKE_CONSTANT
     return both_constant or (least <= of_observations[1] and of_observations[0] <= most)

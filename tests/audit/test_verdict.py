@@ -107,6 +107,30 @@ def test_where_a_constant_encoder_would_pass(of_constant):
     assert power("KEPT", [("constant encoder", "INCONCLUSIVE")]) == "A constant encoder is not found."
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_an_action_tried_less_than_three_times_leaves_a_gap(times):
+    """A group may hold what is merged, and one or two tries be all of one part of it."""
+    episodes = [
+        Episode(np.float32([[seen], [seen]]), np.array([action]), np.float32([seen]), False)
+        for seen in (0, 1)
+        for action in [0] * 10 + [1] * times
+    ]
+    data = AuditSet.from_episodes(episodes, ("back", "forth"))
+    alike = [np.flatnonzero(data.observations[:, 0] == seen) for seen in (0, 1)]
+    left, right = (np.concatenate([rows[side] for rows in alike]) for side in (slice(-1), slice(1, None)))
+    text = gap(data, Pairs(left, right, np.zeros(len(left), np.float32)))
+    assert text == (
+        "" if times == 3 else "not every action was tried 3 times in each group of observations that look alike"
+    )
+
+
+@pytest.mark.parametrize(("of_observations", "word"), [((0.0, 1.0), "INCONCLUSIVE"), ((0.0, 0.005), "COLLAPSED")])
+def test_nothing_encodes_observations_and_they_may_be_as_bad(of_observations, word):
+    """Where one rewarded observation alone has neighbours far away, the encoder is not accused."""
+    found = Found(0.75, (0.05, 1.0), 0.2, 0.02, (0.7, 1.0), of_observations, False, "", "")
+    assert of_episodes(circle(with_noise), found).word == word
+
+
 def test_classes_of_which_all_were_seen_too_seldom():
     """Two pictures of two classes each show nothing of a constant encoder."""
     report = audit_latents(np.ones((4, 1), np.float32), classes_set([0, 1, 0, 1]))
