@@ -29,8 +29,11 @@ def test_callback_logs_and_changes_nothing(tmp_path):
         assert torch.equal(one, other)
     assert len(callback.report.classes.classes) == 9
     assert callback.report.controls == ()
-    assert [steps for steps, _ in callback.history] == [1, 41]
-    assert callback.history[-1][1] == pytest.approx(callback.report.numbers())
+    assert [moment.steps for moment in callback.history] == [1, 41]
+    assert callback.history[-1].numbers == pytest.approx(callback.report.numbers())
+    centred = callback.report.latents - callback.report.latents.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    assert np.abs(callback.history[-1].plane.places) == pytest.approx(np.abs(centred @ directions[:2].T), abs=1e-4)
     audited.logger.close()
     header = (tmp_path / "progress.csv").read_text().splitlines()[0]
     logged = {name.removeprefix("audit/") for name in header.split(",") if name.startswith("audit/")}

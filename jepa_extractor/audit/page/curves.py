@@ -4,15 +4,22 @@ from collections.abc import Mapping, Sequence
 from math import isfinite, nan
 from typing import Any, NamedTuple
 
+from bokeh.core.enums import DashPatternType
 from bokeh.models import Range1d
 from bokeh.models.annotations import Legend
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 
+from jepa_extractor.audit.moments import Moment
 from jepa_extractor.audit.pictures import OKABE_ITO
 
-History = Sequence[tuple[int, Mapping[str, float]]]
-DASHES = ("solid", "dashed", "dotted", "dotdash")  # so that curves differ in more than their colour
+History = Sequence[Moment]
+DASHES: tuple[DashPatternType, ...] = (
+    "solid",
+    "dashed",
+    "dotted",
+    "dotdash",
+)  # so that curves differ in more than their colour
 
 
 class Curve(NamedTuple):
@@ -33,21 +40,26 @@ class Curve(NamedTuple):
 
 def curves_of(histories: Mapping[str, History]) -> list[Curve]:
     """Return the curve of each measure that changes, of all models that have it; interval ends are left out."""
-    measures = dict.fromkeys(name for history in histories.values() for _, numbers in history for name in numbers)
+    measures = dict.fromkeys(name for history in histories.values() for moment in history for name in moment.numbers)
+    looks = {
+        model: (OKABE_ITO[i % len(OKABE_ITO)], DASHES[i % len(DASHES)]) for i, model in enumerate(histories)
+    }  # the same in every plot
     curves = []
     for measure in measures:
         values = {
-            model: {step: float(numbers[measure]) for step, numbers in history if isfinite(numbers.get(measure, nan))}
+            model: {at.steps: float(at.numbers[measure]) for at in history if isfinite(at.numbers.get(measure, nan))}
             for model, history in histories.items()
         }
         values = {model: points for model, points in values.items() if points}
         changes = len({value for points in values.values() for value in points.values()}) > 1
         if changes and not measure.endswith(("_low", "_high")):
-            curves.append(_curve(_words(measure), values))
+            curves.append(_curve(_words(measure), values, looks))
     return curves
 
 
-def _curve(measure: str, values: Mapping[str, Mapping[int, float]]) -> Curve:
+def _curve(
+    measure: str, values: Mapping[str, Mapping[int, float]], looks: Mapping[str, tuple[str, DashPatternType]]
+) -> Curve:
     """Return the curve of the values by environment step of each model."""
     plot = figure(
         height=220,
@@ -59,21 +71,24 @@ def _curve(measure: str, values: Mapping[str, Mapping[int, float]]) -> Curve:
     plot.toolbar.logo = None
     plot.toolbar_location = None
     named: list[tuple[str, list[GlyphRenderer[Any]]]] = []
-    for i, (model, points) in enumerate(values.items()):
-        colour = OKABE_ITO[i % len(OKABE_ITO)]
+    for model, points in values.items():
+        colour, dash = looks[model]
         steps, measured = list(points), list(points.values())
-        line = plot.line(steps, measured, line_color=colour, line_width=2, line_dash=DASHES[i % len(DASHES)])
+        line = plot.line(steps, measured, line_color=colour, line_width=2, line_dash=dash)
         plot.scatter(steps, measured, size=6, color=colour)
         named.append((model, [line]))
-    if len(values) > 1:
-        plot.add_layout(Legend(items=named, orientation="horizontal"), "above")
+    if len(looks) > 1:
+        plot.add_layout(Legend(items=named, orientation="horizontal", spacing=20), "above")
     known = [value for points in values.values() for value in points.values()]
-    low, high = min(0.0, *known), max(known)
-    plot.y_range = Range1d(start=low, end=high + 0.05 * max(high - low, 1e-6))
+    low, high = min(0.0, *known), max(0.0, *known)
+    margin = 0.05 * max(high - low, 1e-6)
+    plot.y_range = Range1d(start=low - margin * (low < 0), end=high + margin)
     every = sorted({step for points in values.values() for step in points})
     table = [(step, [f"{points[step]:.3f}" if step in points else "" for points in values.values()]) for step in every]
     return Curve(measure, plot, table, list(values))
 
 
 def _words(measure: str) -> str:
-    return measure.replace("_", " ")
+    words = measure.replace("_", " ")
+    ahead = words.removeprefix("prediction error ")
+    return words if ahead == words else f"prediction error, {ahead} step{'s' * (ahead != '1')} ahead"

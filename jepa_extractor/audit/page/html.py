@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.audit.latents import Encoder
+from jepa_extractor.audit.moments import pca_plane
 from jepa_extractor.audit.page.curves import History, curves_of
 from jepa_extractor.audit.page.maps import clusters, colourings, map_of, others_near, planes
 from jepa_extractor.audit.page.matrix import matrix_of
 from jepa_extractor.audit.page.rows import Rows, class_members, groups, shown_rows
+from jepa_extractor.audit.page.slider import SHOWN, shown_moments
 from jepa_extractor.audit.pictures import Pictures, shown_numbers
 from jepa_extractor.audit.prediction import rollouts_of
 from jepa_extractor.audit.report import Fact, Pair, Report
@@ -28,6 +30,7 @@ from jepa_extractor.checkpoint import replace_file
 
 PICTURE_BYTES = 10_000_000  # of all their pictures; the whole page stays below 15 MB
 PAIRS = 12
+MOMENTS = 60  # of all trainings, of 27 KB each where 5,000 observations are shown
 
 _TEMPLATES = Environment(loader=PackageLoader("jepa_extractor.audit.page", ""), autoescape=True, trim_blocks=True)
 _TEMPLATES.filters["as_json"] = lambda value: Markup(
@@ -54,7 +57,8 @@ def write_page(
         encoders: audited encoders; each key is the name of the encoder's report. If an encoder is or holds a ``JEPA``,
             the page shows what its latent transition predicts.
         histories: the ``AuditCallback.history`` of trainings; each key is a name for the training. The page then shows
-            each measure over the training.
+            each measure over the training. Where the name is that of a report, and both are of the same observations, a
+            slider shows the map and the numbers of each moment, of up to 60 in all.
         facts: what stands at its head by name, such as the steps of the training or the command; the date and the
             versions of the packages are there without.
 
@@ -106,7 +110,7 @@ def _alike(one: AuditSet, other: AuditSet) -> bool:
 def _head(reports: list[Report], histories: Mapping[str, History], facts: Mapping[str, str]) -> dict[str, str]:
     """Return what stands at the head of the page by name."""
     used = ("counting-jepa", "torch", "numpy", "gymnasium")
-    steps = {name: history[-1][0] for name, history in histories.items() if history}
+    steps = {name: history[-1].steps for name, history in histories.items() if history}
     trained = ", ".join(f"{name} {count:,}" for name, count in steps.items())
     return {
         "Models": ", ".join(report.name for report in reports),
@@ -129,6 +133,10 @@ def _page(
     found = [clusters(report.latents) for report in reports]
     ways = colourings(reports, found, rows)
     models = [_model(report, i, rows, pictures, texts, found[i], ways, encoders) for i, report in enumerate(reports)]
+    for model, report in zip(models, reports, strict=True):
+        places = pca_plane(report.latents).places
+        model["moments"] = shown_moments(histories.get(report.name, ()), places, rows, MOMENTS // len(reports))
+        model["data"]["moments"] = [moment.data for moment in model["moments"]]
     curves = curves_of(histories)
     shown = [model.pop("data") for model in models]
     content = {
@@ -153,6 +161,7 @@ def _page(
         classes=shown[0]["classes"] or [],
         ways=ways,
         curves=curves,
+        measures=[name.capitalize() for name in SHOWN],
         content=content,
         bokeh=Markup(Resources(mode="inline", components=["bokeh"]).render_js()),
         style=Markup((Path(__file__).parent / "style.css").read_text()),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
+from jepa_extractor.audit.moments import WIDE, Plane, pca_plane
 from jepa_extractor.audit.neighbours import nearest
 from jepa_extractor.audit.page.rows import Rows, class_members, returns
 from jepa_extractor.audit.pictures import OKABE_ITO
@@ -21,10 +22,9 @@ from jepa_extractor.audit.words import plain
 
 NAMED = 12  # most values whose colours a legend names one by one
 NEIGHBOURS = 5
-WIDE = 512  # latents whose covariance is not computed
 UNKNOWN = OKABE_ITO[-1]
 
-Plane = NDArray[np.float64]
+Places = NDArray[np.float64]
 HOVER = """<div class="hover">{picture}<div>@text</div></div>"""
 HOVER_STYLE = """<style>.hover {width: 200px; font: 14px/1.4 system-ui, sans-serif}
 .hover img {width: 128px; height: 128px; object-fit: contain; image-rendering: pixelated; background: #0002}
@@ -47,18 +47,10 @@ class Colouring(NamedTuple):
     is_scale: bool
 
 
-def planes(latents: NDArray[np.floating[Any]]) -> dict[str, tuple[Plane, tuple[str, str]]]:
+def planes(latents: NDArray[np.floating[Any]]) -> dict[str, tuple[Places, tuple[str, str]]]:
     """Return planes by name: places (N, 2) of latents (N, D), and the names of both axes."""
-    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
-        warnings.simplefilter("ignore")  # where all latents are equal, shares of the variance are 0 / 0
-        pca = PCA(min(2, *latents.shape), svd_solver=_solver(latents), random_state=0)
-        places = np.asarray(pca.fit_transform(latents), np.float64)
-    shares = np.nan_to_num(pca.explained_variance_ratio_)
-    if places.shape[1] == 1:
-        places, shares = np.hstack([places, np.zeros_like(places)]), np.append(shares, 0.0)
-    ordinals = ("first", "second")
-    axes = [f"{order} component, {share:.0%} of variance" for order, share in zip(ordinals, shares, strict=True)]
-    found = {"PCA": (places, (axes[0], axes[1]))}
+    plane = pca_plane(latents)
+    found = {"PCA": (plane.places, axes_of(plane))}
     if find_spec("umap") is not None:
         import umap  # where the user has installed it
 
@@ -69,6 +61,12 @@ def planes(latents: NDArray[np.floating[Any]]) -> dict[str, tuple[Plane, tuple[s
     return found
 
 
+def axes_of(plane: Plane) -> tuple[str, str]:
+    """Return the names of both axes of a plane."""
+    first, second = (f"{share:.0%} of variance" for share in plane.shares)
+    return f"first component, {first}", f"second component, {second}"
+
+
 def clusters(latents: NDArray[np.floating[Any]], seed: int = 0) -> Rows:
     """Return the cluster of each latent (N, D), (N,): by k-means, up to eight."""
     if min(latents.shape) > WIDE or latents.shape[1] > 10 * WIDE:
@@ -76,13 +74,6 @@ def clusters(latents: NDArray[np.floating[Any]], seed: int = 0) -> Rows:
     count = min(len(OKABE_ITO), len(np.unique(latents, axis=0)))
     found: Rows = KMeans(count, n_init=2, random_state=seed).fit_predict(latents).astype(np.int64)
     return found
-
-
-def _solver(latents: NDArray[np.floating[Any]]) -> str:
-    """Return how to find components of latents (N, D): never by a matrix D x D where D is large."""
-    if latents.shape[1] < 2 or len(latents) < 3:
-        return "full"
-    return "covariance_eigh" if latents.shape[1] <= WIDE else "randomized"
 
 
 def others_near(report: Report, rows: Rows, count: int = NEIGHBOURS) -> Rows:
@@ -134,7 +125,7 @@ def colourings(reports: Sequence[Report], found: Sequence[Rows], rows: Rows) -> 
 
 
 def map_of(
-    plane: tuple[Plane, tuple[str, str]], colours: Sequence[list[str]], texts: list[str], has_pictures: bool
+    plane: tuple[Places, tuple[str, str]], colours: Sequence[list[str]], texts: list[str], has_pictures: bool
 ) -> figure:
     """Return the map of one model: n points in ``plane``, with a column of colours for each colouring.
 

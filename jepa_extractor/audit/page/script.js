@@ -23,6 +23,7 @@
   async function draw(item, id) {
     await Bokeh.embed.embed_item(item, id);
     const plot = Bokeh.documents[Bokeh.documents.length - 1];
+    plot.roots()[0].min_border_bottom += 1; // laid out anew, it loses the labels that were painted before places were known
     plots.push(plot);
     return plot;
   }
@@ -43,7 +44,9 @@
   const maps = [];
   for (const [number, model] of content.models.entries()) {
     for (const [name, item] of Object.entries(model.maps)) {
-      const source = (await draw(item, `map-${number}-${name}`)).get_model_by_name("points");
+      const plot = await draw(item, `map-${number}-${name}`);
+      if (name === "PCA") plot.moment = number; // the map that a slider moves
+      const source = plot.get_model_by_name("points");
       if (content.images) source.data = {...source.data, image: content.images};
       maps.push(source);
       source.selected.properties.indices.change.connect(() => {
@@ -136,6 +139,37 @@
   }
   plane?.addEventListener("change", showPlane);
   showPlane();
+
+  // The moments of a training: where the same observations lay then. The last place of the slider is the end.
+
+  for (const [number, model] of content.models.entries()) {
+    if (!model.moments.length) continue;
+    const slider = document.getElementById(`moment-${number}`);
+    const text = document.getElementById(`moment-${number}-text`);
+    const plot = plots.find((one) => one.moment === number);
+    const source = plot.get_model_by_name("points");
+    const figure = plot.roots()[0];
+    const end = {x: source.data.x, y: source.data.y, axes: [figure.below[0].axis_label, figure.left[0].axis_label], text: text.textContent};
+    function places(moment) {
+      const whole = new Uint16Array(Uint8Array.from(atob(moment.places), (letter) => letter.charCodeAt(0)).buffer);
+      const count = whole.length / 2;
+      const [x, y] = [0, 1].map((axis) =>
+        Float64Array.from(whole.subarray(axis * count, (axis + 1) * count), (step) => moment.low[axis] + moment.span[axis] * step / 65535));
+      return {...moment, x, y};
+    }
+    function move() {
+      const moment = model.moments[slider.valueAsNumber];
+      const shown = moment ? places(moment) : end;
+      source.data = {...source.data, x: shown.x, y: shown.y};
+      figure.below[0].axis_label = shown.axes[0];
+      figure.left[0].axis_label = shown.axes[1];
+      text.textContent = shown.text;
+      slider.setAttribute("aria-valuetext", shown.text);
+      if (plane && plane.value !== "PCA") { plane.value = "PCA"; showPlane(); }
+    }
+    slider.addEventListener("input", move);
+    slider.setAttribute("aria-valuetext", end.text);
+  }
 
   // Light and dark
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from jepa_extractor.audit.moments import Moment
+
 HISTORY = [
-    (0, {"collapse_index": 0.9, "classes_kept": 1}),
-    (1_000, {"collapse_index": 0.4, "classes_kept": 4}),
-    (2_000, {"collapse_index": 0.1, "classes_kept": 7}),
+    Moment(0, {"collapse_index": 0.9, "classes_kept": 1}),
+    Moment(1_000, {"collapse_index": 0.4, "classes_kept": 4}),
+    Moment(2_000, {"collapse_index": 0.1, "classes_kept": 7}),
 ]
 
 

@@ -2,13 +2,16 @@
 
 import html
 import re
+from base64 import b64decode
 
 import numpy as np
 import pytest
 
 from jepa_extractor.audit import AuditSet
+from jepa_extractor.audit.moments import Moment, Plane, pca_plane
 from jepa_extractor.audit.page import write_page
 from jepa_extractor.audit.page.curves import curves_of
+from jepa_extractor.audit.page.slider import shown_moments
 from jepa_extractor.audit.report import audit_latents
 from jepa_extractor.data.episodes import Episode
 from tests.audit.page.known_audits import HISTORY, faithful_latents, merged_latents
@@ -92,12 +95,48 @@ def test_rollouts_and_curves_are_there_where_they_are_known(page, merged, tmp_pa
 def test_curves_show_what_changes():
     """Measures that stay the same, ends of intervals, and values that are not finite are left out."""
     history = [
-        (step, {"index": index, "index_low": index - 1, "index_high": index + 1, "same": 3.0})
+        Moment(step, {"index": index, "index_low": index - 1, "index_high": index + 1, "same": 3.0})
         for step, index in [(0, float("nan")), (10, 0.5), (20, 0.25)]
     ]
     (curve,) = curves_of({"one": history, "two": history[:1]})
     assert (curve.measure, curve.models) == ("index", ["one"])
     assert curve.table == [(10, ["0.500"]), (20, ["0.250"])]
+
+
+def test_moments_are_thinned_and_turned():
+    """At most so many, the first and the last among them, near their places, and mirrored where the end is."""
+    rng = np.random.default_rng(0)
+    end = rng.normal(size=(50, 2))
+    flipped = end * [-1, 1]
+    numbers = {"collapse_index": 0.25, "required_pairs_kept": 3.0, "effective_rank": float("nan")}
+    history = [Moment(1_000 * i, numbers, Plane(flipped, (0.7, 0.2))) for i in range(11)]
+    rows = np.arange(0, 50, 2)
+    shown = shown_moments(
+        [*history, Moment(12_000, numbers), Moment(13_000, numbers, Plane(end[1:], (1, 0)))], end, rows, 3
+    )
+    assert [moment.steps for moment in shown] == ["0", "5,000", "10,000"]
+    assert shown[0].values == ["0.250", "", "", "", "3"]
+    data = shown[0].data
+    assert data["text"] == "After 0 steps: collapse index 0.250, pairs of classes kept 3."
+    assert data["axes"] == ("first component, 70% of variance", "second component, 20% of variance")
+    whole = np.frombuffer(b64decode(data["places"]), np.uint16).reshape(2, -1).T
+    assert np.array(data["low"]) + np.array(data["span"]) * whole / 65_535 == pytest.approx(end[rows], abs=1e-4)
+    assert shown_moments([], end, rows, 3) == []
+
+
+def test_a_slider_has_a_table(page, merged, tmp_path):
+    """The moments of a report's own training are there in words; other histories have curves alone."""
+    assert 'type="range"' not in page
+    moments = [moment._replace(plane=pca_plane(merged.latents)) for moment in HISTORY]
+    own = written(tmp_path, [merged], histories={"merged": moments})
+    assert re.search(r'<input type="range" id="moment-0" min="0" max="3" value="3">', own)
+    table = re.search(r"The moments as a table.*?</table>", own, re.DOTALL)[0]
+    assert re.findall(r'<th scope="row">([^<]+)</th><td>([^<]+)</td>', table) == [
+        ("0", "0.900"),
+        ("1,000", "0.400"),
+        ("2,000", "0.100"),
+    ]
+    assert 'type="range"' not in written(tmp_path, [merged], histories={"another": moments})
 
 
 def test_one_model_has_cards(merged, tmp_path):
@@ -173,7 +212,7 @@ def test_vectors_are_shown_as_numbers(tmp_path):
 
 @pytest.mark.slow
 def test_large_sets_are_drawn_in_part_and_stay_small(tmp_path):
-    """More than 5,000 images, of noise, which cannot be compressed: 15 MB at most, and the page says what it shows."""
+    """More than 5,000 images, of noise, which cannot be compressed, and 100 moments of a training: 15 MB at most."""
     rng = np.random.default_rng(0)
     episodes = []
     for _ in range(520):
@@ -182,9 +221,11 @@ def test_large_sets_are_drawn_in_part_and_stay_small(tmp_path):
     data = AuditSet.from_episodes(episodes, 2)
     report = audit_latents(rng.normal(size=(len(data), 4)).astype(np.float32), data, "noise")
     path = tmp_path / "report.html"
-    write_page([report], path)
+    history = [Moment(i, {}, Plane(rng.normal(size=(len(data), 2)), (1.0, 0.0))) for i in range(100)]
+    write_page([report], path, histories={"noise": history})
     assert path.stat().st_size <= 15_000_000
     page = path.read_text()
+    assert len(content(page)["models"][0]["moments"]) == 60
     assert len(content(page)["images"]) == 5_000
     assert f"Shown are 5,000 of {len(data):,}" in re.sub(r"\s+", " ", page)
 

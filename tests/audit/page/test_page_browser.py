@@ -4,8 +4,10 @@ import json
 import shutil
 import time
 
+import numpy as np
 import pytest
 
+from jepa_extractor.audit.moments import pca_plane
 from jepa_extractor.audit.page import write_page
 from tests.audit.page.known_audits import HISTORY
 
@@ -51,7 +53,11 @@ def browser():
 def report_file(merged, untrained, extractor, tmp_path_factory):
     """A page that holds all that it can."""
     path = tmp_path_factory.mktemp("browser") / "report.html"
-    write_page([merged, untrained], path, {"untrained": extractor}, {"merged": HISTORY})
+    moments = [
+        HISTORY[0]._replace(plane=pca_plane(untrained.latents)),
+        HISTORY[2]._replace(plane=pca_plane(1 - merged.latents)),
+    ]
+    write_page([merged, untrained], path, {"untrained": extractor}, {"merged": moments})
     return path
 
 
@@ -166,6 +172,38 @@ def test_a_filter_shows_a_gallery(page):
         assert page.execute_script(chosen) == expected
     page.find_element("id", "clear").click()
     assert page.find_element("id", "gallery").text == ""
+
+
+def test_a_slider_shows_moments_of_the_training(page, merged, untrained):
+    """By the arrow keys the map takes the places, axes and numbers of a moment, and at last those of the end again."""
+
+    def places():
+        found = page.execute_script(
+            "const data = Bokeh.documents[0].get_model_by_name('points').data; return [[...data.x], [...data.y]]"
+        )
+        return np.transpose(found)
+
+    def has_moved(latents, text):
+        return text in page.find_element("id", "moment-0-text").text and np.allclose(
+            np.abs(places()), np.abs(pca_plane(latents).places), atol=1e-3
+        )
+
+    end = places()
+    axis = "return Bokeh.documents[0].roots()[0].below[0].axis_label"
+    label = page.execute_script(axis)
+    page.execute_script("document.getElementById('moment-0').focus()")
+    press(page, "ARROW_LEFT")
+    until(lambda: has_moved(merged.latents, "After 2,000 steps: collapse index 0.100."))
+    assert places() == pytest.approx(end, abs=1e-3)  # a mirror image, which is turned
+    press(page, "ARROW_LEFT")
+    until(lambda: has_moved(untrained.latents, "After 0 steps: collapse index 0.900."))
+    assert page.execute_script(axis) != label
+    assert page.switch_to.active_element.get_attribute("aria-valuetext") == "After 0 steps: collapse index 0.900."
+    press(page, "END")
+    until(lambda: has_moved(merged.latents, "The end"))
+    assert (places() == end).all()
+    assert page.execute_script(axis) == label
+    assert page.find_elements("id", "moment-1") == []
 
 
 def test_a_box_shows_a_gallery(page):
