@@ -39,10 +39,12 @@ class Logs(NamedTuple):
     Attributes:
         losses: each loss by name, before its weight, scalars: ``"dynamics"`` first, then each task's by its ``name``.
         latents: the encoded latents of the batch, float32 (B, k + 1, D); (B, 1, D) where no loss reads later ones.
+        predicted: the latents that the transition predicts after each step, from the first, float32 (B, k, D).
     """
 
     losses: dict[str, torch.Tensor]
     latents: torch.Tensor
+    predicted: torch.Tensor
 
 
 @takes_options
@@ -198,8 +200,8 @@ class JEPA(nn.Module):
             ValueError: the batch lacks what the target or a task reads.
         """
         losses, latents = self.losses(batch)
-        logs = Logs({name: loss.detach() for name, loss in losses.items()}, latents.encoded.detach())
-        return self.total(losses), logs
+        of_each = {name: loss.detach() for name, loss in losses.items()}
+        return self.total(losses), Logs(of_each, latents.encoded.detach(), latents.predicted.detach())
 
     def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
         """Return each loss by name, before its weight, with gradient, and the latents; otherwise as ``loss``."""

@@ -3,6 +3,7 @@
 from stable_baselines3.common.callbacks import BaseCallback
 
 from jepa_extractor.audit.audit_set import AuditSet
+from jepa_extractor.audit.moments import Moment, pca_plane
 from jepa_extractor.audit.report import Report, audit
 from jepa_extractor.checks import require_integer, require_type
 
@@ -24,7 +25,8 @@ class AuditCallback(BaseCallback):
 
     Attributes:
         report: the last report, ``None`` before the first.
-        history: for each report the environment steps until then, and all its ``numbers()``.
+        history: for each report a ``Moment``: the environment steps until then, all its ``numbers()``, and the plane of
+            its latents, from which ``write_page(..., histories={name: callback.history})`` makes a slider.
 
     Raises:
         ValueError: an argument has the wrong type or is out of range; or, when the training starts, the model does not
@@ -40,7 +42,7 @@ class AuditCallback(BaseCallback):
         self.every = every
         self.seed = seed
         self.report: Report | None = None
-        self.history: list[tuple[int, dict[str, float]]] = []
+        self.history: list[Moment] = []
         self._due = 0
 
     def _on_training_start(self) -> None:
@@ -51,7 +53,7 @@ class AuditCallback(BaseCallback):
             self._due = self.num_timesteps + self.every
             self.report = audit(self.model, self.audit_set, seed=self.seed, controls=False)
             numbers = self.report.numbers()
-            self.history.append((self.num_timesteps, numbers))
+            self.history.append(Moment(self.num_timesteps, numbers, pca_plane(self.report.latents)))
             for name in LOGGED & numbers.keys():
                 self.logger.record(f"audit/{name}", numbers[name])
         return True

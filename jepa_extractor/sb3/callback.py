@@ -54,7 +54,8 @@ class JEPACallback(BaseCallback):
         seed: seed of the generator that draws batches, at least 0.
         probe: key of ``info`` whose value is a number; the logs say how well the latents predict it.
         checkpoint_dir: folder in which the last good model is kept as ``last_good.zip``.
-        verbose: 1 prints a line at each record: whether the encoder lives, its rank, and the losses.
+        verbose: 1 prints a line at each record: whether the encoder lives, its rank, the losses, the error of the
+            prediction, and how near the nearest two latents are whose rewards differ.
 
     Raises:
         ValueError: an argument is out of range, or does not suit the model; or no ``info`` of a whole episode holds

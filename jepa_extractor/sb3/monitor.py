@@ -11,13 +11,20 @@ from torch import nn
 from torch.optim import Optimizer
 
 from jepa_extractor.data.observations import map_arrays
-from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy, warn_if_dead
+from jepa_extractor.diagnostics import (
+    effective_rank,
+    latent_std,
+    nearest_centroid_accuracy,
+    random_pair_distance,
+    warn_if_dead,
+)
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.objectives.tasks import AuxiliaryTask
 from jepa_extractor.sb3.recorder import Recorder
 from jepa_extractor.train.step import Gradient
 
 NEWEST = 512  # transitions on which the accuracy of the probe is measured
+SAME_REWARD = 0.01  # of the range of rewards: no further apart, they are the same
 TABLE_WIDTH = 33  # letters of a name that Stable-Baselines3's table shows; a longer one it cuts off 3 letters before
 
 
@@ -61,13 +68,45 @@ class Monitor:
         latents = self.last.latents.flatten(0, 1).cpu().numpy()
         warn_if_dead(latents, "in the last auxiliary batch")
         numbers["latent_std"], numbers["effective_rank"] = latent_std(latents), effective_rank(latents)
+        ahead, words = look_ahead(self.last)
+        numbers |= ahead
         for name, number in numbers.items():
             logger.record(f"jepa/{name}", number)
         self._values.clear()
         self.updates = 0
         losses = ", ".join(f"{name} loss {numbers[f'{name}_loss']:.4f}" for name in self.last.losses)
         state = "alive" if numbers["effective_rank"] > 0 else "dead"
-        return f"encoder {state}, rank {numbers['effective_rank']:.1f} of {latents.shape[1]}, {losses}"
+        return ", ".join(
+            [f"encoder {state}, rank {numbers['effective_rank']:.1f} of {latents.shape[1]}", losses, *words]
+        )
+
+
+def look_ahead(gradient: Gradient) -> tuple[dict[str, float], list[str]]:
+    """Return what a report calls so, of one batch, by name and in words.
+
+    ``prediction_error_1``: the mean distance of the latent predicted one step ahead to the encoded one.
+    ``worst_pair_distance``: the least distance of two latents that must be apart, since steps arrived there with
+    different rewards (more than 1% of their range apart). Both are over the root mean square distance of random pairs.
+    What is not known is left out: all of it where latents are equal or later ones are not encoded, the pair where the
+    reward depends on the action, or is the same everywhere.
+    """
+    latents = gradient.latents.cpu().numpy()
+    scale = random_pair_distance(latents.reshape(-1, latents.shape[-1]))
+    if latents.shape[1] < 2 or scale == 0:
+        return {}, []
+    arrived = latents[:, 1]
+    predicted = gradient.predicted[:, 0].cpu().numpy()
+    error = float(np.linalg.norm(predicted - arrived, axis=1).mean() / scale)
+    numbers, words = {"prediction_error_1": error}, [f"prediction error {error:.2f}"]
+    rewards = gradient.rewards[:, 0].cpu().numpy()
+    apart = np.abs(rewards[:, None] - rewards) > SAME_REWARD * np.ptp(rewards)
+    if apart.any() and ("reward" in gradient.losses or "action_reward" not in gradient.losses):
+        distances = np.where(apart, np.linalg.norm(arrived[:, None] - arrived, axis=-1), np.inf) / scale
+        pair = np.unravel_index(distances.argmin(), distances.shape)
+        numbers["worst_pair_distance"] = distance = float(distances[pair])
+        least, most = sorted(rewards[list(pair)])
+        words.append(f"worst pair that must be apart {distance:.3f} (rewards {least:.3g} and {most:.3g})")
+    return numbers, words
 
 
 def require_loggable(tasks: Sequence[AuxiliaryTask]) -> None:

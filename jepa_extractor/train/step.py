@@ -21,7 +21,9 @@ class Gradient:
         norm: Euclidean norm over all of them before the clip, a scalar.
         clipped_norm: after the clip, a scalar.
         losses: each loss by name, scalars, without graph.
-        latents: the encoded latents of the batch, (B, k + 1, D), without graph.
+        latents: the encoded latents of the batch, (B, k + 1, D), or (B, 1, D) where no loss reads later ones; no graph.
+        predicted: those that the transition predicts after each step, (B, k, D), without graph.
+        rewards: of each step, (B, k).
     """
 
     parameters: list[torch.Tensor]
@@ -30,6 +32,8 @@ class Gradient:
     clipped_norm: torch.Tensor
     losses: dict[str, torch.Tensor]
     latents: torch.Tensor
+    predicted: torch.Tensor
+    rewards: torch.Tensor
 
     def add(self) -> None:
         """Add the gradient to the ``.grad`` of each parameter."""
@@ -89,4 +93,6 @@ class AuxiliaryStep:
             norm * scale,
             logs.losses,
             logs.latents,
+            logs.predicted,
+            batch.rewards,
         )

@@ -7,7 +7,7 @@ from stable_baselines3.common.logger import Logger
 from torch import nn
 
 from jepa_extractor import Episode, TransitionRing
-from jepa_extractor.sb3.monitor import Monitor, record_probe
+from jepa_extractor.sb3.monitor import Monitor, look_ahead, record_probe
 from jepa_extractor.train.step import Gradient
 
 LATENTS = torch.tensor([[[0.0, 0.0], [2.0, 6.0]]])
@@ -15,7 +15,8 @@ LATENTS = torch.tensor([[[0.0, 0.0], [2.0, 6.0]]])
 
 def gradient(loss, parameters=(), values=()):
     norm = torch.tensor(loss)
-    return Gradient(list(parameters), list(values), norm, norm / 2, {"dynamics": torch.tensor(loss)}, LATENTS)
+    losses = {"dynamics": torch.tensor(loss)}
+    return Gradient(list(parameters), list(values), norm, norm / 2, losses, LATENTS, LATENTS[:, 1:], torch.zeros(1, 1))
 
 
 def test_means_since_the_last_record():
@@ -52,6 +53,39 @@ def test_angle_between_gradients(policy, auxiliary, degrees):
     assert logger.name_to_value["jepa/gradient_angle"] == pytest.approx(degrees, abs=0.1)
     norm = np.sqrt(np.sum(np.square(policy)) + 3 * 4)
     assert logger.name_to_value["jepa/policy_grad_norm"] == pytest.approx(norm, rel=1e-6)
+
+
+def seen(latents, predicted, rewards, names=("dynamics", "reward")):
+    """A gradient of a batch of single steps: latents (B, 2), predicted (B,) and rewards (B,) of one number each."""
+    one = torch.tensor(1.0)
+    latents, predicted = torch.tensor(latents)[..., None], torch.tensor(predicted)[:, None, None]
+    return Gradient([], [], one, one, dict.fromkeys(names, one), latents, predicted, torch.tensor(rewards)[:, None])
+
+
+def test_what_is_about_to_merge_by_hand():
+    """The nearest two latents whose rewards differ, and the error of the prediction, over that of random pairs."""
+    latents = [[0.0, 1.0], [0.0, 1.5], [0.0, 4.0], [0.0, 4.25]]
+    scale = np.sqrt(2 * np.var(latents))
+    batch = seen(latents, [1.0, 1.0, 4.0, 4.25], [0.0, 0.0, 1.0, 1.004])
+    numbers, words = look_ahead(batch)
+    assert numbers == pytest.approx({"prediction_error_1": 0.125 / scale, "worst_pair_distance": 2.5 / scale})
+    assert words[1].endswith(f"apart {2.5 / scale:.3f} (rewards 0 and 1)")
+    monitor, logger = Monitor(), Logger(None, [])
+    monitor.add(batch)
+    line = monitor.record(logger)
+    assert line.endswith(", ".join(words))
+    assert line.startswith("encoder alive, rank 1.0 of 1, dynamics loss 1.0000, reward loss 1.0000, prediction error")
+    assert {name: logger.name_to_value[f"jepa/{name}"] for name in numbers} == numbers
+
+
+def test_what_is_not_known_is_not_said():
+    """Where rewards depend on the action or are all the same there is no pair; without later latents, nothing."""
+    latents = [[0.0, 1.0], [0.0, 3.0]]
+    assert set(look_ahead(seen(latents, [1.0, 3.0], [2.0, 2.0]))[0]) == {"prediction_error_1"}
+    by_action = seen(latents, [1.0, 3.0], [0.0, 1.0], ("dynamics", "action_reward"))
+    assert set(look_ahead(by_action)[0]) == {"prediction_error_1"}
+    assert look_ahead(seen([[1.0], [2.0]], [1.0, 3.0], [0.0, 1.0])) == ({}, [])
+    assert look_ahead(seen([[1.0, 1.0], [1.0, 1.0]], [1.0, 3.0], [0.0, 1.0])) == ({}, [])
 
 
 class Names:

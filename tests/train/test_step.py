@@ -27,7 +27,9 @@ class Fixed(nn.Module):
         total = 2 * losses["dynamics"] + 10 * losses["reward"] + 5 * losses["q"]
         if batch.first_latents is not None:
             total = total + batch.first_latents.sum()
-        return total, Logs({name: loss.detach() for name, loss in losses.items()}, torch.zeros(1, 1, 1))
+        return total, Logs(
+            {name: loss.detach() for name, loss in losses.items()}, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1)
+        )
 
 
 RAW = np.array([2 * 2 * 3 + 10 * 1, 10 * 3])
