@@ -1,6 +1,8 @@
 """What the Makefile installs."""
 
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -44,3 +46,32 @@ def test_the_shell_understands_the_script(script):
     """``sh -n`` reads it without complaint."""
     done = subprocess.run(["sh", "-n", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+STUB = """#!/bin/sh
+# a Python whose pip finds no uv, and which has torch once it was installed
+echo "$*" >> "$LOG"
+case "$*" in
+    "-m venv .venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+    *" uv "*) exit 1 ;;
+    *find_spec*torch*) grep -q " torch " "$LOG" ;;
+esac
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the stub is a shell script")
+@pytest.mark.parametrize(("extra", "compiled"), [("demo", "--no-compile"), ("test", "--compile")])
+def test_pip_installs_where_there_is_no_uv(extra, compiled, tmp_path):
+    """A machine without uv gets the same packages, in the same versions, by pip alone."""
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "install.sh", tmp_path / "scripts")
+    python, log = tmp_path / "python", tmp_path / "log"
+    python.write_text(STUB)
+    python.chmod(0o755)
+    command = ["sh", "scripts/install.sh", str(python), extra]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "LOG": str(log)}, check=True, capture_output=True)
+    assert b"There is no uv for this machine: pip does it" in done.stdout
+    installed = [line for line in log.read_text().splitlines() if " install " in line]
+    assert len(installed) == 3  # uv in vain, torch, the rest
+    assert all(line.endswith("--constraint constraints.txt") for line in installed)
+    assert f"install --quiet {compiled} --editable .[{extra}] " in installed[-1]
