@@ -13,7 +13,10 @@ import pygame
 from counting_env import SHAPES, CountingEnv
 from counting_env.kernels import capacity
 from counting_env.options import Reward
+from counting_env.viewer.agents import DEMO
+from counting_env.viewer.watch import AgentViewer
 from counting_env.viewer.window import Viewer
+from jepa_extractor.planning import Imagination
 
 FOLDER = Path(__file__).parent / "images"
 ADD, REMOVE = 1, 0
@@ -112,7 +115,7 @@ def draw_favicon() -> None:
 
 
 def draw_viewer() -> None:
-    """Save the viewer's first screen, and a success."""
+    """Save the viewer's first screen, a success, and what the demonstration's agent imagines."""
     os.environ["SDL_VIDEODRIVER"] = "dummy"
     viewer = Viewer(gym.make("CountingEnv-v0"), max_episode_steps=4, seed=5)
     save_window(viewer, "play_first")
@@ -121,12 +124,15 @@ def draw_viewer() -> None:
         viewer.game.step(ADD if viewer.game.info["count"] < 4 else REMOVE)
     save_window(viewer, "play_success")
     viewer.close()
+    watched = AgentViewer(gym.make("CountingEnv-v0"), 4, Imagination.load(DEMO), seed=7)
+    save_window(watched, "agent", scale=1)
+    watched.close()
 
 
-def save_window(viewer: Viewer, name: str) -> None:
-    """Write what the viewer shows, at half its size, to the folder of pictures."""
+def save_window(viewer: Viewer, name: str, scale: float = 0.5) -> None:
+    """Write what the viewer shows, by default at half its size, to the folder of pictures."""
     viewer.draw()
-    pygame.image.save(pygame.transform.smoothscale_by(viewer.canvas.surface, 0.5), FOLDER / f"{name}.png")
+    pygame.image.save(pygame.transform.smoothscale_by(viewer.canvas.surface, scale), FOLDER / f"{name}.png")
 
 
 def show(axis: Any, image: np.ndarray, title: str) -> None:
