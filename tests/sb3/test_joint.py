@@ -138,7 +138,11 @@ def test_a_line_at_each_record(make_ppo, capsys):
         "JEPA after 16 updates",
         "JEPA after 32 updates",
     ]
-    assert all(re.search(r"rank \d+\.\d of \d+, dynamics loss [\d.]+, reward loss [\d.]+$", line) for line in lines)
+    said = (
+        r"rank \d+\.\d of \d+, dynamics loss [\d.]+, reward loss [\d.]+, "
+        r"prediction error [\d.]+, worst pair .* apart [\d.]+"
+    )
+    assert all(re.search(said, line) for line in lines)
     make_ppo().learn(256, callback=JEPACallback(batch_size=16))
     assert "JEPA" not in capsys.readouterr().out
 
