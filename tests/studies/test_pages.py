@@ -16,7 +16,7 @@ LONG = {"new-goal.md", "when-to-use.md"}  # intervals of rank correlations, and 
 PAPERS = ("paper", "paper_places")
 # whose pages show the command that made their results
 COMMANDS = {*PAPERS, "audit_trials", "bisimulation", "encoder", "environment", "other_tasks", "overhead"}
-COMMANDS |= {"sample_efficiency"}
+COMMANDS |= {"sample_efficiency", "verdicts"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in TEXTS])

@@ -21,7 +21,7 @@ from jepa_extractor.audit.page.curves import History, curves_of
 from jepa_extractor.audit.page.maps import clusters, colourings, map_of, others_near, planes
 from jepa_extractor.audit.page.matrix import matrix_of
 from jepa_extractor.audit.page.rows import Rows, class_members, groups, shown_rows
-from jepa_extractor.audit.page.slider import SHOWN, shown_moments
+from jepa_extractor.audit.page.slider import shown_moments
 from jepa_extractor.audit.pictures import Pictures, shown_numbers
 from jepa_extractor.audit.prediction import rollouts_of
 from jepa_extractor.audit.report import Fact, Pair, Report
@@ -161,7 +161,6 @@ def _page(
         classes=shown[0]["classes"] or [],
         ways=ways,
         curves=curves,
-        measures=[name.capitalize() for name in SHOWN],
         content=content,
         bokeh=Markup(Resources(mode="inline", components=["bokeh"]).render_js()),
         style=Markup((Path(__file__).parent / "style.css").read_text()),

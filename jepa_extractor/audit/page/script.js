@@ -23,7 +23,6 @@
   async function draw(item, id) {
     await Bokeh.embed.embed_item(item, id);
     const plot = Bokeh.documents[Bokeh.documents.length - 1];
-    plot.roots()[0].min_border_bottom += 1; // laid out anew, it loses the labels that were painted before places were known
     plots.push(plot);
     return plot;
   }

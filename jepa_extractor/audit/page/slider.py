@@ -1,7 +1,7 @@
 """The moments of a training that a slider shows: where the same observations lay, and what was measured."""
 
 from base64 import b64encode
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ SHOWN = {  # by what the page calls them
     "collapse index": ("collapse_index", ".3f"),
     "observations hit": ("observations_hit", ".1%"),
     "effective rank": ("effective_rank", ".1f"),
-    "prediction error, 1 step ahead": ("prediction_error_1", ".2f"),
+    "prediction error": ("prediction_error_1", ".2f"),
     "pairs of classes kept": ("required_pairs_kept", ",.0f"),
 }
 
@@ -27,13 +27,13 @@ class ShownMoment(NamedTuple):
 
     Attributes:
         steps: environment steps until then, in words.
-        values: of each of ``SHOWN``, "" where it was not measured.
+        values: what was measured of ``SHOWN``, by its name there.
         data: what the script reads: ``places`` (uint16, all x and then all y, in base64), ``low`` and ``span`` of both
             axes, their names ``axes``, and ``text``.
     """
 
     steps: str
-    values: list[str]
+    values: dict[str, str]
     data: dict[str, Any]
 
 
@@ -54,8 +54,12 @@ def _shown(moment: Moment, end: NDArray[np.float64], rows: Rows) -> ShownMoment:
     places = moment.plane.places[rows] * signs
     low, span = places.min(axis=0), np.maximum(np.ptp(places, axis=0), 1e-12)
     whole = np.round(STEPS * (places - low) / span).astype("<u2")
-    values = [_value(moment, name, form) for name, form in SHOWN.values()]
-    measured = ", ".join(f"{name} {value}" for name, value in zip(SHOWN, values, strict=True) if value)
+    values = {
+        called: f"{moment.numbers[name]:{form}}"
+        for called, (name, form) in SHOWN.items()
+        if isfinite(moment.numbers.get(name, nan))
+    }
+    measured = ", ".join(f"{name} {value}" for name, value in values.items())
     steps = f"{moment.steps:,}"
     data = {
         "places": b64encode(whole.T.tobytes()).decode(),
@@ -65,8 +69,3 @@ def _shown(moment: Moment, end: NDArray[np.float64], rows: Rows) -> ShownMoment:
         "text": f"After {steps} steps: {measured}.",
     }
     return ShownMoment(steps, values, data)
-
-
-def _value(moment: Moment, name: str, form: str) -> str:
-    value = moment.numbers.get(name)
-    return "" if value is None or not isfinite(value) else f"{value:{form}}"

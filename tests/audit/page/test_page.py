@@ -115,7 +115,7 @@ def test_moments_are_thinned_and_turned():
         [*history, Moment(12_000, numbers), Moment(13_000, numbers, Plane(end[1:], (1, 0)))], end, rows, 3
     )
     assert [moment.steps for moment in shown] == ["0", "5,000", "10,000"]
-    assert shown[0].values == ["0.250", "", "", "", "3"]
+    assert shown[0].values == {"collapse index": "0.250", "pairs of classes kept": "3"}
     data = shown[0].data
     assert data["text"] == "After 0 steps: collapse index 0.250, pairs of classes kept 3."
     assert data["axes"] == ("first component, 70% of variance", "second component, 20% of variance")
