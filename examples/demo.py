@@ -1,14 +1,32 @@
 """The demonstration of ``make demo``: PPO learns to count through a JEPA encoder, and a page shows what that keeps."""
 
-import interrupts  # noqa: F401  # first, as the other imports take seconds
-
-print("Loading torch, Stable-Baselines3 and Numba ...", flush=True)
+import interrupts  # noqa: F401, I001  # first, as the others take seconds
 
 import argparse
 import os
+import subprocess
 import sys
 import webbrowser
 from pathlib import Path
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+parser.add_argument("--steps", type=int, default=8_192, help="environment steps to train for")
+parser.add_argument("--seed", type=int, default=0, help="seed of environments, networks and batches")
+parser.add_argument("--threads", type=int, default=1, help="torch threads; on networks this small more of them wait")
+parser.add_argument("--no-browser", action="store_true", help="do not open the report")
+parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="output folder")
+arguments = parser.parse_args()
+
+print("Loading torch, and compiling the environment, once ...", flush=True)
+COMPILE = """
+import counting_env, gymnasium
+
+envs = gymnasium.make_vec("CountingEnv-v0", num_envs=8)
+envs.reset()
+envs.step(envs.action_space.sample())
+"""
+# Numba keeps what it compiles, and torch loads meanwhile
+compiling = subprocess.Popen([sys.executable, "-c", COMPILE], stderr=subprocess.DEVNULL)
 
 import gymnasium as gym
 import numpy as np
@@ -25,18 +43,11 @@ from jepa_extractor.audit import AuditSet, audit, write_page
 GAMES = 200  # unseen games that the policy plays
 UNSEEN = 1_000_000  # seeds start here, far above those of the training
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-parser.add_argument("--steps", type=int, default=8_192, help="environment steps to train for")
-parser.add_argument("--seed", type=int, default=0, help="seed of environments, networks and batches")
-parser.add_argument("--threads", type=int, default=1, help="torch threads; on networks this small more of them wait")
-parser.add_argument("--no-browser", action="store_true", help="do not open the report")
-parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="output folder")
-arguments = parser.parse_args()
 arguments.out.mkdir(parents=True, exist_ok=True)
 torch.set_num_threads(arguments.threads)
 gym.register_envs(counting_env)
 
-print("Compiling the environment: once, half a minute on a slow machine ...", flush=True)
+compiling.wait()
 env = GymnasiumVecEnv(gym.make_vec("CountingEnv-v0", num_envs=8))
 env.seed(arguments.seed)
 env.reset()
@@ -60,7 +71,7 @@ required = AuditSet.collect(
 )
 
 print("Training PPO and the JEPA in its encoder ...", flush=True)
-model.learn(arguments.steps, callback=JEPACallback(batch_size=32, max_grad_norm=1.0), progress_bar=sys.stdout.isatty())
+model.learn(arguments.steps, callback=JEPACallback(max_grad_norm=1.0), progress_bar=sys.stdout.isatty())
 model.save(arguments.out / "model.zip")
 
 print("Playing games that it has never seen, and writing the report ...", flush=True)

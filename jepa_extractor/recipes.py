@@ -1,4 +1,4 @@
-"""Published recipes of self-prediction, as options of ``JEPA``; each says where it differs from its source.
+"""Recipes of self-prediction, as options of ``JEPA``: our own, and published ones, which say where they differ.
 
 ``jepa_policy_kwargs(env, recipe="spr")`` takes one, and options given beside it win. What belongs to the
 training, such as the batch, is not part of a recipe: give it to ``JEPACallback`` and to the algorithm. Our losses are
@@ -10,10 +10,18 @@ from typing import Literal
 
 from jepa_extractor.objectives.augmentation import RandomShift
 from jepa_extractor.objectives.dynamics import CosineLoss, DynamicsLoss
-from jepa_extractor.objectives.tasks import ActionRewardTask, EndTask
+from jepa_extractor.objectives.tasks import ActionRewardTask, EndTask, RewardTask
 from jepa_extractor.options import JEPAOptions
 
-RecipeName = Literal["paper", "spr", "mrq", "tdmpc2"]
+RecipeName = Literal["shared", "paper", "spr", "mrq", "tdmpc2"]
+
+
+def shared() -> JEPAOptions:
+    """The default of policies: all that is read is what the algorithm has computed, so that ``Shared()`` is possible.
+
+    One step, the latents that followed as target, without gradient, and the reward from predicted latents.
+    """
+    return {"target": "detach", "auxiliary": (RewardTask(latents="predicted"),)}
 
 
 def paper() -> JEPAOptions:
@@ -109,4 +117,10 @@ def tdmpc2() -> JEPAOptions:
     }
 
 
-RECIPES: dict[str, Callable[[], JEPAOptions]] = {"paper": paper, "spr": spr, "mrq": mrq, "tdmpc2": tdmpc2}
+RECIPES: dict[str, Callable[[], JEPAOptions]] = {
+    "shared": shared,
+    "paper": paper,
+    "spr": spr,
+    "mrq": mrq,
+    "tdmpc2": tdmpc2,
+}

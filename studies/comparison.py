@@ -164,7 +164,7 @@ def train(
     env = task.environment.make(algorithm.num_envs, seed)
     features = {}
     if arm.options is not None:
-        features = jepa_policy_kwargs(env, **{**arm.options, **task.network})
+        features = jepa_policy_kwargs(env, **{"recipe": "paper", **arm.options, **task.network})
     arguments = {**algorithm.arguments, **task.arguments, **arm.settings.get(task.algorithm, {}), **changed}
     warnings.filterwarnings("ignore", "the policy trains the encoder")  # the JEPA of a baseline stays as it is
     model = algorithm.build(

@@ -222,7 +222,7 @@ def steps_from_scratch(configuration: dict[str, Any], goal: int, seed: int) -> i
     """
     env = VecMonitor(make_test(configuration, goal, 8))
     warnings.filterwarnings("ignore", "the policy trains the encoder")  # the JEPA of a baseline stays as it is
-    kwargs = {"net_arch": [64], **jepa_policy_kwargs(env)}
+    kwargs = {"net_arch": [64], **jepa_policy_kwargs(env, recipe="paper")}
     model = PPO("CnnPolicy", env, learning_rate=1e-3, policy_kwargs=kwargs, seed=seed, **SETTINGS)
     unseen = make_test(configuration, goal, 64)
 

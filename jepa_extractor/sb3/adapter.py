@@ -13,6 +13,8 @@ from jepa_extractor.jepa import JEPA
 from jepa_extractor.networks.modules import training_mode_kept
 from jepa_extractor.sb3.extractor import JEPAExtractor
 
+NETWORKS = ("actor", "q_net", "quantile_net", "critic")  # of a policy, that may have a target network
+
 
 class Trainee(NamedTuple):
     """What an optimizer of an algorithm trains.
@@ -79,17 +81,17 @@ def _require_fitting(model: BaseAlgorithm, jepa: JEPA) -> None:
 def target_of(model: BaseAlgorithm, extractor: JEPAExtractor) -> JEPAExtractor | None:
     """Return the extractor of the target network that follows the one of ``extractor``, if there is one."""
     policy: Any = model.policy
-    for network, target in (
-        ("actor", "actor_target"),
-        ("q_net", "q_net_target"),
-        ("quantile_net", "quantile_net_target"),
-        ("critic", "critic_target"),
-    ):
+    for network in NETWORKS:
         if extractor is getattr(getattr(policy, network, None), "features_extractor", None):
-            found = getattr(getattr(policy, target, None), "features_extractor", None)
+            found = getattr(getattr(policy, f"{network}_target", None), "features_extractor", None)
             if isinstance(found, JEPAExtractor):
                 return found
     return None
+
+
+def has_target(model: BaseAlgorithm) -> bool:
+    """Return whether a network of the policy is followed by a target network."""
+    return any(hasattr(model.policy, f"{network}_target") for network in NETWORKS)
 
 
 def require_joint(model: BaseAlgorithm, schedule: str) -> None:

@@ -11,6 +11,7 @@ from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
 
 from jepa_extractor.data.batch import Batch, Step
 from jepa_extractor.data.observations import Arrays, map_arrays
+from jepa_extractor.sb3 import adapter
 from jepa_extractor.sb3.extractor import JEPAExtractor
 from jepa_extractor.sb3.recorder import Recorder
 
@@ -19,7 +20,8 @@ def require_buffer(model: BaseAlgorithm) -> ReplayBuffer | RolloutBuffer:
     """Return the buffer from which ``model`` draws its batches.
 
     Raises:
-        ValueError: it has none, or one that does not give single transitions.
+        ValueError: it has none, or one that does not give single transitions; or there is a replay buffer and no target
+            network.
     """
     buffer = getattr(model, "replay_buffer", None) or getattr(model, "rollout_buffer", None)
     recurrent = hasattr(buffer, "hidden_states_pi")
@@ -32,6 +34,11 @@ def require_buffer(model: BaseAlgorithm) -> ReplayBuffer | RolloutBuffer:
         raise ValueError(
             "schedule=Shared(): the replay buffer must give transitions of one step, with the last observation of an "
             "episode: use n_steps=1 and optimize_memory_usage=False, or Joint()"
+        )
+    if isinstance(buffer, ReplayBuffer) and not adapter.has_target(model):
+        raise ValueError(
+            f"schedule=Shared(): {type(model).__name__} has no target network, whose latents of the next observations "
+            "would be predicted: use Joint()"
         )
     return buffer
 

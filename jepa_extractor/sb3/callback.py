@@ -9,10 +9,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from jepa_extractor.checkpoint import load_state, save_state
 from jepa_extractor.checks import optional_path, require_integer, require_key, require_type
 from jepa_extractor.data.ring import TransitionRing
-from jepa_extractor.sb3.adapter import find_trainees
+from jepa_extractor.sb3.adapter import Trainee, find_trainees
 from jepa_extractor.sb3.monitor import record_probe, require_loggable
 from jepa_extractor.sb3.recorder import Recorder
 from jepa_extractor.sb3.schedules import Joint, Schedule, attach
+from jepa_extractor.sb3.shared import Shared
 from jepa_extractor.sb3.trainer import Trainer
 from jepa_extractor.train.step import AuxiliaryStep
 
@@ -42,8 +43,9 @@ class JEPACallback(BaseCallback):
     A copy or a pickle of a callback keeps its settings alone; ``save`` and ``load`` keep the state of a training.
 
     Args:
-        schedule: ``Joint()``, ``Alternating()``, or ``Shared()``, which reuses the algorithm's own batches; TRPO
-            takes only ``Alternating()``. ``None``: ``Joint()``.
+        schedule: ``Shared()``, which costs least, as it reuses what the algorithm draws and encodes; ``Joint()``, or
+            ``Alternating()``, which TRPO needs. ``None``: ``Shared()`` where the algorithm and the options of the JEPA
+            allow it, as those of ``jepa_policy_kwargs(env)`` do, elsewhere ``Joint()``.
         batch_size: stretches in an auxiliary batch, at least 1. A larger one trains the encoder faster and takes more
             time.
         rewarded_fraction: the part of a batch, in [0, 1], that is drawn among transitions whose reward is not 0, once
@@ -84,8 +86,9 @@ class JEPACallback(BaseCallback):
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
-        self.schedule = Joint() if schedule is None else schedule
-        require_type("schedule", self.schedule, Schedule, "give Joint(), Alternating() or Shared()")
+        self.schedule = schedule
+        if schedule is not None:
+            require_type("schedule", schedule, Schedule, "give Shared(), Joint() or Alternating()")
         self.step = AuxiliaryStep(batch_size, rewarded_fraction, max_grad_norm)
         require_integer("buffer_size", buffer_size, least=1)
         require_integer("seed", seed, least=0)
@@ -176,11 +179,20 @@ class JEPACallback(BaseCallback):
         trainer = Trainer(self.model, recorder, self.step, self.checkpoint_dir)
         for schedule in self._schedules:
             schedule.stop()
-        self._schedules = [self.schedule.bound(trainee, trainer) for trainee in trainees]
+        self._schedules = self._bound(trainees, trainer)
         self._trainer, self._kept_at = trainer, 0
         if self._saved is not None:
             self._restore(self._saved)
             self._saved = None
+
+    def _bound(self, trainees: list[Trainee], trainer: Trainer) -> list[Schedule]:
+        """Return a schedule for each trainee."""
+        if self.schedule is None:
+            try:
+                return [Shared().bound(trainee, trainer) for trainee in trainees]
+            except ValueError:  # it does not suit this algorithm, or these options
+                return [Joint().bound(trainee, trainer) for trainee in trainees]
+        return [self.schedule.bound(trainee, trainer) for trainee in trainees]
 
     def _restore(self, saved: dict[str, Any]) -> None:
         count = len(saved["schedules"])
@@ -215,7 +227,7 @@ class JEPACallback(BaseCallback):
         for schedule in self._schedules:
             schedule.after_rollout()
         trainer = self.trainer
-        if not trainer.updates and type(self.schedule) is not Schedule:
+        if not trainer.updates and type(self._schedules[0]) is not Schedule:
             self._warn_if_idle()
         if trainer.monitor.last is None or trainer.monitor.updates < RECORD_EVERY:
             return
@@ -236,11 +248,12 @@ class JEPACallback(BaseCallback):
         steps = max(schedule.steps for schedule in self._schedules)
         updates = self.model._n_updates - self._trained_before
         # an optimizer that has made no step may wait for its turn, as that of a delayed policy does
-        due = steps >= self.schedule.every if steps else updates >= DELAY or hasattr(self.model, "rollout_buffer")
+        schedule = self._schedules[0]
+        due = steps >= schedule.every if steps else updates >= DELAY or hasattr(self.model, "rollout_buffer")
         if due and not self._is_idle and updates:
             self._is_idle = True
             warnings.warn(
-                f"schedule={self.schedule!r} has added no auxiliary gradient while {type(self.model).__name__} trained "
+                f"schedule={schedule!r} has added no auxiliary gradient while {type(self.model).__name__} trained "
                 "on a whole rollout: networks that are compiled call no hooks; use Joint(), or do not compile",
                 stacklevel=2,
             )

@@ -71,15 +71,16 @@ class JEPAExtractor(BaseFeaturesExtractor):
 @takes_options
 def jepa_policy_kwargs(
     env_or_space: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any] | VecEnv | spaces.Space[Any],
-    recipe: RecipeName = "paper",
+    recipe: RecipeName = "shared",
     **options: Unpack[JEPAOptions],
 ) -> dict[str, Any]:
     """Return the ``policy_kwargs`` that give a Stable-Baselines3 policy a ``JEPAExtractor``.
 
     Args:
         env_or_space: the environment, or its action space.
-        recipe: a set of options: ``"paper"`` (P-JEPA, arXiv 2509.12249: the defaults), ``"spr"`` (arXiv 2007.05929),
-            ``"mrq"`` (MR.Q, arXiv 2501.16142) or ``"tdmpc2"`` (arXiv 2310.16828). Options given beside it win.
+        recipe: a set of options: ``"shared"``, which costs least; ``"paper"`` (P-JEPA, arXiv 2509.12249), ``"spr"``
+            (arXiv 2007.05929), ``"mrq"`` (MR.Q, arXiv 2501.16142) or ``"tdmpc2"`` (arXiv 2310.16828). Options given
+            beside it win, and where none is given, ``JEPA``'s defaults hold.
         **options:
 
     Returns:

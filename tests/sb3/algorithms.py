@@ -60,7 +60,12 @@ def make_model(
     action_space = default_space if action_space is None else action_space
     env = DummyVecEnv([partial(make_coded_env, number, action_space) for number in range(ENVS)])
     env = env if wrap is None else wrap(env)
-    extractor_arguments = {"latent_dim": 8, "normalize_images": normalize_images, **extractor_arguments}
+    extractor_arguments = {
+        "recipe": "paper",
+        "latent_dim": 8,
+        "normalize_images": normalize_images,
+        **extractor_arguments,
+    }
     policy_kwargs = {"net_arch": [16], **jepa_policy_kwargs(action_space, **extractor_arguments)}
     if share is not None:
         policy_kwargs["share_features_extractor"] = share

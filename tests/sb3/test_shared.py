@@ -9,11 +9,11 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage
 
-from jepa_extractor import JEPA, JEPACallback, QTask, RewardTask, Shared
+from jepa_extractor import JEPA, JEPACallback, Joint, QTask, RewardTask, Shared
 from jepa_extractor.objectives import SIGReg
 from jepa_extractor.sb3.shared import reconciled
 from jepa_extractor.sb3.trainer import Trainer
-from tests.sb3.algorithms import OFF_POLICY, largest_difference, make_model, parameters
+from tests.sb3.algorithms import OFF_POLICY, largest_difference, make_model, parameters, with_marks
 from tests.sb3.shared import STEPS, TASKS, Journal, Watch, buffer_and_method, find_extractors, learn_by_hand, make
 from tests.sb3.test_resume import ARGUMENTS, train_in_two_parts
 
@@ -234,8 +234,40 @@ def test_q_costs_no_further_pass(name):
     assert all((parameter != old).any() for parameter, old in zip(head.parameters(), before, strict=True))
 
 
-@pytest.mark.slow
-def test_crossq_is_refused():
-    """CrossQ encodes observations and the next ones in one pass."""
-    with pytest.raises(ValueError, match="CrossQ encodes 32 observations at once, of a batch of 16"):
+def test_without_a_target_network_there_is_nothing_to_predict():
+    with pytest.raises(ValueError, match="CrossQ has no target network"):
         make("CrossQ").learn(STEPS, callback=JEPACallback(Shared()))
+
+
+def test_more_observations_than_a_batch_are_refused():
+    """As of an algorithm that encodes what followed in the same pass."""
+    model = make("DQN")
+    network = model.q_net.forward
+    model.q_net.forward = lambda seen: network(torch.cat([seen, seen]))[: len(seen)]
+    with pytest.raises(ValueError, match="DQN encodes 32 observations at once, of a batch of 16"):
+        model.learn(STEPS, callback=JEPACallback(Shared()))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        with_marks("PPO", {}, "Shared(every=1)"),
+        with_marks("DQN", {}, "Shared(every=1)"),
+        with_marks("SAC", {}, "Shared(every=1)"),
+        with_marks("PPO", {"recipe": "paper"}, "Joint(every=1)"),
+        with_marks("SAC", {"auxiliary": ("q",)}, "Joint(every=1)"),
+        with_marks("CrossQ", {}, "Joint(every=1)"),
+        with_marks("RecurrentPPO", {}, "Joint(every=1)"),
+    ],
+)
+def test_the_default_shares_wherever_it_can(name, options, expected):
+    """Model and callback with no argument of their own train as with the schedule given by name."""
+    updates, parameters = [], []
+    for schedule in (None, Shared() if expected.startswith("Shared") else Joint()):
+        model = make_model(name, **{"recipe": "shared", **options})
+        callback = JEPACallback(schedule, batch_size=8)
+        model.learn(STEPS, callback=callback)
+        updates.append(callback.updates)
+        parameters.append(torch.nn.utils.parameters_to_vector(model.policy.parameters()))
+    assert updates[0] == updates[1] > 0
+    assert torch.equal(*parameters)
