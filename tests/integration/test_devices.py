@@ -71,7 +71,7 @@ def test_a_policy_trains_and_goes_on_elsewhere(device, name, schedule, options, 
     """The auxiliary trains where the policy is; a model that was saved there decides alike on the CPU, and goes on."""
     build, env_id, arguments = MODELS[name]
     env = make_vec_env(env_id, 2, seed=0, env_kwargs=SMALL)
-    policy_kwargs = {"net_arch": [16], **jepa_policy_kwargs(env.action_space, **options)}
+    policy_kwargs = {"net_arch": [16], **jepa_policy_kwargs(env.action_space, **{"recipe": "paper", **options})}
     model = build("CnnPolicy", env, policy_kwargs=policy_kwargs, seed=0, device=device, **arguments)
     callback = JEPACallback(copy.deepcopy(schedule), batch_size=8, probe="count")
     model.learn(64, callback=callback)

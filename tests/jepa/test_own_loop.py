@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from jepa_extractor import JEPA, Batch, JEPACallback, QTask, RewardTask
+from jepa_extractor import JEPA, Batch, JEPACallback, Joint, QTask, RewardTask
 from jepa_extractor.objectives import R2R2, SIGReg, VICReg
 from jepa_extractor.sb3.schedules import Schedule
 from tests.sb3.algorithms import find_jepas, make_model
@@ -38,7 +38,7 @@ def test_three_lines_train_as_the_callback_does(case, monkeypatch):
     model = make_model("PPO", arguments={"n_epochs": 4}, **CASES[case])
     backward = torch.Tensor.backward
     monkeypatch.setattr(torch.Tensor, "backward", lambda loss: backward(0.0 * loss))
-    callback = JEPACallback(batch_size=8, max_grad_norm=None)
+    callback = JEPACallback(Joint(), batch_size=8, max_grad_norm=None)
     model.learn(32, callback=callback)
     monkeypatch.undo()
     assert callback.updates == 8

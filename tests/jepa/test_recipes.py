@@ -82,9 +82,15 @@ def test_only_the_first_observation_needs_a_gradient(recipe):
         torch.testing.assert_close(one, same, rtol=1e-3, atol=1e-5)
 
 
-def test_paper_is_the_default():
-    """Without a recipe, nothing changes."""
-    assert jepa_policy_kwargs(ACTIONS) == jepa_policy_kwargs(ACTIONS, recipe="paper")
+def test_policies_share_by_default():
+    options = jepa_policy_kwargs(ACTIONS)["features_extractor_kwargs"]
+    assert options["target"] == "detach"
+    assert [task.latents for task in options["auxiliary"]] == ["predicted"]
+
+
+def test_paper_is_the_default_of_a_jepa():
+    """Its recipe changes nothing."""
+    assert jepa_policy_kwargs(ACTIONS, recipe="paper")["features_extractor_kwargs"] == {"action_space": ACTIONS}
     defaults = {n: p.default for n, p in inspect.signature(JEPA).parameters.items()}
     of_paper = {"auxiliary": ("reward",), "dynamics": "squared", "dynamics_weight": 2.0, "target": "online"}
     of_paper |= {"normalization": "none", "horizon": 1, "augmentation": ()}
@@ -95,7 +101,7 @@ def test_an_option_wins_over_the_recipe():
     """A recipe is a set of options, of which any can be given anew."""
     options = jepa_policy_kwargs(ACTIONS, recipe="spr", horizon=2, dynamics=CosineLoss(8))["features_extractor_kwargs"]
     assert (options["horizon"], options["dynamics"].width, options["dynamics_weight"]) == (2, 8, 5.0)
-    with pytest.raises(ValueError, match="recipe='dreamer' is unknown: choose one of paper, spr, mrq, tdmpc2"):
+    with pytest.raises(ValueError, match="recipe='dreamer' is unknown: choose one of shared, paper, spr, mrq, tdmpc2"):
         jepa_policy_kwargs(ACTIONS, recipe="dreamer")
 
 

@@ -19,7 +19,10 @@ def make_ppo():
         env = make_vec_env("CountingEnv-v0", n_envs=4, seed=seed, env_kwargs={"image_size": 36, "max_count": 4})
         defaults = {"n_steps": 64, "batch_size": 64, "n_epochs": 4, "seed": seed, "device": "cpu"}
         of_extractor = {name: kwargs.pop(name) for name in ("auxiliary", "dynamics_weight") if name in kwargs}
-        policy_kwargs = {"net_arch": [16], **jepa_policy_kwargs(gym.spaces.Discrete(2), latent_dim=16, **of_extractor)}
+        policy_kwargs = {
+            "net_arch": [16],
+            **jepa_policy_kwargs(gym.spaces.Discrete(2), **{"recipe": "paper", "latent_dim": 16, **of_extractor}),
+        }
         return PPO("CnnPolicy", env, **{"policy_kwargs": policy_kwargs, **defaults, **kwargs})
 
     return make

@@ -76,7 +76,7 @@ def test_unknown_label(make_ppo):
     ("arguments", "message"),
     [
         ({"batch_size": 0}, "batch_size=0"),
-        ({"schedule": "alternating"}, r"schedule='alternating' is not of type Schedule: give Joint\(\)"),
+        ({"schedule": "alternating"}, r"schedule='alternating' is not of type Schedule: give Shared\(\)"),
         ({"probe": ["count"]}, r"probe=\['count'\] is not a key of info"),
         ({"checkpoint_dir": ["runs"]}, r"checkpoint_dir=\['runs'\] is not a path"),
         ({"rewarded_fraction": 1.5}, "rewarded_fraction=1.5 is not a number in"),

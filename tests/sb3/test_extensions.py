@@ -52,7 +52,7 @@ def make_model(algorithm, observation_space, **extractor):
     env = DummyVecEnv([lambda: Noise(observation_space, action_space)] * 2)
     env.seed(0)
     policy = "MultiInputPolicy" if isinstance(observation_space, spaces.Dict) else "MlpPolicy"
-    kwargs = jepa_policy_kwargs(action_space, **{"latent_dim": 8, **extractor})
+    kwargs = jepa_policy_kwargs(action_space, **{"recipe": "paper", "latent_dim": 8, **extractor})
     arguments = ON if algorithm is PPO else {**OFF, "max_grad_norm": UNCLIPPED} if issubclass(algorithm, DQN) else OFF
     return algorithm(policy, env, policy_kwargs={"net_arch": [8], **kwargs}, seed=0, device="cpu", **arguments)
 

@@ -41,7 +41,10 @@ def pretrained(env_id, checkpoint=None):
 def make_model(algorithm, **kwargs):
     env_id, arguments = MODELS[algorithm]
     env = gym.make(env_id, **SMALL)
-    policy_kwargs = {"net_arch": [8], **jepa_policy_kwargs(env.action_space, **{"latent_dim": 8, **kwargs})}
+    policy_kwargs = {
+        "net_arch": [8],
+        **jepa_policy_kwargs(env.action_space, **{"recipe": "paper", "latent_dim": 8, **kwargs}),
+    }
     return algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, seed=1, device="cpu", **arguments)
 
 

@@ -28,7 +28,7 @@ def test_every_transition_is_right(action_space, horizon):
         n_epochs=1,
         seed=0,
         device="cpu",
-        policy_kwargs={"net_arch": [8], **jepa_policy_kwargs(action_space, latent_dim=8)},
+        policy_kwargs={"net_arch": [8], **jepa_policy_kwargs(action_space, recipe="paper", latent_dim=8)},
     )
     callback = JEPACallback(probe="code", batch_size=8, buffer_size=ENVS * 60)  # small: old frames are overwritten
     model.learn(192, callback=callback)
@@ -71,7 +71,7 @@ def newest(callback, number, row, batch):
 def test_a_buffer_too_small_for_the_environments_is_named():
     """The message names the callback's own argument, and says how much it takes."""
     env = DummyVecEnv([partial(make_coded_env, number) for number in range(ENVS)])
-    kwargs = {"net_arch": [8], **jepa_policy_kwargs(env.action_space, latent_dim=8)}
+    kwargs = {"net_arch": [8], **jepa_policy_kwargs(env.action_space, recipe="paper", latent_dim=8)}
     model = PPO("CnnPolicy", env, n_steps=8, batch_size=8, seed=0, device="cpu", policy_kwargs=kwargs)
     with pytest.raises(ValueError, match=r"buffer_size=8 is too small for 3 environments: .*three frames for each, 9"):
         model.learn(8, callback=JEPACallback(batch_size=8, buffer_size=8))

@@ -48,7 +48,7 @@ def _given(env):
 def make_ppo(*envs, policy="MlpPolicy", wrap=None, **options):
     env = DummyVecEnv([partial(_given, env) for env in envs])
     env = env if wrap is None else wrap(env)
-    kwargs = {"net_arch": [8], **jepa_policy_kwargs(DISCRETE, **{"latent_dim": 4, **options})}
+    kwargs = {"net_arch": [8], **jepa_policy_kwargs(DISCRETE, **{"recipe": "paper", "latent_dim": 4, **options})}
     return PPO(policy, env, n_steps=16, batch_size=16, n_epochs=2, policy_kwargs=kwargs, seed=0, device="cpu")
 
 
