@@ -45,8 +45,9 @@ class JEPAOptions(TypedDict, total=False):
         Option(
             "auto",
             """``"auto"`` picks by the observation space: ``"pooled"`` for images, ``"grid"`` for small grids,
-            ``"combined"`` for a ``Dict``, ``"mlp"`` for the rest. Other names are ``"places"``, ``"gated"``,
-            ``"nature"`` and ``"resnet"`` for images, and ``"identity"`` for observations that are latents already.
+            ``"combined"`` for a ``Dict``, ``"mlp"`` for the rest. Other names are ``"both"``, ``"places"``,
+            ``"gated"``, ``"nature"`` and ``"resnet"`` for images, and ``"identity"`` for observations that are latents
+            already.
             Images have at least 32x32 pixels, for ``"nature"`` 36x36; grids have at least 5x5 cells. Or a callable
             ``(observation_space, latent_dim) -> nn.Module`` that maps preprocessed observations (B, ...) to (B, width),
             such as a subclass of Stable-Baselines3's ``BaseFeaturesExtractor``; a linear layer follows if the width is

@@ -27,8 +27,7 @@ class Shared(Schedule):
     without: PPO and its kin while they collected the rollout; DQN, TD3 and the critic of SAC by their target network;
     the actor of SAC for its next action. When the algorithm's backward pass arrives at the latents, the auxiliary
     losses are computed from these, cut off from the encoder, and their gradient is added, so both go through the
-    encoder in one pass. It is never against the algorithm's: where the two oppose each other, that part is taken out;
-    and it is never longer.
+    encoder in one pass. It is never against the algorithm's: where the two oppose each other, that part is taken out.
 
     The callback's ``batch_size`` is not read. Transitions with a reward that is not 0 have the share
     ``rewarded_fraction`` of the losses' weight. ``max_grad_norm`` bounds the gradient on transition, heads and latents
@@ -162,14 +161,13 @@ class Shared(Schedule):
 
 
 def reconciled(auxiliary: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """Return the auxiliary's gradient without what opposes the algorithm's ``own``, and no longer than it.
+    """Return the auxiliary's gradient without what opposes the algorithm's ``own``.
 
     The projection is that of PCGrad (arXiv 2001.06782), of the auxiliary's gradient alone.
     """
     along = (auxiliary * own).sum() / own.square().sum().clamp(min=1e-30)
-    auxiliary = auxiliary - along.clamp(max=0.0) * own
-    scale: torch.Tensor = own.norm() / auxiliary.norm().clamp(min=1e-30)
-    return auxiliary * scale.clamp(max=1.0)
+    without: torch.Tensor = auxiliary - along.clamp(max=0.0) * own
+    return without
 
 
 def _require_shareable(jepa: JEPA) -> None:

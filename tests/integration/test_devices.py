@@ -94,7 +94,7 @@ def test_a_policy_trains_and_goes_on_elsewhere(device, name, schedule, options, 
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="compares a GPU with the CPU, which is compared by hand")
-@pytest.mark.parametrize("encoder", ["pooled", "places", "gated", "nature", "resnet"])
+@pytest.mark.parametrize("encoder", ["pooled", "both", "places", "gated", "nature", "resnet"])
 def test_gradients_are_those_of_the_cpu(encoder, transitions):
     """The same parameters and the same batch give the same losses and the same gradient."""
     here = make_jepa(encoder=encoder, latent_dim=16, auxiliary=("reward", QTask(discount=0.9)), horizon=2)

@@ -11,6 +11,7 @@ from stable_baselines3.common.torch_layers import NatureCNN
 import counting_env
 from jepa_extractor import jepa_policy_kwargs
 from jepa_extractor.networks.encoders import (
+    BothEncoder,
     GatedEncoder,
     Ladder,
     PlacesEncoder,
@@ -181,3 +182,15 @@ def test_grids_that_are_too_small(shape):
     """Each side must have five cells."""
     with pytest.raises(ValueError, match="encoder='grid' takes at least 5 x 5 cells, with channels='last'"):
         make_encoder("grid", spaces.Box(0, 1, shape, np.float32), 8, {"channels": "last"})
+
+
+def test_both_counts_and_sees():
+    """Its latents add up what ``pooled`` adds up, and tell where an object is, as those of ``pooled`` do not."""
+    both, pooled = BothEncoder(SPACE, 8), PooledEncoder(SPACE, 8)
+    pooled.load_state_dict(both.state_dict(), strict=False)
+    left, right = torch.zeros(2, 1, *SPACE.shape)
+    left[..., 24:30, 12:18] = 1.0
+    right[..., 24:30, 36:42] = 1.0  # a multiple of the stride further on
+    torch.testing.assert_close(pooled(left), pooled(right))
+    assert (both(left) - both(right)).abs().max() > 1e-3
+    torch.testing.assert_close(both(left) - both.sight(left), pooled(left))

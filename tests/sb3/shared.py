@@ -132,11 +132,11 @@ class Watch:
 
 
 def harmless(auxiliary, own):
-    """Return the auxiliary's gradient without its part against ``own``, shortened to the length of that."""
+    """Return the auxiliary's gradient without its part against ``own``."""
     if (auxiliary * own).sum() < 0:
         unit = own / own.norm()
         auxiliary = auxiliary - (auxiliary * unit).sum() * unit
-    return auxiliary * min(1.0, float(own.norm() / auxiliary.norm()))
+    return auxiliary
 
 
 def learn_by_hand(model, steps, monkeypatch, every=1, fraction=0.5):
