@@ -12,12 +12,14 @@ from jepa_extractor.audit.pictures import Pictures
 from jepa_extractor.audit.report import Report
 from jepa_extractor.audit.words import described
 from jepa_extractor.checkpoint import replace_file
+from jepa_extractor.checks import as_path, require_integer, require_type
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 SIDE = 48  # of a thumbnail, in pixels
 ROWS = 5_000  # encoded at once
+REPORT = "give what audit(encoder, audit_set) returns"
 
 
 def to_tensorboard(report: Report, writer: "SummaryWriter | str | Path", step: int = 0) -> None:
@@ -32,12 +34,15 @@ def to_tensorboard(report: Report, writer: "SummaryWriter | str | Path", step: i
         step: environment steps at which the model was audited.
 
     Raises:
+        ValueError: an argument has the wrong type.
         OSError: the folder cannot be written.
     """
     from torch.utils.tensorboard import SummaryWriter
 
+    require_type("report", report, Report, REPORT)
+    require_integer("step", step, least=0)
     if not isinstance(writer, SummaryWriter):
-        with SummaryWriter(str(writer)) as opened:
+        with SummaryWriter(str(as_path("writer", writer))) as opened:
             to_tensorboard(report, opened, step)
         return
     for name, value in report.numbers().items():
@@ -72,8 +77,10 @@ def to_parquet(report: Report, path: str | Path) -> None:
         path: of the file.
 
     Raises:
+        ValueError: ``report`` is no report, or ``path`` no path.
         OSError: ``path`` cannot be written.
     """
+    require_type("report", report, Report, REPORT)
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -105,7 +112,7 @@ def to_parquet(report: Report, path: str | Path) -> None:
             for begin in range(0, count, ROWS):
                 file.write_table(rows(begin))
 
-    replace_file(Path(path), write)
+    replace_file(path, write)
 
 
 def _columns(report: Report) -> dict[str, Any]:

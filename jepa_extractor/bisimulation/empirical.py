@@ -10,10 +10,9 @@ from jepa_extractor.bisimulation.inputs import (
     checked_successors,
     group_values,
     is_unknown,
-    require_index,
 )
 from jepa_extractor.bisimulation.refinement import Ints, coarsest, number_by_first_appearance
-from jepa_extractor.checks import require_integer
+from jepa_extractor.checks import require_index, require_integer
 
 MAX_OBSERVATIONS = 5_000  # of data that is not in episodes
 

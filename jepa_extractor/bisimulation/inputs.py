@@ -106,12 +106,6 @@ def checked_successors(successors: ArrayLike, least: int = 0) -> Ints:
     return np.require(array, np.int32, ["C", "W"])  # one layout, so that kernels are compiled once
 
 
-def require_index(name: str, value: object, n: int, what: str) -> None:
-    """Raise ``ValueError`` unless ``value`` is an integer in 0..n-1, the number of a ``what``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < n:
-        raise ValueError(f"{name}={value!r} is not {what}: give an integer in 0..{n - 1}")
-
-
 def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
     """Return ``value`` as an array; rows of different lengths are a ``ValueError``."""
     try:

@@ -48,7 +48,9 @@ def probabilistic_bisimulation(
 
 def _checked_transitions(transitions: Sequence[Any] | NDArray[Any], n: int, tolerance: float) -> list[Any]:
     """Return ``transitions`` as CSR matrices in float64; an error names the action and the row."""
-    if not isinstance(transitions, Sequence | np.ndarray):
+    if not isinstance(transitions, Sequence | np.ndarray) or (
+        isinstance(transitions, np.ndarray) and not transitions.ndim
+    ):
         raise ValueError(
             f"transitions is a {type(transitions).__name__}: give a list with one matrix ({n}, {n}) for each action"
         )

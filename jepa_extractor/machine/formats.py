@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepa_extractor.checkpoint import replace_file
+from jepa_extractor.checks import as_path, require_type
 from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.machine.machine import Machine
 
@@ -23,8 +24,10 @@ def save_machine(machine: Machine, path: str | Path) -> None:
     """Save a machine as JSON, without its JEPA; see ``load_machine``.
 
     Raises:
+        ValueError: ``machine`` is no machine, or ``path`` no path.
         OSError: ``path`` cannot be written.
     """
+    require_type("machine", machine, Machine, "learned_machine makes one")
     content: dict[str, Any] = {"format": FORMAT, "names": machine.names, "action_names": machine.action_names}
     content["starts"] = machine.starts.tolist()
     content.update({name: getattr(machine, name).tolist() for name in ARROWS})
@@ -32,7 +35,7 @@ def save_machine(machine: Machine, path: str | Path) -> None:
         value = getattr(machine, name)
         content[name] = None if value is None else map_arrays(_packed, value)
     text = json.dumps(content)
-    replace_file(Path(path), lambda unfinished: unfinished.write_text(text))
+    replace_file(path, lambda unfinished: unfinished.write_text(text))
 
 
 def load_machine(path: str | Path) -> Machine:
@@ -42,10 +45,11 @@ def load_machine(path: str | Path) -> Machine:
         FileNotFoundError: there is no such file.
         ValueError: the file is broken, or holds no machine.
     """
-    if not Path(path).is_file():
+    path = as_path("path", path)
+    if not path.is_file():
         raise FileNotFoundError(f"there is no machine at {path}")
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(path.read_text())
         if content.pop("format") != FORMAT:
             raise ValueError("it has another format")
         kinds = {"successors": np.int64, "rewards": np.float64, "ends": np.bool_, "counts": np.int64}
@@ -65,7 +69,11 @@ def to_networkx(machine: Machine) -> "networkx.MultiDiGraph":
 
     Edges have ``action``, ``action_name``, ``reward``, ``end``, ``count`` and ``certainty``. Needs networkx, which
     torch brings.
+
+    Raises:
+        ValueError: ``machine`` is no machine.
     """
+    require_type("machine", machine, Machine, "learned_machine makes one")
     import networkx
 
     graph = networkx.MultiDiGraph()
@@ -91,8 +99,11 @@ def from_networkx(graph: "networkx.MultiDiGraph") -> Machine:
     """Return the machine of a graph as ``to_networkx`` makes it, without prototypes and pictures.
 
     Raises:
-        ValueError: a node lacks an arrow, or an attribute is missing.
+        ValueError: it is no such graph, a node lacks an arrow, or an attribute is missing.
     """
+    import networkx
+
+    require_type("graph", graph, networkx.MultiDiGraph, "give one as to_networkx makes it")
     nodes = sorted(graph.nodes)
     edges = {(node, data.get("action")): (to, data) for node, to, data in graph.edges(data=True)}
     actions = sorted({action for _, action in edges if action is not None})
@@ -122,7 +133,11 @@ def to_dot(machine: Machine) -> str:
     """Return the machine in Graphviz's language: arrows that were never seen are dashed, those that end are red.
 
     Arrows from one node to the same other are one, with all their actions.
+
+    Raises:
+        ValueError: ``machine`` is no machine.
     """
+    require_type("machine", machine, Machine, "learned_machine makes one")
     lines = ["digraph machine {", "  rankdir=LR;", "  node [shape=circle];"]
     starts = set(machine.starts.tolist())
     for node, name in enumerate(machine.names):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from bokeh.models import Range1d
 from bokeh.models.annotations import Legend
@@ -10,6 +10,7 @@ from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 
 from jepa_extractor.audit.pictures import OKABE_ITO
+from jepa_extractor.checks import Number, require_mapping, require_sequence, shown
 
 History = Sequence[tuple[int, Mapping[str, float]]]
 DASHES = ("solid", "dashed", "dotted", "dotdash")  # so that curves differ in more than their colour
@@ -29,6 +30,18 @@ class Curve(NamedTuple):
     plot: figure
     table: list[tuple[int, list[str]]]
     models: list[str]
+
+
+def require_history(name: str, history: object) -> None:
+    """Raise ``ValueError`` unless ``history`` holds pairs of environment steps and numbers by name."""
+    require_sequence(name, history, "AuditCallback.history")
+    for entry in cast(Sequence[object], history):
+        if not isinstance(entry, tuple | list) or len(entry) != 2 or not isinstance(entry[0], int):
+            raise ValueError(f"{name} holds {shown(entry)}: give AuditCallback.history")
+        require_mapping(f"{name} at step {entry[0]}", entry[1])
+        for measure, number in entry[1].items():
+            if not isinstance(number, Number):
+                raise ValueError(f"{name} has {measure}={shown(number)} at step {entry[0]}: give a number")
 
 
 def curves_of(histories: Mapping[str, History]) -> list[Curve]:
