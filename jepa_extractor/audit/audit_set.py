@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.audit.collection import Envs, collected, look_at
 from jepa_extractor.audit.separation import ByClass, ByFuture, Classes, Indices, require_mdp
-from jepa_extractor.checkpoint import replace_file
+from jepa_extractor.checkpoint import replace_file, require_sound_zip
 from jepa_extractor.checks import (
     as_path,
     require_choice,
@@ -376,8 +376,11 @@ class AuditSet:
         if not path.is_file():
             raise FileNotFoundError(f"there is no audit set at {path}")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
+            with path.open("rb") as content:
+                require_sound_zip(content, path)
+                content.seek(0)
+                with np.load(content, allow_pickle=False) as file:
+                    arrays = dict(file)
             plain = json.loads(str(arrays.pop("plain")))
             if plain["format"] != FORMAT:
                 raise ValueError(f"its format is {plain['format']!r}")

@@ -1,6 +1,7 @@
 """Reports for other tools: TensorBoard, and Parquet for notebooks, Hugging Face Datasets and Embedding Atlas."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +42,18 @@ def to_tensorboard(report: Report, writer: "SummaryWriter | str | Path", step: i
 
     require_type("report", report, Report, REPORT)
     require_integer("step", step, least=0)
-    if not isinstance(writer, SummaryWriter):
-        with SummaryWriter(str(as_path("writer", writer))) as opened:
-            to_tensorboard(report, opened, step)
-        return
+    opens = not isinstance(writer, SummaryWriter)
+    folder = as_path("writer", writer) if opens else writer.log_dir
+    try:
+        with ExitStack() as stack:
+            _log(report, stack.enter_context(SummaryWriter(str(folder))) if opens else writer, step)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{folder} cannot be written ({error.strerror or error}): make room, or give another folder"
+        ) from error
+
+
+def _log(report: Report, writer: "SummaryWriter", step: int) -> None:
     for name, value in report.numbers().items():
         writer.add_scalar(f"audit/{report.name}/{name}", value, step)
     rows = shown_rows(len(report.latents))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from jepa_extractor.machine.machine import Machine
 if TYPE_CHECKING:
     import networkx
 
-FORMAT = "jepa_extractor machine 1"
+FORMAT = "jepa_extractor machine 2"
 ARROWS = ("successors", "rewards", "ends", "counts", "certainty")
 
 
@@ -28,13 +29,13 @@ def save_machine(machine: Machine, path: str | Path) -> None:
         OSError: ``path`` cannot be written.
     """
     require_type("machine", machine, Machine, "learned_machine makes one")
-    content: dict[str, Any] = {"format": FORMAT, "names": machine.names, "action_names": machine.action_names}
+    content: dict[str, Any] = {"names": machine.names, "action_names": machine.action_names}
     content["starts"] = machine.starts.tolist()
     content.update({name: getattr(machine, name).tolist() for name in ARROWS})
     for name in ("prototypes", "prototype_nodes", "pictures"):
         value = getattr(machine, name)
         content[name] = None if value is None else map_arrays(_packed, value)
-    text = json.dumps(content)
+    text = json.dumps({"format": FORMAT, "checksum": _checksum(content), "machine": content})
     replace_file(path, lambda unfinished: unfinished.write_text(text))
 
 
@@ -49,9 +50,12 @@ def load_machine(path: str | Path) -> Machine:
     if not path.is_file():
         raise FileNotFoundError(f"there is no machine at {path}")
     try:
-        content = json.loads(path.read_text())
-        if content.pop("format") != FORMAT:
+        saved = json.loads(path.read_text())
+        if saved["format"] != FORMAT:
             raise ValueError("it has another format")
+        content = saved["machine"]
+        if saved["checksum"] != _checksum(content):
+            raise ValueError("its checksum is another")
         kinds = {"successors": np.int64, "rewards": np.float64, "ends": np.bool_, "counts": np.int64}
         for name in ARROWS:
             content[name] = np.array(content[name], kinds.get(name, np.float64))
@@ -158,6 +162,10 @@ def to_dot(machine: Machine) -> str:
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _checksum(content: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content).encode())
 
 
 def _packed(array: NDArray[Any]) -> dict[str, Any]:

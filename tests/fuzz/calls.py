@@ -694,7 +694,12 @@ def table(folder):
             anything,
             (gym.error.Error,),
         ),
-        "machine_of_table": Call(machine.machine_of_table, lambda: {"table": toy, "starts": np.array([0])}, steady),
+        "machine_of_table": Call(
+            machine.machine_of_table,
+            lambda: {"table": toy, "starts": np.array([0])},
+            steady,
+            words=("state", "successors"),
+        ),
         "to_networkx": Call(machine.to_networkx, lambda: {"machine": chain}, lambda made, _: made.nodes),
         "from_networkx": Call(machine.from_networkx, lambda: {"graph": graph}, steady),
         "to_dot": Call(machine.to_dot, lambda: {"machine": chain}, lambda made, _: made.index("digraph")),

@@ -43,7 +43,7 @@ def outcome(call, name, rng):
 def _names(argument, value):
     """Return what a message may call an argument: its name, or that of a part of it."""
     named = value if isinstance(value, dict) else vars(value) if isinstance(value, Batch | Step) else ()
-    return argument, argument.removesuffix("s"), *named
+    return argument, argument.removesuffix("s"), *map(str, named)
 
 
 def _short(value, most):
