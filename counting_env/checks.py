@@ -7,6 +7,8 @@ import numpy as np
 
 from counting_env.kernels import DARKEST, SHAPES
 
+LONGEST = 2**31 - 1  # integer: whatever is counted here fits an int32
+
 Target = int | Sequence[int] | Mapping[str, int | Sequence[int]]
 
 
@@ -46,12 +48,19 @@ def check_integer(name: str, value: Any, lowest: int) -> None:
     """Raise ``ValueError`` unless ``value``, the argument ``name``, is an integer of at least ``lowest``."""
     if not is_integer(value) or value < lowest:
         raise ValueError(f"{name}={shown(value)} is not an integer of at least {lowest}")
+    if value > LONGEST:
+        raise ValueError(f"{name}={shown(value)} is too large: give an integer of at most {LONGEST}")
 
 
 def check_bool(name: str, value: object) -> None:
     """Raise ``ValueError`` unless ``value``, the argument ``name``, is True or False."""
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name}={shown(value)} is neither True nor False")
+
+
+def is_choice(value: object, choices: Sequence[str]) -> bool:
+    """Return whether ``value`` is one of ``choices``."""
+    return isinstance(value, str) and value in choices
 
 
 def is_integer(value: object) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from counting_env.checks import Target, check_bool, check_integer, check_target, is_color, is_integer, shown
+from counting_env.checks import Target, check_bool, check_integer, check_target, is_choice, is_color, is_integer, shown
 from counting_env.kernels import DARKEST, SHAPES, Rules, Start, capacity
 from counting_env.mdp import class_mdp, class_transitions, reward_table, target_table
 
@@ -65,7 +65,7 @@ class Options:
             )
         for name, choices in CHOICES.items():
             value = getattr(self, name)
-            if not isinstance(value, str) or value not in choices:
+            if not is_choice(value, choices):
                 raise ValueError(f"{name}={shown(value)} is unknown: choose one of {', '.join(choices)}")
         for name in ("continuous", "terminate_on_target", "wrap"):
             check_bool(name, getattr(self, name))

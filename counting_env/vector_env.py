@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from counting_env.checks import check_bool, check_integer, shown
+from counting_env.checks import check_bool, check_integer, is_choice, shown
 from counting_env.display import enlarge
 from counting_env.infos import Array, Mask, VectorInfos, read_only
 from counting_env.kernels import (
@@ -91,7 +91,7 @@ class CountingVectorEnv(HasClasses, VectorEnv[Observations, Array, Array]):
         check_integer("num_envs", num_envs, 1)
         if max_episode_steps is not None:
             check_integer("max_episode_steps", max_episode_steps, 1)
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+        if render_mode is not None and not is_choice(render_mode, self.metadata["render_modes"]):
             raise ValueError(f"render_mode={shown(render_mode)} is unknown for a batch: choose rgb_array or None")
         check_bool("copy", copy)
         self.options = Options(**options)
@@ -275,11 +275,15 @@ def _parse_seeds(seed: int | Sequence[int | None], num_envs: int) -> list[int | 
     """Return the seed of each environment, in Python's own integers."""
     if isinstance(seed, int | np.integer):
         return [int(seed) + i for i in range(num_envs)]
-    if not isinstance(seed, Sequence | np.ndarray) or len(seed) != num_envs:
+    if not isinstance(seed, Sequence | np.ndarray) or not _has_length(seed, num_envs):
         raise ValueError(
             f"seed={shown(seed)} is neither an integer nor one seed for each of the {num_envs} environments"
         )
     return [int(one) if isinstance(one, np.integer) else one for one in seed]
+
+
+def _has_length(seeds: Sequence[Any] | Array, count: int) -> bool:
+    return not (isinstance(seeds, np.ndarray) and seeds.ndim != 1) and len(seeds) == count
 
 
 def _parse_mode(mode: AutoresetMode | str) -> AutoresetMode:

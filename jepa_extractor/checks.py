@@ -106,14 +106,17 @@ def require_index(name: str, value: object, n: int, what: str) -> None:
 def require_indices(name: str, value: object, n: int) -> None:
     """Raise ``ValueError`` unless ``value`` is an array (M,) of integers, each in 0..n-1."""
     fits = isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "iu"
-    if not fits or (len(value) and not 0 <= value.min() <= value.max() < n):
+    array = np.asarray(value if fits else -1)
+    if not fits or (len(array) and not 0 <= array.min() <= array.max() < n):
         raise ValueError(f"{name}={shown(value)} is not an array of integers (M,), each in 0..{n - 1}")
 
 
 def _is_number(value: object) -> TypeGuard[float]:
     """Return whether ``value`` is a real number, which float64 and int64 hold."""
     return (
-        isinstance(value, Number) and not isinstance(value, bool) and (value <= LONGEST or not isinstance(value, int))
+        isinstance(value, Number)
+        and not isinstance(value, bool)
+        and bool(value <= LONGEST or not isinstance(value, int))
     )
 
 

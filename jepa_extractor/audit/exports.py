@@ -1,7 +1,7 @@
 """Reports for other tools: TensorBoard, and Parquet for notebooks, Hugging Face Datasets and Embedding Atlas."""
 
 import json
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,11 +42,10 @@ def to_tensorboard(report: Report, writer: "SummaryWriter | str | Path", step: i
 
     require_type("report", report, Report, REPORT)
     require_integer("step", step, least=0)
-    opens = not isinstance(writer, SummaryWriter)
-    folder = as_path("writer", writer) if opens else writer.log_dir
+    folder = writer.log_dir if isinstance(writer, SummaryWriter) else as_path("writer", writer)
     try:
-        with ExitStack() as stack:
-            _log(report, stack.enter_context(SummaryWriter(str(folder))) if opens else writer, step)
+        with nullcontext(writer) if isinstance(writer, SummaryWriter) else SummaryWriter(str(folder)) as opened:
+            _log(report, opened, step)
     except OSError as error:
         raise OSError(
             error.errno, f"{folder} cannot be written ({error.strerror or error}): make room, or give another folder"

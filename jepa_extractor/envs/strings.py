@@ -97,7 +97,7 @@ class Strings(gym.Env[NDArray[np.float32], np.int64]):
         Raises:
             ValueError: ``action`` is no letter.
         """
-        require_index("action", action, int(self.action_space.n), "a letter")
+        require_index("action", action, self.successors.shape[1], "a letter")
         self._string.append(int(action))
         self._state = int(self.successors[self._state, int(action)])
         over = len(self._string) >= self.longest

@@ -47,7 +47,7 @@ class MachineEnv(gym.Env[np.int64, np.int64]):
         Raises:
             ValueError: ``action`` is no action.
         """
-        require_index("action", action, int(self.action_space.n), "an action")
+        require_index("action", action, self.machine.successors.shape[1], "an action")
         arrow = self._node, int(action)
         self._node = int(self.machine.successors[arrow])
         reward, ended = float(self.machine.rewards[arrow]), bool(self.machine.ends[arrow])

@@ -172,7 +172,7 @@ def _steps(episodes: Iterable[Episode] | Recorded, actions: int) -> tuple[Arrays
         observations, taken, ends = recorded.observations, np.asarray(recorded.actions), np.asarray(recorded.ends)
         rewards, first = np.asarray(recorded.rewards, np.float64), np.flatnonzero(np.asarray(recorded.steps) == 0)
     else:
-        joined = join_episodes(cast(Iterable[Episode], episodes))
+        joined = join_episodes(episodes)
         begins, observations, ends, first = joined.begins_step, joined.observations, joined.ends, joined.offsets[:-1]
         if joined.actions.ndim != 1 or joined.actions.dtype.kind not in "iu":
             raise ValueError(

@@ -470,6 +470,12 @@ def make_encoder(
         ValueError: the name is unknown, or the encoder cannot take such observations.
     """
     arguments = dict(encoder_kwargs or {})
+    parts = observation_space.values() if isinstance(observation_space, spaces.Dict) else [observation_space]
+    if any(isinstance(part, spaces.Box) and part.shape == () for part in parts):
+        raise ValueError(
+            f"observation_space={shown(observation_space)} has numbers without an axis, which networks do not take: "
+            "give them one, by gymnasium.wrappers.ReshapeObservation(env, (1,))"
+        )
     if isinstance(encoder, str):
         require_choice("encoder", encoder, get_args(EncoderName))
         return ENCODERS[pick_encoder(observation_space) if encoder == "auto" else encoder](

@@ -1,6 +1,7 @@
 """Values that a user may give by mistake in the place of a right one."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from gymnasium import spaces
 from jepa_extractor import Batch, Episode
 from jepa_extractor.data import Step
 
-ANYTHING = (
+ANYTHING: tuple[Any, ...] = (
     None,
     "text",
     "",
@@ -45,11 +46,11 @@ ANYTHING = (
     torch.nn.Linear(2, 3),
     spaces.Discrete(3),
 )
-SPACES = (
+SPACES: tuple[spaces.Space[Any], ...] = (
     spaces.Discrete(3, start=1),
     spaces.MultiDiscrete([2, 3]),
     spaces.MultiBinary(3),
-    spaces.MultiDiscrete([[2, 3], [2, 2]]),
+    spaces.MultiDiscrete(np.array([[2, 3], [2, 2]])),
     spaces.Tuple((spaces.Discrete(2), spaces.Discrete(3))),
     spaces.Text(5),
     spaces.Sequence(spaces.Discrete(2)),

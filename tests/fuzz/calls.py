@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3 import PPO
 
 import counting_env
 import jepa_extractor as je
@@ -82,7 +83,7 @@ def automaton():
 
 @cache
 def model():
-    return worlds.make_model(worlds.PPO)
+    return worlds.make_model(PPO)
 
 
 def ring():
@@ -294,7 +295,7 @@ def table(folder):
             je.JEPA,
             lambda: {"observation_space": SEEN, "action_space": ACTS, **options},
             learns,
-            words=("transition", "encoder"),
+            words=("transition", "encoder", "target"),
         ),
         "JEPA.encode": Call(
             lambda **given: jepa().encode(**given),
@@ -348,7 +349,7 @@ def table(folder):
             je.JEPAExtractor,
             lambda: {"observation_space": SEEN, "action_space": ACTS, **options},
             lambda made, given: learns(made.jepa, given),
-            words=("transition", "encoder"),
+            words=("transition", "encoder", "target"),
         ),
         "jepa_policy_kwargs": Call(
             je.jepa_policy_kwargs,
@@ -389,7 +390,7 @@ def table(folder):
             },
             lambda records, _: finite([record["dynamics_loss"] for record in records]),
             (OSError, FloatingPointError),
-            words=("loss is", "JEPA"),
+            words=("loss is", "JEPA", "dict"),
         ),
         "fit_transition": Call(
             je.fit_transition,
@@ -597,7 +598,7 @@ def table(folder):
         "retarget": Call(
             planning.retarget,
             lambda: {"jepa": jepa(), "observations": EYE, "rewards": np.array([0.0, 1.0, 0.0, 0.0])},
-            lambda made, _: finite(planning.LatentPlanner(made, 2)._plans.values(torch.eye(4))),
+            lambda made, _: finite(planning.LatentPlanner(made, 2).predict(EYE)[0]),
         ),
         "GraphSearch": Call(
             lambda **given: planning.LatentPlanner(jepa(), 3, search=planning.GraphSearch(**given)).predict(EYE),
@@ -643,6 +644,7 @@ def table(folder):
                 "action_names": ["left", "right"],
             },
             steady,
+            words=("names",),
         ),
         "Machine.action_values": Call(
             chain.action_values, lambda: {"goal": 3, "discount": 0.9}, lambda made, _: finite(made, (4, 2))
@@ -674,6 +676,7 @@ def table(folder):
                 "go_on": True,
             },
             lambda made, given: made.steps <= given["steps"],
+            words=("int", "linear"),  # of a ``see`` that cannot see
         ),
         "learned_machine": Call(
             machine.learned_machine,
@@ -708,7 +711,12 @@ def table(folder):
         ),
         "load_machine": Call(machine.load_machine, lambda: {"path": f"{folder}/given.json"}, steady, (OSError,)),
         # envs
-        "Strings": Call(Strings, lambda: {"successors": TOMITA[1][0], "accepting": TOMITA[1][1], "longest": 5}, plays),
+        "Strings": Call(
+            Strings,
+            lambda: {"successors": TOMITA[1][0], "accepting": TOMITA[1][1], "longest": 5},
+            plays,
+            words=("states",),
+        ),
         "Strings.step": Call(
             lambda **given: stepped(Strings(*TOMITA[1])).step(**given),
             lambda: {"action": 1},

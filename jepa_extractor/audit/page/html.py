@@ -64,7 +64,9 @@ def write_page(
             encoder belongs to no report or has latents of another width.
         OSError: ``path`` cannot be written.
     """
-    encoders, histories, facts = ({} if given is None else given for given in (encoders, histories, facts))
+    encoders = {} if encoders is None else encoders
+    histories = {} if histories is None else histories
+    facts = {} if facts is None else facts
     for name, mapping in (("encoders", encoders), ("histories", histories), ("facts", facts)):
         require_mapping(name, mapping)
     for name, history in histories.items():
