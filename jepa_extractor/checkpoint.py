@@ -99,7 +99,10 @@ def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
         OSError: ``path`` cannot be written, or its disk is full; the message names it.
     """
     path = as_path("path", path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, f"{path} cannot be written ({error}): give another path") from error
     unfinished = path.with_name(f".{secrets.token_hex(8)}.unfinished{path.suffix}")  # another name for each writer
     try:
         write(unfinished)

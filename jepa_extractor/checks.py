@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Number = int | float | np.integer | np.floating
 
 LONGEST = 2**63 - 1  # integer that arrays and generators of torch hold
+FINITE = float(np.finfo(np.float64).max)
 LARGEST = 1e30  # number that float32 holds, its products with others too
 
 
@@ -73,12 +74,17 @@ def as_path(name: str, value: object) -> Path:
     return Path(value)
 
 
+def as_array(name: str, value: Any) -> NDArray[Any]:
+    """Return ``value`` as an array; rows of different lengths are a ``ValueError``."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not an array: give rows of equal length") from error
+
+
 def as_floats(name: str, value: object) -> NDArray[np.float64]:
     """Return ``value`` as an array of floats; raise ``ValueError`` if it holds anything but real numbers."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}={shown(value)} is not an array: give rows of equal length") from error
+    array = as_array(name, value)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name}={shown(value)} is not an array of numbers")
     return array.astype(np.float64, copy=False)
@@ -126,15 +132,15 @@ def require_number(name: str, value: object) -> None:
         raise ValueError(f"{name}={shown(value)} is not a number")
 
 
-def require_weight(name: str, value: object) -> None:
-    """Raise ``ValueError`` unless ``value`` is a number from 0 to 1e30."""
-    if not _is_number(value) or not 0 <= value <= LARGEST:
-        raise ValueError(f"{name}={shown(value)} is not a finite number of at least 0, and at most {LARGEST:g}")
+def require_weight(name: str, value: object, largest: float = LARGEST) -> None:
+    """Raise ``ValueError`` unless ``value`` is a number from 0 to ``largest``."""
+    if not _is_number(value) or not 0 <= float(value) <= largest:
+        raise ValueError(f"{name}={shown(value)} is not a finite number of at least 0, and at most {largest:g}")
 
 
 def require_positive(name: str, value: object, largest: float = LARGEST) -> None:
     """Raise ``ValueError`` unless ``value`` is a number above 0, and at most ``largest``."""
-    if not _is_number(value) or not 0 < value <= largest:
+    if not _is_number(value) or not 0 < float(value) <= largest:
         raise ValueError(f"{name}={shown(value)} is not a positive number of at most {largest:g}")
 
 

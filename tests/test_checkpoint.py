@@ -347,6 +347,9 @@ def test_an_error_of_what_is_read_stays_its_own(tmp_path):
     with pytest.raises(FileNotFoundError, match="source") as caught:
         replace_file(tmp_path / "target", lambda unfinished: unfinished.write_bytes((tmp_path / "source").read_bytes()))
     assert caught.value.filename == str(tmp_path / "source")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file.inside cannot be written \(.*\): give another path"):
+        replace_file(tmp_path / "file" / "inside", lambda unfinished: unfinished.write_text("a"))
     (tmp_path / "taken" / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match=r"taken cannot be written"):
         replace_file(tmp_path / "taken", lambda unfinished: unfinished.write_text("a"))

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepa_extractor.bisimulation.inputs import as_array
-from jepa_extractor.checks import as_floats, require_callable, require_integer, require_type, shown
+from jepa_extractor.checks import as_array, as_floats, require_callable, require_integer, require_type, shown
 from jepa_extractor.data.episodes import Episode, join_episodes, listed_episodes
 from jepa_extractor.data.observations import Arrays
 

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from jepa_extractor.bisimulation.inputs import checked_values
 from jepa_extractor.bisimulation.stochastic import class_indicator, probabilistic_bisimulation
-from jepa_extractor.checks import Number, require_positive, shown
+from jepa_extractor.checks import FINITE, Number, require_positive, shown
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def bisimulation_metric(
     """
     if isinstance(discount, bool) or not isinstance(discount, Number) or not 0 < discount < 1:
         raise ValueError(f"discount={shown(discount)} is not between 0 and 1: give a number above 0 and below 1")
-    require_positive("tolerance", tolerance)
+    require_positive("tolerance", tolerance, FINITE)
     points = checked_values(values).astype(np.float64)
     for i in np.flatnonzero(np.isinf(points).any(axis=1))[:1]:
         raise ValueError(f"values is infinite at row {i}: give numbers, whose difference is a distance")

@@ -70,6 +70,8 @@ class JoinedEpisodes(NamedTuple):
 
 def listed_episodes(episodes: Iterable[Episode]) -> list[Episode]:
     """Return ``episodes``, at least one, as a list; raise ``ValueError`` where there are none."""
+    if isinstance(episodes, Episode):
+        raise ValueError("episodes is one episode: give a list of it, [episode]")
     if isinstance(episodes, np.ndarray) or not isinstance(episodes, Iterable):
         raise ValueError(
             f"episodes={shown(episodes)} is not a sequence: give episodes, such as those of random_episodes"

@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from jepa_extractor.bisimulation.inputs import as_array, checked_successors
-from jepa_extractor.checks import require_index, require_integer, shown
+from jepa_extractor.bisimulation.inputs import checked_successors
+from jepa_extractor.checks import as_array, require_index, require_integer, shown
 
 Language = tuple[list[list[int]], list[int]]  # successors (states, letters), and whether each state accepts; 0 begins
 

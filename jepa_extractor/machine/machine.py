@@ -9,8 +9,8 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.bisimulation.deterministic import largest_bisimulation
-from jepa_extractor.bisimulation.inputs import as_array, checked_successors
-from jepa_extractor.checks import require_fraction, require_indices, require_sequence, require_type, shown
+from jepa_extractor.bisimulation.inputs import checked_successors
+from jepa_extractor.checks import as_array, require_fraction, require_indices, require_sequence, require_type, shown
 from jepa_extractor.data.observations import Arrays, map_arrays
 from jepa_extractor.machine.clusters import Prototypes
 
@@ -130,7 +130,7 @@ class Machine:
             _of_arrows("ends", np.zeros(nodes, np.bool_) if ends is None else ends, to, np.bool_),
             np.zeros(to.shape, np.int64),
             np.ones(to.shape),
-            first.astype(np.int64) if first.dtype.kind in "iu" else first,
+            first.astype(np.int64) if first.dtype.kind in "iu" or not first.size else first,
             tuple(str(name) for name in (range(nodes) if names is None else names)),
             tuple(str(name) for name in (range(actions) if action_names is None else action_names)),
         )
