@@ -8,7 +8,7 @@ from gymnasium import spaces
 from gymnasium.error import InvalidAction, ResetNeeded
 from numpy.typing import NDArray
 
-from counting_env.checks import Target
+from counting_env.checks import Target, is_choice, shown
 from counting_env.display import enlarge, show
 from counting_env.infos import scene_info
 from counting_env.kernels import ADD, REMOVE, act, at_target, begin, make_scenes, make_stream
@@ -115,8 +115,8 @@ class CountingEnv(HasClasses, gym.Env[Observation, Action]):
         slip: float = 0.0,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"render_mode={render_mode!r} is unknown: choose human, rgb_array or None")
+        if render_mode is not None and not is_choice(render_mode, self.metadata["render_modes"]):
+            raise ValueError(f"render_mode={shown(render_mode)} is unknown: choose human, rgb_array or None")
         self.options = Options(
             target=target,
             max_count=max_count,
@@ -247,4 +247,4 @@ def _direction(action: Action, space: spaces.Space[Any]) -> int:
             return int(action)
     elif space.contains(action):
         return int(action)
-    raise InvalidAction(f"action={action!r} is not in the action space {space}")
+    raise InvalidAction(f"action={shown(action)} is not in the action space {space}")

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from counting_env.checks import Target, check_bool, check_integer, check_target, is_color, is_integer
+from counting_env.checks import Target, check_bool, check_integer, check_target, is_choice, is_color, is_integer, shown
 from counting_env.kernels import DARKEST, SHAPES, Rules, Start, capacity
 from counting_env.mdp import class_mdp, class_transitions, reward_table, target_table
 
@@ -55,7 +55,9 @@ class Options:
         check_target(self.target, self.least_count, self.max_count)
         size = self.image_size
         if not is_integer(size) or size not in IMAGE_SIZES:
-            raise ValueError(f"image_size={size!r} is not an integer in {IMAGE_SIZES[0]}..{IMAGE_SIZES[-1]} (pixels)")
+            raise ValueError(
+                f"image_size={shown(size)} is not an integer in {IMAGE_SIZES[0]}..{IMAGE_SIZES[-1]} (pixels)"
+            )
         if self.max_count > capacity(size):
             raise ValueError(
                 f"max_count={self.max_count} does not fit: an image of image_size={size} holds at most "
@@ -63,14 +65,14 @@ class Options:
             )
         for name, choices in CHOICES.items():
             value = getattr(self, name)
-            if not isinstance(value, str) or value not in choices:
-                raise ValueError(f"{name}={value!r} is unknown: choose one of {', '.join(choices)}")
+            if not is_choice(value, choices):
+                raise ValueError(f"{name}={shown(value)} is unknown: choose one of {', '.join(choices)}")
         for name in ("continuous", "terminate_on_target", "wrap"):
             check_bool(name, getattr(self, name))
         if isinstance(self.target, Mapping) and self.appearance == "object":
             raise ValueError(
-                f"target={self.target!r} rewards shapes, but with appearance='object' the shapes of a scene differ: "
-                "give appearance='episode', or a target of counts alone"
+                f"target={shown(self.target)} rewards shapes, but with appearance='object' the shapes of a scene "
+                "differ: give appearance='episode', or a target of counts alone"
             )
         if self.wrap and self.least_count == self.max_count:
             raise ValueError(
@@ -79,7 +81,7 @@ class Options:
             )
         slip = self.slip
         if isinstance(slip, bool) or not isinstance(slip, int | float | np.number) or not 0 <= slip <= 1:
-            raise ValueError(f"slip={slip!r} is not a probability: give a number in [0, 1]")
+            raise ValueError(f"slip={shown(slip)} is not a probability: give a number in [0, 1]")
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
@@ -117,22 +119,22 @@ class Options:
             ValueError: an option is out of range; the message names it, its value and what would be right.
         """
         if options is not None and not isinstance(options, dict):
-            raise ValueError(f"reset options={options!r} is not a dictionary: give one with count, shape or color")
+            raise ValueError(f"reset options={shown(options)} is not a dictionary: give one with count, shape or color")
         options = options or {}
         for name, value in options.items():
             if name not in ("count", "shape", "color"):
-                raise ValueError(f"reset option {name}={value!r} is unknown: choose among count, shape, color")
+                raise ValueError(f"reset option {name}={shown(value)} is unknown: choose among count, shape, color")
         count, shape, color = (options.get(name) for name in ("count", "shape", "color"))
         if count is not None and not (is_integer(count) and self.least_count <= count <= self.max_count):
             raise ValueError(
-                f"reset option count={count!r} is not an integer in least_count..max_count, "
+                f"reset option count={shown(count)} is not an integer in least_count..max_count, "
                 f"here {self.least_count}..{self.max_count}"
             )
         if shape is not None and not (isinstance(shape, str) and shape in SHAPES):
-            raise ValueError(f"reset option shape={shape!r} is unknown: choose one of {', '.join(SHAPES)}")
+            raise ValueError(f"reset option shape={shown(shape)} is unknown: choose one of {', '.join(SHAPES)}")
         if color is not None and not is_color(color):
             raise ValueError(
-                f"reset option color={color!r} is not three integers in 0..255 of which one is at least {DARKEST}"
+                f"reset option color={shown(color)} is not three integers in 0..255 of which one is at least {DARKEST}"
             )
         return Start(
             -1 if count is None else int(count),

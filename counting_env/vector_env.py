@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from counting_env.checks import check_bool, check_integer
+from counting_env.checks import check_bool, check_integer, is_choice, shown
 from counting_env.display import enlarge
 from counting_env.infos import Array, Mask, VectorInfos, read_only
 from counting_env.kernels import (
@@ -91,8 +91,8 @@ class CountingVectorEnv(HasClasses, VectorEnv[Observations, Array, Array]):
         check_integer("num_envs", num_envs, 1)
         if max_episode_steps is not None:
             check_integer("max_episode_steps", max_episode_steps, 1)
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"render_mode={render_mode!r} is unknown for a batch: choose rgb_array or None")
+        if render_mode is not None and not is_choice(render_mode, self.metadata["render_modes"]):
+            raise ValueError(f"render_mode={shown(render_mode)} is unknown for a batch: choose rgb_array or None")
         check_bool("copy", copy)
         self.options = Options(**options)
         self.num_envs = int(num_envs)
@@ -254,12 +254,12 @@ class _Actions:
         given = np.asarray(actions)
         allowed = "numbers in [-1, 1] (negative removes, any other adds)" if self._numbers else "0 (remove) or 1 (add)"
         if given.dtype.kind not in ("fiu" if self._numbers else "iu") or given.shape != self._given.shape:
-            raise InvalidAction(f"actions={actions!r} does not fit: give an array of {self._expected}, {allowed}")
+            raise InvalidAction(f"actions={shown(actions)} does not fit: give an array of {self._expected}, {allowed}")
         np.copyto(self._given, given, casting="unsafe")
         read = read_numbers if self._numbers else read_choices
         wrong = read(self._given, over, self._directions)
         if wrong >= 0:
-            raise InvalidAction(f"actions[{wrong}]={given[wrong]!r} is not in the action space: give {allowed}")
+            raise InvalidAction(f"actions[{wrong}]={shown(given[wrong])} is not in the action space: give {allowed}")
         return self._directions
 
 
@@ -275,9 +275,15 @@ def _parse_seeds(seed: int | Sequence[int | None], num_envs: int) -> list[int | 
     """Return the seed of each environment, in Python's own integers."""
     if isinstance(seed, int | np.integer):
         return [int(seed) + i for i in range(num_envs)]
-    if not isinstance(seed, Sequence | np.ndarray) or len(seed) != num_envs:
-        raise ValueError(f"seed={seed!r} is neither an integer nor one seed for each of the {num_envs} environments")
+    if not isinstance(seed, Sequence | np.ndarray) or not _has_length(seed, num_envs):
+        raise ValueError(
+            f"seed={shown(seed)} is neither an integer nor one seed for each of the {num_envs} environments"
+        )
     return [int(one) if isinstance(one, np.integer) else one for one in seed]
+
+
+def _has_length(seeds: Sequence[Any] | Array, count: int) -> bool:
+    return not (isinstance(seeds, np.ndarray) and seeds.ndim != 1) and len(seeds) == count
 
 
 def _parse_mode(mode: AutoresetMode | str) -> AutoresetMode:
@@ -285,7 +291,7 @@ def _parse_mode(mode: AutoresetMode | str) -> AutoresetMode:
         return AutoresetMode(mode)
     except ValueError:
         choices = ", ".join(str(choice) for choice in AutoresetMode)
-        raise ValueError(f"autoreset_mode={mode!r} is unknown: choose one of {choices}") from None
+        raise ValueError(f"autoreset_mode={shown(mode)} is unknown: choose one of {choices}") from None
 
 
 def _split_options(options: dict[str, Any] | None, num_envs: int) -> tuple[Mask | None, dict[str, Any] | None]:
@@ -294,7 +300,7 @@ def _split_options(options: dict[str, Any] | None, num_envs: int) -> tuple[Mask 
         return None, options
     mask = options["reset_mask"]
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-        raise TypeError(f"reset option reset_mask={mask!r} is not a numpy array of bool, of shape ({num_envs},)")
+        raise TypeError(f"reset option reset_mask={shown(mask)} is not a numpy array of bool, of shape ({num_envs},)")
     if mask.shape != (num_envs,):
         raise ValueError(f"reset option reset_mask has shape {mask.shape}: give ({num_envs},)")
     if not mask.any():

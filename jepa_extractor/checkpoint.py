@@ -11,15 +11,18 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from jepa_extractor.checks import as_path
+
 FORMAT = "jepa_extractor state 3"
 
 
-def save_state(state: dict[str, Any], path: Path, kind: str) -> None:
+def save_state(state: dict[str, Any], path: str | Path, kind: str) -> None:
     """Save a dict of arrays, tensors and plain values at ``path``; see ``replace_file``.
 
     ``kind`` names what the state belongs to; ``load_state`` must be given the same one.
 
     Raises:
+        ValueError: ``path`` is no path.
         OSError: ``path`` cannot be written, or its disk is full.
     """
     content = {"format": FORMAT, "kind": kind, **_map_leaves(_without_numpy, state)}
@@ -29,17 +32,19 @@ def save_state(state: dict[str, Any], path: Path, kind: str) -> None:
         raise OSError(errno.ENOSPC, f"{path} cannot be written ({error}): make room, or give another path") from error
 
 
-def load_state(path: Path, kind: str) -> dict[str, Any]:
+def load_state(path: str | Path, kind: str) -> dict[str, Any]:
     """Return what ``save_state`` saved at ``path``, on the CPU.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is broken, was not written by ``save_state``, or holds a state of another kind.
     """
+    path = as_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no saved state at {path}")
     with path.open("rb") as file:
-        require_sound_zip(path, file)
+        require_sound_zip(file, path)
+        file.seek(0)
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # unpickling a file of unknown origin can raise anything
@@ -51,23 +56,13 @@ def load_state(path: Path, kind: str) -> dict[str, Any]:
     return state
 
 
-def require_sound_zip(path: Path, file: IO[bytes] | None = None) -> None:
-    """Raise ``ValueError`` unless each part of a zip archive has its checksum, which torch and others do not look at.
-
-    Models of Stable-Baselines3, files of ``save_state`` and .npz files are such archives.
+def require_sound_zip(file: IO[bytes], path: Path) -> None:
+    """Raise ``ValueError`` unless each part of a zip archive has its checksum, which torch does not look at.
 
     Args:
-        path: the archive, named in the message.
-        file: the same, open for reading, if it is to be read afterwards; its position is then 0.
-
-    Raises:
-        ValueError: it is no zip archive, or a part of it is damaged.
-        OSError: ``path`` cannot be read.
+        file: the archive, open for reading; it is read to its end.
+        path: what the message calls it.
     """
-    if file is None:
-        with path.open("rb") as opened:
-            require_sound_zip(path, opened)
-        return
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
@@ -75,7 +70,6 @@ def require_sound_zip(path: Path, file: IO[bytes] | None = None) -> None:
         raise ValueError(f"{path} is broken, or was not saved by this package") from error
     if damaged is not None:
         raise ValueError(f"{path} is broken: the checksum of its part {damaged!r} is another; give a sound copy")
-    file.seek(0)
 
 
 def _without_numpy(leaf: Any) -> Any:
@@ -93,7 +87,7 @@ def _map_leaves(change: Callable[[Any], Any], tree: Any) -> Any:
     return change(tree)
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` with the path of a temporary file in the same folder, then move that file to ``path``.
 
     ``path`` holds a whole file at any time, the old one or a new one, also after an interrupt (a signal, a full disk)
@@ -101,9 +95,14 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     removed, unless the process is killed.
 
     Raises:
+        ValueError: ``path`` is no path.
         OSError: ``path`` cannot be written, or its disk is full; the message names it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = as_path("path", path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, f"{path} cannot be written ({error}): give another path") from error
     unfinished = path.with_name(f".{secrets.token_hex(8)}.unfinished{path.suffix}")  # another name for each writer
     try:
         write(unfinished)

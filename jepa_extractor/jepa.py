@@ -11,8 +11,16 @@ from torch import nn
 from torch.nn.functional import one_hot
 from typing_extensions import Unpack
 
-from jepa_extractor.checks import require_choice, require_integer, require_weight
-from jepa_extractor.data.batch import Batch, Latents, Tensors
+from jepa_extractor.checks import (
+    require_bool,
+    require_choice,
+    require_integer,
+    require_mapping,
+    require_type,
+    require_weight,
+    shown,
+)
+from jepa_extractor.data.batch import Batch, Latents, Tensors, require_tensor
 from jepa_extractor.data.observations import Arrays, length, map_arrays
 from jepa_extractor.data.spaces import (
     as_batch,
@@ -24,7 +32,7 @@ from jepa_extractor.data.spaces import (
 )
 from jepa_extractor.networks.encoders import make_encoder
 from jepa_extractor.networks.heads import LatentTransition
-from jepa_extractor.networks.modules import evaluation_mode, in_chunks, of_each_frame, output_shape
+from jepa_extractor.networks.modules import evaluation_mode, in_chunks, made_module, of_each_frame, output_shape
 from jepa_extractor.networks.normalization import NORMALIZATIONS
 from jepa_extractor.objectives.augmentation import Augmentation
 from jepa_extractor.objectives.dynamics import make_dynamics
@@ -93,6 +101,9 @@ class JEPA(nn.Module):
         require_integer("latent_dim", chosen["latent_dim"], least=1)
         require_integer("horizon", chosen["horizon"], least=1)
         require_weight("dynamics_weight", chosen["dynamics_weight"])
+        require_bool("normalize_images", chosen["normalize_images"])
+        for name in ("encoder_kwargs", "transition_kwargs", "target_kwargs"):
+            require_mapping(name, {} if chosen[name] is None else chosen[name])
         self.latent_dim = int(chosen["latent_dim"])
         self.horizon: int = chosen["horizon"]
         self.dynamics_weight: float = chosen["dynamics_weight"]
@@ -103,14 +114,18 @@ class JEPA(nn.Module):
         normalize = _chosen("normalization", chosen["normalization"], NORMALIZATIONS)
         network = make_encoder(chosen["encoder"], self.observation_space, self.latent_dim, chosen["encoder_kwargs"])
         is_normalized = chosen["normalization"] != "none"
-        self.encoder = nn.Sequential(network, normalize(self.latent_dim)) if is_normalized else network
+        self.encoder = (
+            nn.Sequential(network, made_module("normalization", normalize, self.latent_dim))
+            if is_normalized
+            else network
+        )
         self.transition = _make_transition(
             chosen["transition"], self.latent_dim, self.action_space, chosen["transition_kwargs"] or {}
         )
-        self.predicted_norm = normalize(self.latent_dim)
+        self.predicted_norm = made_module("normalization", normalize, self.latent_dim)
         self.projection = self.dynamics.make_projection(self.latent_dim)
         self.predictor = self.dynamics.make_predictor(self.latent_dim)
-        self.target = make_target(self._embedding, **(chosen["target_kwargs"] or {}))
+        self.target = made_module("target", make_target, self._embedding, **(chosen["target_kwargs"] or {}))
         self.heads = nn.ModuleDict(
             {
                 task.name: task.make_head(self.latent_dim, self.observation_space, self.action_space)
@@ -161,6 +176,12 @@ class JEPA(nn.Module):
                 self.device,
             )
 
+    def _require_latents(self, latents: torch.Tensor) -> None:
+        require_tensor("latents", latents, (None, self.latent_dim))
+        kind = next((parameter.dtype for parameter in self.transition.parameters()), latents.dtype)
+        if latents.dtype != kind:
+            raise ValueError(f"latents are of {latents.dtype}, and the transition of {kind}: give such latents")
+
     def action_features(self, actions: torch.Tensor) -> torch.Tensor:
         """Map actions ``(N, *action shape)`` to features, float32 (N, A): one-hot where discrete."""
         features = preprocess(actions.to(self.device), self.action_space, normalize_images=False)
@@ -168,7 +189,13 @@ class JEPA(nn.Module):
         return features.flatten(1)
 
     def predict(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Predict the latents (B, D) that follow latents (B, D) after actions ``(B, *action shape)``."""
+        """Predict the latents (B, D) that follow latents (B, D) after actions ``(B, *action shape)``.
+
+        Raises:
+            ValueError: latents or actions are not tensors of such shapes, or actions are not of the action space.
+        """
+        self._require_latents(latents)
+        require_tensor("actions", actions, (len(latents), *_shape(self.action_space)))
         return self.next(latents, self.action_features(actions))
 
     def next(self, latents: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
@@ -177,7 +204,13 @@ class JEPA(nn.Module):
         return predicted
 
     def unroll(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Predict k steps: latents (B, D) and actions ``(B, k, *action shape)`` to the latent after each, (B, k, D)."""
+        """Predict k steps: latents (B, D) and actions ``(B, k, *action shape)`` to the latent after each, (B, k, D).
+
+        Raises:
+            ValueError: as ``predict``; or k is 0.
+        """
+        self._require_latents(latents)
+        require_tensor("actions", actions, (len(latents), None, *_shape(self.action_space)))
         return self._unroll(latents, self._step_features(actions))
 
     def _step_features(self, actions: torch.Tensor) -> torch.Tensor:
@@ -197,7 +230,7 @@ class JEPA(nn.Module):
             batch: B stretches of k steps, as ``TransitionRing.sample`` gives them, on any device.
 
         Raises:
-            ValueError: the batch lacks what the target or a task reads.
+            ValueError: the batch lacks what the target or a task reads, or has an array of another shape.
         """
         losses, latents = self.losses(batch)
         of_each = {name: loss.detach() for name, loss in losses.items()}
@@ -205,6 +238,8 @@ class JEPA(nn.Module):
 
     def losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], Latents]:
         """Return each loss by name, before its weight, with gradient, and the latents; otherwise as ``loss``."""
+        require_type("batch", batch, Batch, "TransitionRing.sample gives one")
+        batch.require_shapes(self.observation_space, self.action_space, self.latent_dim)
         if self.training:
             self.updates += 1
             self._move_targets()
@@ -271,11 +306,23 @@ def preprocess(values: Tensors, space: spaces.Space[Any], normalize_images: bool
     if normalize_images and is_image(space):
         return values.to(torch.float32, memory_format=torch.channels_last).div_(255)
     if isinstance(space, spaces.Discrete):
-        return one_hot(values.long().reshape(-1), int(space.n)).float()
+        return _one_hot(values.long().reshape(-1), int(space.n), space)
     if isinstance(space, spaces.MultiDiscrete):
         parts = values.long().flatten(1).unbind(1)
-        return torch.cat([one_hot(part, int(n)) for part, n in zip(parts, space.nvec.flat, strict=True)], dim=1).float()
+        return torch.cat([_one_hot(part, int(n), space) for part, n in zip(parts, space.nvec.flat, strict=True)], dim=1)
     return values.float()
+
+
+def _one_hot(numbers: torch.Tensor, count: int, space: spaces.Space[Any]) -> torch.Tensor:
+    try:
+        return one_hot(numbers, count).float()
+    except RuntimeError as error:  # on a GPU nothing can be caught, and torch's own check reports it
+        raise ValueError(f"actions or observations of {space} hold numbers that are not in 0..{count - 1}") from error
+
+
+def _shape(space: spaces.Space[Any]) -> tuple[int, ...]:
+    assert space.shape is not None
+    return space.shape
 
 
 def _stretched(frames: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -286,7 +333,7 @@ def _stretched(frames: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def _checked_action_space(space: spaces.Space[Any] | None) -> spaces.Space[Any]:
     if not isinstance(space, spaces.Space):
         raise ValueError(
-            f"action_space={space!r} is not a space, and the latent transition needs the environment's: give "
+            f"action_space={shown(space)} is not a space, and the latent transition needs the environment's: give "
             "env.action_space, or policy_kwargs=jepa_policy_kwargs(env)"
         )
     require_action_space("action_space", space)
@@ -307,17 +354,19 @@ def _chosen(name: str, value: object, named: Mapping[str, T]) -> T:
 def _make_transition(
     transition: str | MakeTransition, latent_dim: int, action_space: spaces.Space[Any], kwargs: Mapping[str, Any]
 ) -> nn.Module:
-    make: Callable[..., nn.Module] | str = LatentTransition if transition == "mlp" else transition
+    is_mlp = isinstance(transition, str) and transition == "mlp"
+    make: Callable[..., nn.Module] | str = LatentTransition if is_mlp else transition
     if not callable(make):
         raise ValueError(
-            f"transition={transition!r} is unknown: give 'mlp', or a callable (latent_dim, action_dim) -> nn.Module"
+            f"transition={shown(transition)} is unknown: give 'mlp', or a callable "
+            "(latent_dim, action_dim) -> nn.Module"
         )
     action_dim = preprocessed_size(action_space)
-    module = make(latent_dim, action_dim, **kwargs)
+    module = made_module("transition", make, latent_dim, action_dim, **kwargs)
     shape = output_shape(module, torch.zeros(2, latent_dim), torch.zeros(2, action_dim))
     if shape != (2, latent_dim):
         raise ValueError(
-            f"transition={transition!r} maps 2 latents of width {latent_dim} to shape {shape}: its output must "
+            f"transition={shown(transition)} maps 2 latents of width {latent_dim} to shape {shape}: its output must "
             "have the shape of the latents"
         )
     return module

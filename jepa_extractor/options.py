@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast, get_args,
 from torch import nn
 from typing_extensions import TypedDict
 
+from jepa_extractor.checks import shown
 from jepa_extractor.networks.encoders import EncoderName, MakeEncoder
 from jepa_extractor.networks.normalization import MakeNormalization, NormalizationName
 from jepa_extractor.objectives.augmentation import Augment, AugmentName
@@ -148,7 +149,7 @@ def complete_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     for name, value in given.items():
         if name not in OPTIONS:
-            raise ValueError(f"{name}={value!r} is not an option of a JEPA: they are {', '.join(OPTIONS)}")
+            raise ValueError(f"{name}={shown(value)} is not an option of a JEPA: they are {', '.join(OPTIONS)}")
     return {name: given.get(name, option.default) for name, option in OPTIONS.items()}
 
 

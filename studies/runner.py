@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -237,7 +238,9 @@ def _execute(function: Function, run: Run) -> tuple[Run, str | None]:
             if not isinstance(result, dict):
                 raise TypeError(f"the function returned {result!r}, which is not a dict")
             content = {"result": result, "seconds": round(time.perf_counter() - start, 3)}
-            _replace(run.folder / "result.json", json.dumps(content, indent=2, default=_plain))
+            plain = json.loads(json.dumps(content, default=_plain))
+            plain["checksum"] = _checksum(plain["result"])
+            _replace(run.folder / "result.json", json.dumps(plain, indent=2))
     except (Exception, SystemExit) as error:  # whatever it is, the other runs go on
         with contextlib.suppress(OSError):  # the disk is full: the sentence must do
             _replace(run.folder / "error.txt", traceback.format_exc())
@@ -362,11 +365,18 @@ def _plain(value: object) -> object:
 
 def _read(path: Path, key: str) -> Json:
     try:
-        content: Json = json.loads(path.read_text())[key]
+        saved = json.loads(path.read_text())
+        content: Json = saved[key]
         content.keys()
+        if "checksum" in saved and saved["checksum"] != _checksum(content):
+            raise ValueError("its checksum is another")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is broken ({error}): remove it, and the run is made again") from error
     return content
+
+
+def _checksum(content: Json) -> int:
+    return zlib.crc32(json.dumps(content).encode())
 
 
 def _replace(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """A recording of what a window shows, as an animated GIF."""
 
 from datetime import datetime
+from io import BytesIO
 from itertools import count, pairwise
 from pathlib import Path
 from time import monotonic
@@ -58,23 +59,30 @@ class Recording:
         Where a file of that name exists, the new one ends in ``-2.gif``, and so on.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: the file cannot be written; the message names it, and nothing is left of it.
         """
         seconds = [min(later - earlier, LONGEST) for earlier, later in pairwise([*self._times, monotonic()])]
+        content = BytesIO()
+        self._frames[0].save(
+            content,
+            format="GIF",
+            save_all=True,
+            append_images=self._frames[1:],
+            duration=[max(20, round(1000 * time)) for time in seconds],  # browsers slow down shorter ones
+            loop=0,
+        )
         stem = f"counting-{datetime.now():%Y%m%d-%H%M%S}"
         for number in count(1):
             path = Path(f"{stem}-{number}.gif" if number > 1 else f"{stem}.gif")
             try:
-                with path.open("xb") as file:
-                    self._frames[0].save(
-                        file,
-                        format="GIF",
-                        save_all=True,
-                        append_images=self._frames[1:],
-                        duration=[max(20, round(1000 * time)) for time in seconds],  # browsers slow down shorter ones
-                        loop=0,
-                    )
-                break
+                file = path.open("xb")
             except FileExistsError:
                 continue
+            try:
+                with file:
+                    file.write(content.getbuffer())
+            except OSError as error:
+                path.unlink(missing_ok=True)
+                raise OSError(error.errno, f"{path} cannot be written ({error.strerror}): make room") from error
+            break
         return path

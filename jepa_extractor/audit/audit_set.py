@@ -13,14 +13,25 @@ from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.audit.collection import Envs, collected, look_at
 from jepa_extractor.audit.separation import ByClass, ByFuture, Classes, Indices, require_mdp
-from jepa_extractor.checkpoint import replace_file
-from jepa_extractor.checks import require_choice, require_integer, require_key, require_weight
+from jepa_extractor.checkpoint import replace_file, require_sound_zip
+from jepa_extractor.checks import (
+    as_path,
+    require_choice,
+    require_index,
+    require_indices,
+    require_integer,
+    require_key,
+    require_strings,
+    require_weight,
+    shown,
+)
 from jepa_extractor.data.collection import Policy
 from jepa_extractor.data.episodes import Episode, join_episodes
 from jepa_extractor.data.observations import Arrays, map_arrays
 
 FORMAT = "jepa_extractor audit set 2"
 AUXILIARIES = ("reward", "action_reward")
+MOST_ACTIONS = 100_000
 ARRAYS = ("actions", "rewards", "ends", "episodes", "steps")
 
 
@@ -138,8 +149,8 @@ class AuditSet:
         arrays = _joined(episodes, actions)
         if label not in arrays["labels"]:
             raise ValueError(
-                f"label={label!r} is not among the labels {sorted(arrays['labels'])} of the episodes: collect it, as "
-                f"by random_episodes(..., labels=({label!r},))"
+                f"label={shown(label)} is not among the labels {sorted(arrays['labels'])} of the episodes: collect it, "
+                f"as by random_episodes(..., labels=({label!r},))"
             )
         required = ByClass(label, arrays["labels"][label], mdp, arrays["action_names"])
         return cls(**arrays, env=env, required=required)
@@ -183,13 +194,16 @@ class AuditSet:
             gymnasium.error.Error: there is no environment of that id.
         """
         require_key("classes_from", classes_from)
+        require_strings("labels", labels)
         require_mdp(mdp)
+        if actions is not None:
+            require_strings("actions", actions)
         world = look_at(env)
         if actions is None:
             actions = world.actions
         elif world.actions is not None and len(actions) != len(world.actions):
             raise ValueError(
-                f"actions={actions!r} has {len(actions)} names, and there are {len(world.actions)} actions"
+                f"actions={shown(actions)} has {len(actions)} names, and there are {len(world.actions)} actions"
             )
         if classes_from == "auto":
             classes_from, mdp = ("state", world.mdp) if world.mdp is not None else (None, None)
@@ -216,12 +230,25 @@ class AuditSet:
         Args:
             left: integers (M,), each in 0..N-1.
             right: integers (M,), each in 0..N-1.
+
+        Raises:
+            ValueError: they are not such arrays, or of several lengths.
         """
+        require_indices("left", left, len(self))
+        require_indices("right", right, len(self))
+        if len(left) != len(right):
+            raise ValueError(f"left has {len(left)} and right {len(right)} observations: give pairs")
         seen_to_differ: NDArray[np.bool_] = self.contents[left] != self.contents[right]
         return self.required.differ(left, right) & seen_to_differ
 
     def why(self, left: int, right: int) -> str:
-        """Return what tells observations ``left`` and ``right``, both in 0..N-1, apart, in words."""
+        """Return what tells observations ``left`` and ``right``, both in 0..N-1, apart, in words.
+
+        Raises:
+            ValueError: one is no observation.
+        """
+        require_index("left", left, len(self), "an observation")
+        require_index("right", right, len(self), "an observation")
         return self.required.why(left, right)
 
     def sample_pairs(self, n: int, seed: int) -> tuple[Indices, Indices]:
@@ -335,7 +362,7 @@ class AuditSet:
             with unfinished.open("wb") as file:
                 np.savez_compressed(file, plain=json.dumps(plain), **arrays)  # type: ignore[arg-type]
 
-        replace_file(Path(path), write)
+        replace_file(path, write)
 
     @classmethod
     def load(cls, path: str | Path) -> "AuditSet":
@@ -345,12 +372,15 @@ class AuditSet:
             FileNotFoundError: there is no such file.
             ValueError: the file was not written by ``save``.
         """
-        path = Path(path)
+        path = as_path("path", path)
         if not path.is_file():
             raise FileNotFoundError(f"there is no audit set at {path}")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
+            with path.open("rb") as content:
+                require_sound_zip(content, path)
+                content.seek(0)
+                with np.load(content, allow_pickle=False) as file:
+                    arrays = dict(file)
             plain = json.loads(str(arrays.pop("plain")))
             if plain["format"] != FORMAT:
                 raise ValueError(f"its format is {plain['format']!r}")
@@ -406,8 +436,8 @@ def _joined(episodes: Iterable[Episode], actions: int | Sequence[str] | None) ->
         names = _action_names(max(1, int(left.max()) + 1) if actions is None else actions)
         if left.max() >= len(names) or left.min() < -1:
             raise ValueError(
-                f"actions={actions!r}, but episodes have actions from {left[left >= 0].min()} to {left.max()}: give "
-                "the number of actions of the environment"
+                f"actions={shown(actions)}, but episodes have actions from {left[left >= 0].min()} to {left.max()}: "
+                "give the number of actions of the environment"
             )
     rewards = np.full(count, np.nan, np.float32)
     rewards[1:][acts[:-1]] = joined.rewards
@@ -437,10 +467,11 @@ def contents_of(observations: Arrays) -> Indices:
 
 def _action_names(actions: int | Sequence[str]) -> tuple[str, ...]:
     if isinstance(actions, str | bool) or not isinstance(actions, int | np.integer | Sequence):
-        raise ValueError(f"actions={actions!r} is neither a number nor a sequence of names: give one of them")
+        raise ValueError(f"actions={shown(actions)} is neither a number nor a sequence of names: give one of them")
     if isinstance(actions, int | np.integer):
-        if actions < 1:
-            raise ValueError(f"actions={actions} is not an integer of at least 1: give the number of actions")
+        require_integer("actions", actions, least=1)
+        if actions > MOST_ACTIONS:
+            raise ValueError(f"actions={actions} is too many: an audit is of at most {MOST_ACTIONS:,}")
         return tuple(f"action {number}" for number in range(actions))
     return tuple(str(name) for name in actions)
 

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 
-from jepa_extractor.checks import require_integer
+from jepa_extractor.checks import require_integer, shown
 from jepa_extractor.data import collection as data
 from jepa_extractor.data.collection import Policy
 from jepa_extractor.data.episodes import Episode
@@ -52,7 +52,7 @@ def look_at(env: str | Envs) -> World:
         first = getattr(env.unwrapped, "envs", [env])[0]
         return World(name, None, action_names(first, env.single_action_space), class_mdp(first), [])
     if not isinstance(env, str):
-        raise ValueError(f"env={env!r} is not a vector environment: give the id of one, or gym.make_vec(...)")
+        raise ValueError(f"env={shown(env)} is not a vector environment: give the id of one, or gym.make_vec(...)")
     made = make(env)
     try:
         observation, info = made.reset(seed=0)
@@ -119,8 +119,8 @@ def collected(
     require_integer("steps", steps, least=1)
     if episodes is not None:
         require_integer("episodes", episodes, least=1)
-    if policy != "random" and not callable(getattr(policy, "predict", None)):
-        raise ValueError(f"policy={policy!r} is neither 'random' nor has it predict(observations): give a model")
+    if not (isinstance(policy, str) and policy == "random") and not callable(getattr(policy, "predict", None)):
+        raise ValueError(f"policy={shown(policy)} is neither 'random' nor has it predict(observations): give a model")
     with _opened(env) as envs:
         actor = None if isinstance(policy, str) else policy
         try:

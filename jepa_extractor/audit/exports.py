@@ -1,6 +1,7 @@
 """Reports for other tools: TensorBoard, and Parquet for notebooks, Hugging Face Datasets and Embedding Atlas."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from jepa_extractor.audit.pictures import Pictures
 from jepa_extractor.audit.report import Report
 from jepa_extractor.audit.words import described
 from jepa_extractor.checkpoint import replace_file
+from jepa_extractor.checks import as_path, require_integer, require_type
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 SIDE = 48  # of a thumbnail, in pixels
 ROWS = 5_000  # encoded at once
+REPORT = "give what audit(encoder, audit_set) returns"
 
 
 def to_tensorboard(report: Report, writer: "SummaryWriter | str | Path", step: int = 0) -> None:
@@ -32,14 +35,24 @@ def to_tensorboard(report: Report, writer: "SummaryWriter | str | Path", step: i
         step: environment steps at which the model was audited.
 
     Raises:
+        ValueError: an argument has the wrong type.
         OSError: the folder cannot be written.
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    if not isinstance(writer, SummaryWriter):
-        with SummaryWriter(str(writer)) as opened:
-            to_tensorboard(report, opened, step)
-        return
+    require_type("report", report, Report, REPORT)
+    require_integer("step", step, least=0)
+    folder = writer.log_dir if isinstance(writer, SummaryWriter) else as_path("writer", writer)
+    try:
+        with nullcontext(writer) if isinstance(writer, SummaryWriter) else SummaryWriter(str(folder)) as opened:
+            _log(report, opened, step)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{folder} cannot be written ({error.strerror or error}): make room, or give another folder"
+        ) from error
+
+
+def _log(report: Report, writer: "SummaryWriter", step: int) -> None:
     for name, value in report.numbers().items():
         writer.add_scalar(f"audit/{report.name}/{name}", value, step)
     rows = shown_rows(len(report.latents))
@@ -72,8 +85,10 @@ def to_parquet(report: Report, path: str | Path) -> None:
         path: of the file.
 
     Raises:
+        ValueError: ``report`` is no report, or ``path`` no path.
         OSError: ``path`` cannot be written.
     """
+    require_type("report", report, Report, REPORT)
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -105,7 +120,7 @@ def to_parquet(report: Report, path: str | Path) -> None:
             for begin in range(0, count, ROWS):
                 file.write_table(rows(begin))
 
-    replace_file(Path(path), write)
+    replace_file(path, write)
 
 
 def _columns(report: Report) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from jepa_extractor.audit.audit_set import AuditSet
-from jepa_extractor.checks import require_integer
+from jepa_extractor.checks import require_integer, shown
 from jepa_extractor.data.observations import Arrays, map_arrays
 from jepa_extractor.jepa import JEPA, preprocess
 from jepa_extractor.networks.modules import evaluation_mode, in_chunks
@@ -57,8 +57,8 @@ def network_of(encoder: Encoder) -> Any:
     network = getattr(encoder.policy if is_model else encoder, "_orig_mod", encoder.policy if is_model else encoder)
     if not callable(network):
         raise ValueError(
-            f"encoder={encoder!r} is no encoder: give a JEPA, an nn.Module or a function, or a model or a policy of "
-            "Stable-Baselines3; load a saved model first, as by PPO.load(path)"
+            f"encoder={shown(encoder)} is no encoder: give a JEPA, an nn.Module or a function, or a model or a policy "
+            "of Stable-Baselines3; load a saved model first, as by PPO.load(path)"
         )
     return network
 
@@ -86,8 +86,19 @@ def _features(network: Any) -> tuple[Callable[[Any], Any], gym.Space[Any] | None
     elif hasattr(network, "features_dim") and isinstance(getattr(network, "_observation_space", None), gym.Space):
         encoder, space, scale = network, network._observation_space, True  # a features extractor
     else:
-        return lambda seen: network(map_arrays(_as_float, seen)), None
+        return lambda seen: _called(network, map_arrays(_as_float, seen)), None
     return lambda seen: encoder(preprocess(seen, space, scale)), space
+
+
+def _called(network: Any, seen: Any) -> Any:
+    """Return what an encoder of unknown space makes of observations, a tensor (B, ...) or a dict of these."""
+    try:
+        return network(seen)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, AttributeError, IndexError) as error:
+        shapes = _in_words(map_arrays(lambda tensor: tuple(tensor.shape), seen))
+        raise ValueError(f"encoder={shown(network)} fails on observations of shape {shapes}: {error}") from error
 
 
 def _as_float(tensor: torch.Tensor) -> torch.Tensor:

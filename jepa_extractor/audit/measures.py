@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jepa_extractor.checks import as_floats, shown
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -200,15 +202,17 @@ def compare_classes(
 
 def _checked_latents(latents: ArrayLike, classes: ArrayLike) -> tuple[Floats, NDArray[np.generic]]:
     """Return latents (N, D) as floats and the class of each, (N,); raise ``ValueError`` if they cannot be audited."""
-    points, labels = np.asarray(latents, np.float64), np.asarray(classes)
+    points, labels = as_floats("latents", latents), np.asarray(classes)
     if points.ndim != 2 or points.shape[1] == 0 or labels.shape != points.shape[:1]:
         raise ValueError(
             f"latents has shape {points.shape} and classes {labels.shape}: give (N, D) and (N,), a row for each latent"
         )
     wrong = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if wrong.size:
-        shown = ", ".join(map(str, wrong[:10])) + (", ..." if wrong.size > 10 else "")
-        raise ValueError(f"latents is not finite in {wrong.size} rows ({shown}): leave them out, or mend the encoder")
+        rows = ", ".join(map(str, wrong[:10])) + (", ..." if wrong.size > 10 else "")
+        raise ValueError(f"latents is not finite in {wrong.size} rows ({rows}): leave them out, or mend the encoder")
+    if labels.dtype.kind not in "biufSU":
+        raise ValueError(f"classes={shown(classes)} are neither numbers nor strings: give one for each latent")
     if labels.dtype.kind == "f" and np.isnan(labels).any():
         raise ValueError(f"classes is NaN in {np.isnan(labels).sum()} rows: leave out what belongs to no known class")
     names, counts = np.unique(labels, return_counts=True)
@@ -232,7 +236,7 @@ def _checked_required(required: ArrayLike, count: int) -> NDArray[np.bool_]:
 
 
 def _checked_distances(distances: ArrayLike, count: int) -> Floats:
-    given = np.asarray(distances, np.float64)
+    given = as_floats("distances", distances)
     if given.shape != (count, count) or not np.isfinite(given).all():
         raise ValueError(f"distances has shape {given.shape}: give a finite ({count}, {count}), one row for each class")
     return given

@@ -18,7 +18,7 @@ from jepa_extractor.audit.neighbours import Interval, Nearness, least_share, loo
 from jepa_extractor.audit.separation import ByClass
 from jepa_extractor.audit.verdict import Found, Verdict
 from jepa_extractor.audit.words import both
-from jepa_extractor.checks import require_integer, require_type
+from jepa_extractor.checks import require_bool, require_integer, require_type, shown
 from jepa_extractor.diagnostics import effective_rank, random_pair_distance
 
 if TYPE_CHECKING:
@@ -291,6 +291,7 @@ def audit(
 
     require_type("audit_set", audit_set, AuditSet, "make one by AuditSet.from_episodes or AuditSet.from_classes")
     require_integer("seed", seed, least=0)
+    require_bool("controls", controls)
     latents = encode(encoder, audit_set, vec_normalize, frame_stack)
     beside: dict[str, NDArray[np.float32]] | None = None
     if controls:
@@ -353,7 +354,11 @@ def compare(reports: Sequence[Report]) -> "Table":
 
     Args:
         reports: a column each; a measure that a report lacks is left blank.
+
+    Raises:
+        ValueError: ``reports`` is no sequence of reports.
     """
+    require_reports(reports)
     from rich.markup import escape
     from rich.table import Table
 
@@ -367,6 +372,20 @@ def compare(reports: Sequence[Report]) -> "Table":
         values = [numbers.get(name) for numbers in every]
         table.add_row(name.replace("_", " "), *(_shown(value) for value in values))
     return table
+
+
+def require_reports(reports: object) -> None:
+    """Raise ``ValueError`` unless ``reports`` are some reports, and not one of them."""
+    if isinstance(reports, Report):
+        raise ValueError(f"reports is one report, {reports.name!r}: give a list of it, [report]")
+    if not isinstance(reports, Sequence) or not len(reports):
+        raise ValueError(f"reports={shown(reports)} is no list of reports, or empty: give at least one")
+    for report in reports:
+        if not isinstance(report, Report):
+            raise ValueError(
+                f"reports holds a {type(report).__name__}: give what audit(encoder, audit_set) returns; for classes, "
+                "the set is that of AuditSet.from_classes"
+            )
 
 
 def _judge(

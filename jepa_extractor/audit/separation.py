@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jepa_extractor.checks import shown
+
 Indices = NDArray[np.int64]
 MOST_STATES = 1_000  # of an MDP whose bisimulation metric is computed, or that is put together from episodes
 ENOUGH = 10  # observations of a class, if some of them were seen once
@@ -305,7 +307,7 @@ class ByClass:
         self.label, self.mdp, self._states, self._action_names = label, mdp, states, action_names
         known = np.isfinite(states)
         if not known.any():
-            raise ValueError(f"label={label!r} is unknown at every observation: name one whose number is known")
+            raise ValueError(f"label={shown(label)} is unknown at every observation: name one whose number is known")
         self.members = np.full(len(states), -1, np.int64)
         if mdp is None:
             self.names, self.members[known] = np.unique(states[known], return_inverse=True)
@@ -400,7 +402,7 @@ class ByClass:
 def require_mdp(mdp: Any) -> None:
     """Raise ``ValueError`` unless ``mdp`` is a pair or ``None``."""
     if mdp is not None and not (isinstance(mdp, tuple | list) and len(mdp) == 2):
-        raise ValueError(f"mdp={mdp!r} is not a pair: give successors (n, k) and values (n,), or None")
+        raise ValueError(f"mdp={shown(mdp)} is not a pair: give successors (n, k) and values (n,), or None")
 
 
 def exact_classes(successors: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepa_extractor.bisimulation.inputs import as_array, checked_mdp, require_index
+from jepa_extractor.bisimulation.inputs import checked_mdp
 from jepa_extractor.bisimulation.jit import kernel
 from jepa_extractor.bisimulation.refinement import Ints, coarsest, number_by_first_appearance
+from jepa_extractor.checks import as_array, require_index
 
 
 def largest_bisimulation(successors: ArrayLike, values: ArrayLike, tolerance: float = 0.0) -> NDArray[np.int64]:

@@ -4,16 +4,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.bisimulation.distinguishable_pairs import UNKNOWN, PairTable, WordPairs
-from jepa_extractor.bisimulation.inputs import (
-    as_array,
-    checked_rows,
-    checked_successors,
-    group_values,
-    is_unknown,
-    require_index,
-)
+from jepa_extractor.bisimulation.inputs import checked_rows, checked_successors, group_values, is_unknown
 from jepa_extractor.bisimulation.refinement import Ints, coarsest, number_by_first_appearance
-from jepa_extractor.checks import require_integer
+from jepa_extractor.checks import as_array, require_index, require_integer
 
 MAX_OBSERVATIONS = 5_000  # of data that is not in episodes
 

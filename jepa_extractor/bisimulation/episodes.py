@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepa_extractor.checks import require_integer
-from jepa_extractor.data.episodes import Episode, join_episodes
+from jepa_extractor.checks import as_array, as_floats, require_callable, require_integer, require_type, shown
+from jepa_extractor.data.episodes import Episode, join_episodes, listed_episodes
 from jepa_extractor.data.observations import Arrays
 
 
@@ -39,9 +39,9 @@ def episode_successors(actions: Iterable[ArrayLike], num_actions: int) -> NDArra
         ValueError: there is no episode, or an action is not an integer in 0..k-1.
     """
     require_integer("num_actions", num_actions, least=1)
-    if not isinstance(actions, Iterable):
-        raise ValueError(f"actions={actions!r} is not a sequence: give the actions of each episode")
-    taken = [np.asarray(steps) for steps in actions]
+    if not isinstance(actions, Iterable) or (isinstance(actions, np.ndarray) and not actions.ndim):
+        raise ValueError(f"actions={shown(actions)} is not a sequence: give the actions of each episode")
+    taken = [as_array(f"actions[{e}]", steps) for e, steps in enumerate(actions)]
     if not taken:
         raise ValueError("actions is empty: give the actions of at least one episode")
     for e, steps in enumerate(taken):
@@ -64,7 +64,14 @@ def episode_successors(actions: Iterable[ArrayLike], num_actions: int) -> NDArra
 
 
 def arrival_rewards(episode: Episode) -> NDArray[np.float32]:
-    """Return the reward of arriving at each observation of an episode, float32 (T + 1,), NaN at the first."""
+    """Return the reward of arriving at each observation of an episode, float32 (T + 1,), NaN at the first.
+
+    Raises:
+        ValueError: ``episode`` is no ``Episode``.
+    """
+    require_type("episode", episode, Episode, "give one, such as those of random_episodes")
+    if np.ndim(episode.rewards) != 1:
+        raise ValueError(f"episode has rewards of shape {np.shape(episode.rewards)}: give one for each step")
     return np.concatenate([np.full(1, np.nan, np.float32), episode.rewards])
 
 
@@ -87,20 +94,18 @@ def empirical_data(
         ValueError: there is no episode, one is not as ``join_episodes`` takes it, an action is not an integer in
             0..k-1, ``values`` gives the wrong number, or none is known.
     """
-    if not callable(values):
-        raise ValueError(
-            f"values={values!r} is not a function: give one that takes an episode and returns the value of each of its "
-            "observations"
-        )
-    kept = list(episodes) if isinstance(episodes, Iterable) else episodes
+    require_callable("values", values, "an episode and returns the value of each of its observations")
+    kept = listed_episodes(episodes)
     joined = join_episodes(kept)
     successors = episode_successors([episode.actions for episode in kept], num_actions)
-    given = [np.asarray(values(episode), np.float64) for episode in kept]
+    given = [as_floats(f"values of episode {e}", values(episode)) for e, episode in enumerate(kept)]
     for e, (value, size) in enumerate(zip(given, np.diff(joined.offsets), strict=True)):
         if len(np.atleast_1d(value)) != size:
             raise ValueError(
                 f"values gave shape {value.shape} for the {size} observations of episode {e}: give one for each"
             )
+    if len({value.shape[1:] for value in given}) > 1:
+        raise ValueError("values gave rows of several lengths: give as many numbers for each observation")
     data = EmpiricalData(joined.observations, successors, np.concatenate(given), joined.labels)
     if np.isnan(data.values.reshape(len(data.values), -1)).any(axis=1).all():
         raise ValueError("values are NaN at every observation: nothing could be told apart; give numbers where known")

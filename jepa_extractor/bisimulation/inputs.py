@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.bisimulation.refinement import Ints, meet, number_by_first_appearance
-from jepa_extractor.checks import require_weight
+from jepa_extractor.checks import FINITE, as_array, require_weight
 
 _MOST = np.iinfo(np.int32).max
 _FEW = 1000
@@ -39,7 +39,7 @@ def group_values(values: ArrayLike, tolerance: float = 0.0) -> tuple[Ints, int]:
     Raises:
         ValueError: ``values`` has the wrong shape or type, is empty or NaN, or ``tolerance`` is out of range.
     """
-    require_weight("tolerance", tolerance)
+    require_weight("tolerance", tolerance, FINITE)
     (labels, count), *more = (_cut(column, tolerance) for column in checked_values(values).T)
     for others, other_count in more:
         labels, count = meet(labels, count, others, other_count)
@@ -104,20 +104,6 @@ def checked_successors(successors: ArrayLike, least: int = 0) -> Ints:
             mend += ", or -1 where the action was never observed"
         raise ValueError(f"successors[{i}, {a}]={array[i, a]} is out of range: {mend}")
     return np.require(array, np.int32, ["C", "W"])  # one layout, so that kernels are compiled once
-
-
-def require_index(name: str, value: object, n: int, what: str) -> None:
-    """Raise ``ValueError`` unless ``value`` is an integer in 0..n-1, the number of a ``what``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < n:
-        raise ValueError(f"{name}={value!r} is not {what}: give an integer in 0..{n - 1}")
-
-
-def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
-    """Return ``value`` as an array; rows of different lengths are a ``ValueError``."""
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} is not an array: give rows of equal length") from error
 
 
 def _check_length(name: str, array: NDArray[Any]) -> None:

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from jepa_extractor.bisimulation.inputs import checked_values
 from jepa_extractor.bisimulation.stochastic import class_indicator, probabilistic_bisimulation
-from jepa_extractor.checks import Number, require_positive
+from jepa_extractor.checks import FINITE, Number, require_positive, shown
 
 Floats = NDArray[np.float64]
 
@@ -49,14 +49,17 @@ def bisimulation_metric(
         ImportError: POT is not installed, and chance decides where an action leads.
     """
     if isinstance(discount, bool) or not isinstance(discount, Number) or not 0 < discount < 1:
-        raise ValueError(f"discount={discount!r} is not between 0 and 1: give a number above 0 and below 1")
-    require_positive("tolerance", tolerance)
+        raise ValueError(f"discount={shown(discount)} is not between 0 and 1: give a number above 0 and below 1")
+    require_positive("tolerance", tolerance, FINITE)
     points = checked_values(values).astype(np.float64)
     for i in np.flatnonzero(np.isinf(points).any(axis=1))[:1]:
         raise ValueError(f"values is infinite at row {i}: give numbers, whose difference is a distance")
     classes = probabilistic_bisimulation(transitions, points)
     first = np.unique(classes, return_index=True)[1]  # a state of each class stands for all
-    lumped = [(sparse.csr_array(matrix)[first] @ class_indicator(classes)).toarray() for matrix in transitions]
+    lumped = [
+        (sparse.csr_array(matrix, dtype=np.float64)[first] @ class_indicator(classes)).toarray()
+        for matrix in transitions
+    ]
     distributions = [rows / rows.sum(axis=1, keepdims=True) for rows in lumped]
     # hypot: neither huge nor tiny differences are lost, as they would be when squared
     with np.errstate(over="ignore"):

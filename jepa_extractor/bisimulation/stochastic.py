@@ -9,7 +9,7 @@ from scipy import sparse
 
 from jepa_extractor.bisimulation.inputs import group_values
 from jepa_extractor.bisimulation.refinement import number_by_first_appearance
-from jepa_extractor.checks import require_weight
+from jepa_extractor.checks import FINITE, require_weight
 
 
 def probabilistic_bisimulation(
@@ -40,7 +40,7 @@ def probabilistic_bisimulation(
     Raises:
         ValueError: an argument is out of range, the shapes do not match, or a row is not a probability distribution.
     """
-    require_weight("probability_tolerance", probability_tolerance)
+    require_weight("probability_tolerance", probability_tolerance, FINITE)
     labels, count = group_values(values, tolerance)
     matrices = _checked_transitions(transitions, len(labels), probability_tolerance)
     return number_by_first_appearance(_lump(matrices, labels.astype(np.int64), count, probability_tolerance))
@@ -48,7 +48,9 @@ def probabilistic_bisimulation(
 
 def _checked_transitions(transitions: Sequence[Any] | NDArray[Any], n: int, tolerance: float) -> list[Any]:
     """Return ``transitions`` as CSR matrices in float64; an error names the action and the row."""
-    if not isinstance(transitions, Sequence | np.ndarray):
+    if not isinstance(transitions, Sequence | np.ndarray) or (
+        isinstance(transitions, np.ndarray) and not transitions.ndim
+    ):
         raise ValueError(
             f"transitions is a {type(transitions).__name__}: give a list with one matrix ({n}, {n}) for each action"
         )

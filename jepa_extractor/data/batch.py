@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 
+from jepa_extractor.checks import require_mapping
 from jepa_extractor.data.observations import Arrays, map_arrays
 
 Tensors = torch.Tensor | dict[str, torch.Tensor]
@@ -74,6 +76,28 @@ class Batch:
     first_latents: torch.Tensor | None = None
     later_latents: torch.Tensor | None = None
 
+    def require_shapes(
+        self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], latent_dim: int
+    ) -> None:
+        """Raise ``ValueError`` unless all attributes are tensors of the shapes above, B and k at least 1."""
+        require_tensor("rewards", self.rewards, (None, None))
+        count, steps = self.rewards.shape
+        frames = (count, steps + (self.first_latents is None))
+        for name, shape in (("terminated", ()), ("mask", ()), ("actions", action_space.shape)):
+            if name != "mask" or self.mask is not None:
+                require_tensor(name, getattr(self, name), (count, steps, *(shape or ())))
+        if self.next_actions is not None:
+            require_tensor("next_actions", self.next_actions, (count, steps, *(action_space.shape or ())))
+        if self.first_latents is not None:
+            require_tensor("first_latents", self.first_latents, (count, latent_dim))
+        if self.later_latents is not None:
+            require_tensor("later_latents", self.later_latents, (count, steps, latent_dim))
+        require_mapping("labels", self.labels)
+        for name, values in self.labels.items():
+            require_tensor(f"labels[{name!r}]", values, (count, steps + 1))
+        if self.observations is not None or self.first_latents is None or self.later_latents is None:
+            _require_observations(self.observations, observation_space, frames)
+
     @property
     def observations_after(self) -> Tensors:
         """The observations after each step, (B, k, ...)."""
@@ -105,6 +129,27 @@ class Batch:
             labels={name: move(values) for name, values in self.labels.items()},
             next_actions=None if self.next_actions is None else move(self.next_actions),
         )
+
+
+def require_tensor(name: str, tensor: object, shape: tuple[int | None, ...]) -> None:
+    """Raise ``ValueError`` unless ``tensor`` is one of ``shape``, in which ``None`` stands for any number above 0."""
+    if isinstance(tensor, torch.Tensor) and len(tensor.shape) == len(shape):
+        pairs = zip(tensor.shape, shape, strict=True)
+        if all(size == wanted or (wanted is None and size) for size, wanted in pairs):
+            return
+    given = f"shape {tuple(tensor.shape)}" if isinstance(tensor, torch.Tensor) else f"type {type(tensor).__name__}"
+    wanted = ", ".join("any" if size is None else str(size) for size in shape)
+    raise ValueError(f"{name} is of {given}: give a tensor of shape ({wanted})")
+
+
+def _require_observations(observations: Any, space: spaces.Space[Any], frames: tuple[int, int]) -> None:
+    if not isinstance(space, spaces.Dict):
+        require_tensor("observations", observations, (*frames, *(space.shape or ())))
+        return
+    if not isinstance(observations, dict) or not space.keys() <= observations.keys():
+        raise ValueError(f"observations={type(observations).__name__} must be a dict with the keys {list(space)}")
+    for key, part in space.items():
+        require_tensor(f"observations[{key!r}]", observations[key], (*frames, *(part.shape or ())))
 
 
 class Latents(NamedTuple):

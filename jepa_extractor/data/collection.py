@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from jepa_extractor.checks import require_integer, require_strings, require_type
+from jepa_extractor.checks import require_integer, require_strings, require_type, shown
 from jepa_extractor.data.ends import EndReader, Envs, autoreset_mode, env_seed
 from jepa_extractor.data.episodes import Episode
 from jepa_extractor.data.observations import Arrays, map_arrays, require_finite
@@ -73,7 +73,7 @@ def episodes(
     require_integer("seed", seed, least=0)
     require_strings("labels", labels)
     if policy is not None and not callable(getattr(policy, "predict", None)):
-        raise ValueError(f"policy={policy!r} has no predict(observations): give a model or None")
+        raise ValueError(f"policy={shown(policy)} has no predict(observations): give a model or None")
     require_observation_space("envs.single_observation_space", envs.single_observation_space)
     require_action_space("envs.single_action_space", envs.single_action_space)
     if policy is None:
@@ -101,7 +101,9 @@ def _episodes(
     while taken < transitions:
         actions, state = actor.predict(given, state=state, episode_start=begins)
         if np.shape(actions) != (n, *shape):
-            raise ValueError(f"policy={policy!r} gives actions of shape {np.shape(actions)}: {n} of {shape} are needed")
+            raise ValueError(
+                f"policy={shown(policy)} gives actions of shape {np.shape(actions)}: {n} of {shape} are needed"
+            )
         moment = reader.step(actions)
         given, begins, steps = moment.observations, moment.begins, steps + 1
         seen, known = move_channels(moment.arrived, images), label_arrays(moment.arrived_infos, labels, n)

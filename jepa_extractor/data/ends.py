@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
+from jepa_extractor.checks import shown
 from jepa_extractor.data.observations import Arrays, length, map_arrays
 
 Envs = VectorEnv[Any, Any, Any]
@@ -115,7 +116,7 @@ def autoreset_mode(name: str, envs: Envs) -> AutoresetMode:
         if mode in (known, known.value, known.name):
             return known
     raise ValueError(
-        f'metadata["autoreset_mode"]={mode!r} of {name}={envs} does not say when episodes begin: set it to a '
+        f'metadata["autoreset_mode"]={shown(mode)} of {name}={envs} does not say when episodes begin: set it to a '
         "gymnasium.vector.AutoresetMode; NEXT_STEP where the step after an end only resets, SAME_STEP where the last "
         "step resets"
     )

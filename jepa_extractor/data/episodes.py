@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jepa_extractor.checks import require_mapping, shown
 from jepa_extractor.data.observations import Arrays, map_arrays
 
 _OF_STEPS = ("rewards", "actions")
@@ -67,6 +68,20 @@ class JoinedEpisodes(NamedTuple):
         return ends
 
 
+def listed_episodes(episodes: Iterable[Episode]) -> list[Episode]:
+    """Return ``episodes``, at least one, as a list; raise ``ValueError`` where there are none."""
+    if isinstance(episodes, Episode):
+        raise ValueError("episodes is one episode: give a list of it, [episode]")
+    if isinstance(episodes, np.ndarray) or not isinstance(episodes, Iterable):
+        raise ValueError(
+            f"episodes={shown(episodes)} is not a sequence: give episodes, such as those of random_episodes"
+        )
+    kept = list(episodes)
+    if not kept:
+        raise ValueError("episodes is empty: give at least one (a generator can be read once: use a list)")
+    return kept
+
+
 def join_episodes(episodes: Iterable[Episode]) -> JoinedEpisodes:
     """Return ``episodes`` in one piece.
 
@@ -78,11 +93,7 @@ def join_episodes(episodes: Iterable[Episode]) -> JoinedEpisodes:
         ValueError: there are none, or the arrays of one do not fit together, or do not fit those of the others, or hold
             what is not finite; the message names the episode.
     """
-    if not isinstance(episodes, Iterable):
-        raise ValueError(f"episodes={episodes!r} is not a sequence: give episodes, such as those of random_episodes")
-    kept = list(episodes)
-    if not kept:
-        raise ValueError("episodes is empty: give at least one (a generator can be read once: use a list)")
+    kept = listed_episodes(episodes)
     arrays = [_arrays(number, episode) for number, episode in enumerate(kept)]
     first = next((given for given in arrays if len(given["actions"])), arrays[0])
     for number, given in enumerate(arrays):
@@ -122,7 +133,10 @@ def _arrays(number: int, episode: object) -> dict[str, NDArray[Any]]:
     """Return all arrays of an episode by what they are called in a message; raise ``ValueError`` if one is none."""
     if not isinstance(episode, Episode):
         raise ValueError(f"episode {number} is a {type(episode).__name__}: give jepa_extractor.Episode(...)")
+    if np.ndim(episode.terminated) or np.asarray(episode.terminated).dtype.kind not in "biu":
+        raise ValueError(f"episode {number} has terminated={shown(episode.terminated)}: give True or False")
     arrays = {"rewards": episode.rewards, "actions": episode.actions, **_parts(episode.observations)}
+    require_mapping(f"labels of episode {number}", episode.labels)
     for name, values in episode.labels.items():
         arrays[f"labels[{name!r}]"] = values
     for name, array in arrays.items():

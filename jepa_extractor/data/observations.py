@@ -23,13 +23,20 @@ def length(observations: Any) -> int:
     return len(next(iter(observations.values())) if isinstance(observations, dict) else observations)
 
 
+def all_finite(arrays: Arrays) -> bool:
+    """Return whether all numbers are finite; at small arrays faster than ``np.isfinite(...).all()``."""
+    if isinstance(arrays, dict):
+        return all(map(all_finite, arrays.values()))
+    return arrays.dtype.kind != "f" or np.isfinite(arrays).tobytes().find(0) < 0
+
+
 def require_finite(name: str, arrays: Arrays, step: int, envs: Sequence[int] | NDArray[Any] | None = None) -> None:
     """Raise ``ValueError`` if what environments gave, (n, ...), is not finite; the message names the environment.
 
     ``envs`` (n,) are their numbers, by default 0..n-1.
     """
     for key, array in arrays.items() if isinstance(arrays, dict) else (("", arrays),):
-        if array.dtype.kind == "f" and b"\0" in np.isfinite(array).tobytes():  # at small arrays faster than all()
+        if not all_finite(array):
             i = int(np.argwhere(~np.isfinite(array))[0, 0])
             part, number = f"{name}[{key!r}]" if key else name, i if envs is None else envs[i]
             value = array[i][~np.isfinite(array[i])].flat[0]

@@ -5,8 +5,8 @@ This file alone decides which observation follows which, and where an episode en
 
 import copy
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial, reduce
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepa_extractor.checks import require_fraction, require_integer
+from jepa_extractor.checks import require_fraction, require_integer, require_mapping, require_type, shown
 from jepa_extractor.data.batch import Batch, Labels, Step
 from jepa_extractor.data.episodes import Episode, join_episodes
-from jepa_extractor.data.observations import Arrays, map_arrays, require_finite
+from jepa_extractor.data.observations import Arrays, all_finite, map_arrays, require_finite
 from jepa_extractor.data.spaces import require_action_space, require_observation_space
 
 _ARRAYS = ("frames", "actions", "rewards", "terminated", "labels", "complete", "newest", "filled")
@@ -151,11 +151,11 @@ class TransitionRing:
             labels: numbers (n,) by name that belong to them, NaN where unknown.
 
         Raises:
-            ValueError: an array has another shape, holds no numbers, or is not finite.
-            KeyError: a dict lacks a key of the space.
+            ValueError: an array has another shape, holds no numbers, or is not finite; or a dict lacks a key.
         """
+        _require_observations(len(self._envs), self._frames, observations)
         require_finite("observations", observations, self._steps)
-        self._append(self._envs, observations, labels or {})
+        self._append(self._envs, observations, {} if labels is None else labels)
 
     def add(self, step: Step) -> None:
         """Store one step of every environment, taken at the newest frames.
@@ -163,26 +163,36 @@ class TransitionRing:
         Raises:
             RuntimeError: ``begin`` has not been called.
             ValueError: observations have another shape, another array cannot be broadcast to its shape for n
-                environments, or one holds no numbers; or observations or rewards are not finite.
-            KeyError: a dict of observations lacks a key of the space.
+                environments, or one holds no numbers; observations or rewards are not finite; or a dict of observations
+                lacks a key of the space.
         """
-        if not self._filled.all():
+        require_type("step", step, Step, "give jepa_extractor.data.Step(...)")
+        if self._newest.item(0) < 0:
             raise RuntimeError("the ring holds no observation yet: call begin(observations) before the first add")
         self._steps += 1
-        require_finite("observations", step.arrived, self._steps)
-        require_finite("rewards", step.rewards, self._steps)
-        over = np.flatnonzero(step.ended)
+        _require_observations(len(self._envs), self._frames, step.arrived)
+        if not all_finite(step.arrived):
+            require_finite("observations", step.arrived, self._steps)
+        at = (self._envs, self._newest.copy())
+        rewards, ended = np.asarray(step.rewards), np.asarray(step.ended)
+        for name, array in (("rewards", rewards), ("ended", ended)):
+            if array.shape != self._envs.shape or array.dtype.kind not in "biuf":
+                raise ValueError(f"{name}={shown(array)}: give one for each of {len(self._envs)} environments")
+        if not all_finite(rewards):
+            require_finite("rewards", rewards, self._steps)
+        _write("actions", self._actions, at, step.actions)
+        _write("terminated", self._terminated, at, step.terminated)
+        self._rewards[at] = rewards
+        (over,) = ended.nonzero()
         if len(over):
+            _require_observations(len(self._envs), self._frames, step.restarted)
             restarted = map_arrays(lambda array: array[over], step.restarted)
             require_finite("observations", restarted, self._steps, over)
-        at = (self._envs, self._newest.copy())
-        self._actions[at] = step.actions
-        self._rewards[at] = step.rewards
-        self._terminated[at] = step.terminated
         self._append(self._envs, step.arrived, step.arrived_labels)
         self._complete[at] = True  # last, so that an interrupt before it leaves no false transition
         if len(over):
-            labels = {name: values[over] for name, values in step.restarted_labels.items()}
+            require_mapping("restarted_labels", step.restarted_labels)
+            labels = {name: _of(over, name, values) for name, values in step.restarted_labels.items()}
             self._append(over, restarted, labels)
 
     def newest_observations(self) -> Arrays:
@@ -269,14 +279,21 @@ class TransitionRing:
         )
 
     def _append(self, envs: NDArray[np.intp], observations: Arrays, labels: Labels) -> None:
-        map_arrays(partial(_require_frames, len(envs)), self._frames, observations)
-        slots = (self._newest[envs] + 1) % self._slots
-        self._newest[envs] = slots
-        self._filled[envs] = np.minimum(self._filled[envs] + 1, self._slots)
+        if len(envs) == len(self._envs):  # the same without a detour by indices
+            self._newest += 1
+            self._newest %= self._slots
+            self._filled += self._filled < self._slots
+            slots = self._newest
+        else:
+            slots = (self._newest[envs] + 1) % self._slots
+            self._newest[envs] = slots
+            self._filled[envs] += self._filled[envs] < self._slots
         self._complete[envs, slots] = False
         map_arrays(lambda frames, seen: frames.__setitem__((envs, slots), seen), self._frames, observations)
+        if not isinstance(labels, Mapping):
+            raise ValueError(f"labels={shown(labels)} is not a dict: give numbers (n,) by name")
         for name in self._labels.keys() | labels.keys():
-            self._label(name)[envs, slots] = labels.get(name, np.nan)
+            _write(f"labels[{name!r}]", self._label(name), (envs, slots), labels.get(name, np.nan))
 
     def _label(self, name: str) -> NDArray[np.float32]:
         """Return the array of a label; it is made, all unknown, when the label is first seen."""
@@ -304,10 +321,49 @@ def _zeros(size: tuple[int, int], space: spaces.Space[Any]) -> NDArray[Any]:
     return np.zeros(size + space.shape, space.dtype)
 
 
-def _require_frames(count: int, frames: NDArray[Any], seen: NDArray[Any]) -> None:
+def _require_observations(count: int, frames: Arrays, seen: Arrays, name: str = "observations") -> None:
+    """Raise ``ValueError`` unless ``seen`` are ``count`` observations as ``frames`` (n, slots, ...) hold them."""
+    if isinstance(frames, dict):
+        if not isinstance(seen, dict) or not frames.keys() <= seen.keys():
+            raise ValueError(f"{name} of this ring are a dict with the keys {list(frames)}: give each of them")
+        for key, array in frames.items():
+            _require_observations(count, array, seen[key], f"{name}[{key!r}]")
+        return
     expected = (count, *frames.shape[2:])
-    if np.shape(seen) != expected:
-        raise ValueError(f"observations have the shape {np.shape(seen)}: this ring takes {expected}")
+    if not isinstance(seen, np.ndarray) or seen.dtype.kind not in "biuf":
+        raise ValueError(f"{name} are {shown(seen)}: this ring takes an array of numbers of shape {expected}")
+    if seen.shape != expected:
+        raise ValueError(f"{name} have the shape {seen.shape}: this ring takes {expected}")
+
+
+def _of(envs: NDArray[np.intp], name: str, values: Any) -> NDArray[Any]:
+    """Return the labels of these environments, of ``values`` (n,)."""
+    array = np.asarray(values)
+    if array.ndim != 1 or envs[-1] >= len(array):
+        raise ValueError(f"restarted_labels[{name!r}]={shown(values)}: give a number for each environment")
+    return array[envs]
+
+
+def _write(name: str, own: NDArray[Any], at: Any, given: Any) -> None:
+    """Write what is given at the places ``at``; the message names it where it does not fit."""
+    try:
+        array = np.asarray(given)
+        if array.dtype != own.dtype and (array.dtype.kind not in "biuf" or not _fits(array, own.dtype)):
+            raise ValueError(f"it is of dtype {array.dtype}")
+        own[at] = array
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}={shown(given)} cannot be written as {own.dtype} of shape {own[at].shape}: give one for each "
+            "environment"
+        ) from error
+
+
+def _fits(array: NDArray[Any], kind: np.dtype[Any]) -> bool:
+    """Return whether ``kind`` holds the numbers of ``array``, where it is one of integers."""
+    if kind.kind not in "iu":
+        return True
+    with np.errstate(invalid="ignore"):
+        return bool((array.astype(kind) == array).all())
 
 
 def _leaves(tree: dict[str, Any]) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -6,8 +6,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepa_extractor.checks import require_type
-from jepa_extractor.data.observations import Arrays
+from jepa_extractor.checks import require_type, shown
+from jepa_extractor.data.observations import Arrays, all_finite
 
 _ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _FLATTENABLE = (spaces.Tuple, spaces.Text, spaces.OneOf)  # what FlattenObservation makes a Box of
@@ -26,7 +26,7 @@ def require_observation_space(name: str, space: object) -> None:
         _require_array(name, space, _FLATTEN if flat else "turn it into an array by {}", "TransformObservation")
         return
     if not space.spaces:
-        raise ValueError(f"{name}={space} has no key: observations need at least one array")
+        raise ValueError(f"{name}={shown(space)} has no key: observations need at least one array")
     for key, part in space.items():
         mend = f"drop the key by {_WRAPPERS}FilterObservation(env, {[other for other in space if other != key]})"
         if {"image", "mission"} <= set(space):
@@ -49,7 +49,7 @@ def require_bounded(name: str, space: spaces.Space[Any]) -> None:
     """Raise ``ValueError`` if ``space``, of actions, has no bounds between which actions can be drawn uniformly."""
     if isinstance(space, spaces.Box) and not space.is_bounded():
         raise ValueError(
-            f"{name}={space} has no bounds, and random actions are uniform: give the environment "
+            f"{name}={shown(space)} has no bounds, and random actions are uniform: give the environment "
             f"a bounded Box by {_WRAPPERS}TransformAction, or give a policy"
         )
 
@@ -60,16 +60,16 @@ def _require_array(name: str, space: object, mend: str, wrapper: str) -> None:
     by = f"{_WRAPPERS}{wrapper}"
     mend = mend.replace("{}", by)
     if not isinstance(space, _ARRAYS):
-        raise ValueError(f"{name}={space} is not a Box, Discrete, MultiDiscrete or MultiBinary: {mend}")
+        raise ValueError(f"{name}={shown(space)} is not a Box, Discrete, MultiDiscrete or MultiBinary: {mend}")
     if np.dtype(space.dtype).kind not in "biuf":
-        raise ValueError(f"{name}={space} is not of numbers, but of {space.dtype}: {mend}")
+        raise ValueError(f"{name}={shown(space)} is not of numbers, but of {space.dtype}: {mend}")
     assert space.shape is not None
     if 0 in space.shape:
-        raise ValueError(f"{name}={space} is of shape {space.shape}, which holds no number: give another")
+        raise ValueError(f"{name}={shown(space)} is of shape {space.shape}, which holds no number: give another")
     if isinstance(space, spaces.MultiDiscrete) and len(space.shape) > 1:
-        raise ValueError(f"{name}={space} is of shape {space.shape}: flatten it to one axis by {by}")
+        raise ValueError(f"{name}={shown(space)} is of shape {space.shape}: flatten it to one axis by {by}")
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start != 0):
-        raise ValueError(f"{name}={space} counts from {space.start}, not from 0: shift it by {by}")
+        raise ValueError(f"{name}={shown(space)} counts from {space.start}, not from 0: shift it by {by}")
 
 
 def policy_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
@@ -149,8 +149,13 @@ def as_batch(observations: Any, space: spaces.Space[Any]) -> tuple[Arrays, bool]
         raise ValueError(
             f"observations is a {type(observations).__name__}: give an array; env.reset() returns it first"
         )
-    array, shape = np.asarray(observations), space.shape
+    try:
+        array, shape = np.asarray(observations), space.shape
+    except ValueError as error:
+        raise ValueError("observations are of several shapes: give an array") from error
     assert shape is not None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"observations have dtype {array.dtype}: give an array of numbers")
     if is_image(space):
         if array.dtype != np.uint8:
             raise ValueError(f"observations have dtype {array.dtype}, and the space is of uint8 images: give uint8")
@@ -158,6 +163,12 @@ def as_batch(observations: Any, space: spaces.Space[Any]) -> tuple[Arrays, bool]
             array = np.moveaxis(array, -1, -3)
     if not _ends_with(array, shape):
         raise ValueError(f"observations have shape {array.shape}: give {shape}, or (N, ...) of these, of {space}")
+    if not all_finite(array):
+        raise ValueError(f"observations hold {array[~np.isfinite(array)][0]}: give finite numbers")
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        most = space.n if isinstance(space, spaces.Discrete) else space.nvec
+        if np.any((array < 0) | (array >= most) | (array != np.floor(array))):
+            raise ValueError(f"observations hold numbers that are not in {space}: give integers from 0 on")
     return array.reshape(-1, *shape), array.ndim > len(shape)
 
 

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.bisimulation.inputs import checked_successors
-from jepa_extractor.checks import require_integer
+from jepa_extractor.checks import as_array, require_index, require_integer, shown
 
 Language = tuple[list[list[int]], list[int]]  # successors (states, letters), and whether each state accepts; 0 begins
 
@@ -41,6 +41,7 @@ def random_language(states: int, letters: int, seed: int) -> Language:
     """
     require_integer("states", states, least=1)
     require_integer("letters", letters, least=1)
+    require_integer("seed", seed, least=0)
     rng = np.random.default_rng(seed)
     return rng.integers(states, size=(states, letters)).tolist(), rng.integers(2, size=states).tolist()
 
@@ -66,7 +67,10 @@ class Strings(gym.Env[NDArray[np.float32], np.int64]):
 
     def __init__(self, successors: ArrayLike, accepting: Sequence[Any], longest: int = 16) -> None:
         self.successors = checked_successors(successors)
-        self.accepting = np.asarray(accepting, np.bool_)
+        self.accepting = as_array("accepting", accepting)
+        if self.accepting.dtype.kind not in "biu":
+            raise ValueError(f"accepting={shown(accepting)} are not truth values: give one for each state")
+        self.accepting = self.accepting.astype(np.bool_)
         if self.accepting.shape != (len(self.successors),):
             raise ValueError(
                 f"accepting has shape {self.accepting.shape} for {len(self.successors)} states: give one for each"
@@ -88,7 +92,12 @@ class Strings(gym.Env[NDArray[np.float32], np.int64]):
         return self._seen(), {"state": self._state}
 
     def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Append a letter."""
+        """Append a letter.
+
+        Raises:
+            ValueError: ``action`` is no letter.
+        """
+        require_index("action", action, self.successors.shape[1], "a letter")
         self._string.append(int(action))
         self._state = int(self.successors[self._state, int(action)])
         over = len(self._string) >= self.longest

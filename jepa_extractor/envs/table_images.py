@@ -13,7 +13,7 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from jepa_extractor.checks import require_integer
+from jepa_extractor.checks import require_bool, require_integer, require_type
 from jepa_extractor.data.episodes import Episode
 from jepa_extractor.data.spaces import channels_first
 
@@ -49,6 +49,8 @@ class TableImages(gym.Wrapper[Any, int, Any, int], RecordConstructorArgs):
     """
 
     def __init__(self, env: gym.Env[Any, int], image_size: int = 64, random_starts: bool = False) -> None:
+        require_type("env", env, gym.Env, "give an environment, as gym.make makes it")
+        require_bool("random_starts", random_starts)
         RecordConstructorArgs.__init__(self, image_size=image_size, random_starts=random_starts)
         super().__init__(env)
         require_integer("image_size", image_size, least=1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jepa_extractor.bisimulation.deterministic import distinguishing_actions, largest_bisimulation
+from jepa_extractor.checks import require_type
 from jepa_extractor.machine.machine import SAME_REWARD, Floats, Machine, Numbers
 
 Outcome = tuple[float, bool]
@@ -47,8 +48,10 @@ def compare(machine: Machine, other: Machine) -> Difference | None:
     Two nodes are equal if all sequences of actions earn the same rewards, to 1e-4, and end alike.
 
     Raises:
-        ValueError: the machines have other numbers of actions.
+        ValueError: one is no machine, or they have other numbers of actions.
     """
+    require_type("machine", machine, Machine, "learned_machine makes one")
+    require_type("other", other, Machine, "learned_machine makes one")
     if machine.successors.shape[1] != other.successors.shape[1]:
         raise ValueError(
             f"the machines have {machine.successors.shape[1]} and {other.successors.shape[1]} actions: compare those "

@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from jepa_extractor.checks import require_index, require_type
 from jepa_extractor.machine.machine import Machine
 
 
@@ -14,11 +15,15 @@ class MachineEnv(gym.Env[np.int64, np.int64]):
 
     Args:
         machine: where it goes.
+
+    Raises:
+        ValueError: ``machine`` is no machine.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012  # as Gymnasium has it
 
     def __init__(self, machine: Machine) -> None:
+        require_type("machine", machine, Machine, "learned_machine makes one")
         self.machine = machine
         nodes, actions = machine.successors.shape
         self.observation_space = spaces.Discrete(nodes)
@@ -37,7 +42,12 @@ class MachineEnv(gym.Env[np.int64, np.int64]):
         return np.int64(self._node), {"name": self.machine.names[self._node]}
 
     def step(self, action: np.int64) -> tuple[np.int64, float, bool, bool, dict[str, Any]]:
-        """Follow an arrow."""
+        """Follow an arrow.
+
+        Raises:
+            ValueError: ``action`` is no action.
+        """
+        require_index("action", action, self.machine.successors.shape[1], "an action")
         arrow = self._node, int(action)
         self._node = int(self.machine.successors[arrow])
         reward, ended = float(self.machine.rewards[arrow]), bool(self.machine.ends[arrow])
@@ -52,8 +62,9 @@ def machine_of_table(table: dict[int, dict[int, list[tuple[float, int, float, bo
         starts: states in which episodes begin, such as ``np.flatnonzero(env.unwrapped.initial_state_distrib)``.
 
     Raises:
-        ValueError: a step is random.
+        ValueError: a step is random, or ``table`` is no such table.
     """
+    _require_table(table)
     for state, by_action in table.items():
         for action, ways in by_action.items():
             if len({way[1:] for way in ways if way[0] > 0}) != 1:
@@ -61,3 +72,20 @@ def machine_of_table(table: dict[int, dict[int, list[tuple[float, int, float, bo
     rows = [[next(way for way in ways if way[0] > 0) for ways in by_action.values()] for by_action in table.values()]
     successors, rewards, ends = (np.array([[way[i] for way in row] for row in rows]) for i in (1, 2, 3))
     return Machine.from_mdp(successors.astype(np.int64), rewards, ends.astype(np.bool_), starts)
+
+
+def _require_table(table: Any) -> None:
+    """Raise ``ValueError`` unless states are 0..n-1, have the actions 0..k-1, and each step the four entries."""
+    fits = isinstance(table, dict) and table and list(table) == list(range(len(table)))
+    fits = fits and all(isinstance(row, dict) and row and list(row) == list(range(len(row))) for row in table.values())
+    fits = fits and len({len(row) for row in table.values()}) == 1
+    ways = [way for row in table.values() for given in row.values() for way in _entries(given)] if fits else [None]
+    if not all(isinstance(way, tuple) and len(way) == 4 for way in ways):
+        raise ValueError(
+            "table is not {state: {action: [(probability, next state, reward, end)]}} with states and actions from 0 "
+            "on: give env.unwrapped.P"
+        )
+
+
+def _entries(given: Any) -> list[Any]:
+    return given if isinstance(given, list) and given else [None]

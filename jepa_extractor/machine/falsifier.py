@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from jepa_extractor.checks import require_integer, require_type
+from jepa_extractor.checks import require_bool, require_callable, require_integer, require_type
 from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.machine.comparison import distinguishing_word
@@ -118,6 +118,9 @@ def falsify(
     require_type("env", env, gym.Env, "give one environment, as gym.make makes it")
     require_integer("steps", steps, least=1)
     require_integer("seed", seed, least=0)
+    require_bool("go_on", go_on)
+    if see is not None:
+        require_callable("see", see, "an observation, and returns its node")
     count = machine.successors.shape[1]
     if getattr(env.action_space, "n", None) != count:
         raise ValueError(f"env acts in {env.action_space}, and the machine has {count} actions: give its environment")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepa_extractor.checkpoint import replace_file
+from jepa_extractor.checks import as_path, require_type
 from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.machine.machine import Machine
 
 if TYPE_CHECKING:
     import networkx
 
-FORMAT = "jepa_extractor machine 1"
+FORMAT = "jepa_extractor machine 2"
 ARROWS = ("successors", "rewards", "ends", "counts", "certainty")
 
 
@@ -23,16 +25,18 @@ def save_machine(machine: Machine, path: str | Path) -> None:
     """Save a machine as JSON, without its JEPA; see ``load_machine``.
 
     Raises:
+        ValueError: ``machine`` is no machine, or ``path`` no path.
         OSError: ``path`` cannot be written.
     """
-    content: dict[str, Any] = {"format": FORMAT, "names": machine.names, "action_names": machine.action_names}
+    require_type("machine", machine, Machine, "learned_machine makes one")
+    content: dict[str, Any] = {"names": machine.names, "action_names": machine.action_names}
     content["starts"] = machine.starts.tolist()
     content.update({name: getattr(machine, name).tolist() for name in ARROWS})
     for name in ("prototypes", "prototype_nodes", "pictures"):
         value = getattr(machine, name)
         content[name] = None if value is None else map_arrays(_packed, value)
-    text = json.dumps(content)
-    replace_file(Path(path), lambda unfinished: unfinished.write_text(text))
+    text = json.dumps({"format": FORMAT, "checksum": _checksum(content), "machine": content})
+    replace_file(path, lambda unfinished: unfinished.write_text(text))
 
 
 def load_machine(path: str | Path) -> Machine:
@@ -42,12 +46,16 @@ def load_machine(path: str | Path) -> Machine:
         FileNotFoundError: there is no such file.
         ValueError: the file is broken, or holds no machine.
     """
-    if not Path(path).is_file():
+    path = as_path("path", path)
+    if not path.is_file():
         raise FileNotFoundError(f"there is no machine at {path}")
     try:
-        content = json.loads(Path(path).read_text())
-        if content.pop("format") != FORMAT:
+        saved = json.loads(path.read_text())
+        if saved["format"] != FORMAT:
             raise ValueError("it has another format")
+        content = saved["machine"]
+        if saved["checksum"] != _checksum(content):
+            raise ValueError("its checksum is another")
         kinds = {"successors": np.int64, "rewards": np.float64, "ends": np.bool_, "counts": np.int64}
         for name in ARROWS:
             content[name] = np.array(content[name], kinds.get(name, np.float64))
@@ -65,7 +73,11 @@ def to_networkx(machine: Machine) -> "networkx.MultiDiGraph":
 
     Edges have ``action``, ``action_name``, ``reward``, ``end``, ``count`` and ``certainty``. Needs networkx, which
     torch brings.
+
+    Raises:
+        ValueError: ``machine`` is no machine.
     """
+    require_type("machine", machine, Machine, "learned_machine makes one")
     import networkx
 
     graph = networkx.MultiDiGraph()
@@ -91,8 +103,11 @@ def from_networkx(graph: "networkx.MultiDiGraph") -> Machine:
     """Return the machine of a graph as ``to_networkx`` makes it, without prototypes and pictures.
 
     Raises:
-        ValueError: a node lacks an arrow, or an attribute is missing.
+        ValueError: it is no such graph, a node lacks an arrow, or an attribute is missing.
     """
+    import networkx
+
+    require_type("graph", graph, networkx.MultiDiGraph, "give one as to_networkx makes it")
     nodes = sorted(graph.nodes)
     edges = {(node, data.get("action")): (to, data) for node, to, data in graph.edges(data=True)}
     actions = sorted({action for _, action in edges if action is not None})
@@ -122,7 +137,11 @@ def to_dot(machine: Machine) -> str:
     """Return the machine in Graphviz's language: arrows that were never seen are dashed, those that end are red.
 
     Arrows from one node to the same other are one, with all their actions.
+
+    Raises:
+        ValueError: ``machine`` is no machine.
     """
+    require_type("machine", machine, Machine, "learned_machine makes one")
     lines = ["digraph machine {", "  rankdir=LR;", "  node [shape=circle];"]
     starts = set(machine.starts.tolist())
     for node, name in enumerate(machine.names):
@@ -143,6 +162,10 @@ def to_dot(machine: Machine) -> str:
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _checksum(content: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content).encode())
 
 
 def _packed(array: NDArray[Any]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepa_extractor.checks import require_integer, require_type
-from jepa_extractor.data.episodes import Episode
-from jepa_extractor.data.observations import Arrays, length, map_arrays
+from jepa_extractor.checks import require_integer, require_strings, require_type
+from jepa_extractor.data.episodes import Episode, join_episodes
+from jepa_extractor.data.observations import Arrays, map_arrays
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.machine.clusters import Trees, nearest_of, trees_of
 from jepa_extractor.machine.machine import SAME_REWARD, Floats, Machine, Numbers
@@ -126,6 +126,8 @@ def learned_machine(
     if not isinstance(space, spaces.Discrete):
         raise ValueError(f"the JEPA acts in {space}: a machine has an arrow for each action, so they must be Discrete")
     actions = int(space.n)
+    if action_names is not None:
+        require_strings("action_names", action_names)
     names = tuple(str(action) for action in (range(actions) if action_names is None else action_names))
     if len(names) != actions:
         raise ValueError(f"action_names={names} are {len(names)}, and there are {actions} actions: give one for each")
@@ -170,29 +172,15 @@ def _steps(episodes: Iterable[Episode] | Recorded, actions: int) -> tuple[Arrays
         observations, taken, ends = recorded.observations, np.asarray(recorded.actions), np.asarray(recorded.ends)
         rewards, first = np.asarray(recorded.rewards, np.float64), np.flatnonzero(np.asarray(recorded.steps) == 0)
     else:
-        if isinstance(episodes, Episode) or not isinstance(episodes, Iterable):
-            raise ValueError(f"episodes={type(episodes).__name__} is no sequence of episodes: give a list of them")
-        kept = [episode for episode in episodes if isinstance(episode, Episode)]
-        if not kept:
-            raise ValueError("episodes is empty: give at least one Episode (a generator can be read once: use a list)")
-        for number, episode in enumerate(kept):
-            steps = length(episode.observations) - 1
-            taken, paid = np.asarray(episode.actions), np.shape(episode.rewards)
-            if taken.shape != (steps,) or taken.dtype.kind not in "iu" or paid != (steps,):
-                raise ValueError(
-                    f"episode {number} has {steps + 1} observations, actions of shape {taken.shape} and dtype "
-                    f"{taken.dtype}, and rewards of shape {paid}: give one action, an integer, and one reward for each "
-                    "step between two observations"
-                )
-        observations = cast(
-            Arrays, map_arrays(lambda *arrays: np.concatenate(arrays), *(one.observations for one in kept))
-        )
-        taken = np.concatenate([np.append(episode.actions.astype(np.int64), -1) for episode in kept])
-        rewards = np.concatenate([np.append(np.nan, episode.rewards).astype(np.float64) for episode in kept])
-        lengths = np.array([len(episode.actions) + 1 for episode in kept])
-        last = np.cumsum(lengths) - 1
-        ends, first = np.zeros(len(taken), np.bool_), last - lengths + 1
-        ends[last] = [episode.terminated and len(episode.actions) > 0 for episode in kept]
+        joined = join_episodes(episodes)
+        begins, observations, ends, first = joined.begins_step, joined.observations, joined.ends, joined.offsets[:-1]
+        if joined.actions.ndim != 1 or joined.actions.dtype.kind not in "iu":
+            raise ValueError(
+                f"episodes have actions of shape {joined.actions.shape} and dtype {joined.actions.dtype}: give those "
+                "of the JEPA's environment, one integer for each step"
+            )
+        taken, rewards = np.full(len(begins), -1), np.full(len(begins), np.nan)
+        taken[begins], rewards[1:][begins[:-1]] = joined.actions, joined.rewards
     left = np.flatnonzero(taken != -1)
     if not len(left):
         raise ValueError("the episodes have no steps: give some that have")

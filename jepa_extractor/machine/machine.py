@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jepa_extractor.bisimulation.deterministic import largest_bisimulation
 from jepa_extractor.bisimulation.inputs import checked_successors
-from jepa_extractor.checks import require_fraction
+from jepa_extractor.checks import as_array, require_fraction, require_indices, require_sequence, require_type, shown
 from jepa_extractor.data.observations import Arrays, map_arrays
 from jepa_extractor.machine.clusters import Prototypes
 
@@ -61,17 +61,39 @@ class Machine:
 
     def __post_init__(self) -> None:
         shape = checked_successors(self.successors).shape
-        for name in ("rewards", "ends", "counts", "certainty"):
+        for name, kinds in (
+            ("successors", "iu"),
+            ("rewards", "f"),
+            ("ends", "b"),
+            ("counts", "iu"),
+            ("certainty", "f"),
+        ):
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
+                raise ValueError(
+                    f"{name}={shown(array)} is not an array of its dtype: see Machine; from_mdp makes them"
+                )
             if (given := np.shape(getattr(self, name))) != shape:
                 raise ValueError(f"{name} has shape {given}, and successors {shape}: give one for each arrow")
         if not np.isfinite(self.rewards).all():
             raise ValueError("rewards are not all finite: give a number for each arrow")
-        starts = np.asarray(self.starts)
-        if starts.ndim != 1 or not len(starts) or starts.min() < 0 or starts.max() >= shape[0]:
-            raise ValueError(f"starts={starts.tolist()} are not nodes: give at least one, in 0..{shape[0] - 1}")
+        require_indices("starts", self.starts, shape[0])
+        if not len(self.starts):
+            raise ValueError(f"starts is empty: give at least one node, in 0..{shape[0] - 1}")
         for name, count in (("names", shape[0]), ("action_names", shape[1])):
-            if len(set(getattr(self, name))) != count or len(getattr(self, name)) != count:
-                raise ValueError(f"{name}={getattr(self, name)} are not {count} different names")
+            given = getattr(self, name)
+            if not isinstance(given, tuple) or len(given) != count or len({str(one) for one in given}) != count:
+                raise ValueError(f"{name}={shown(given)} is not a tuple of {count} different names")
+        if (self.prototypes is None) != (self.prototype_nodes is None):
+            raise ValueError("prototypes and prototype_nodes belong together: give both, or neither")
+        if self.prototypes is not None and self.prototype_nodes is not None:
+            require_indices("prototype_nodes", self.prototype_nodes, shape[0])
+            require_type("prototypes", self.prototypes, np.ndarray, "give float32 (P, D)")
+            if self.prototypes.ndim != 2 or len(self.prototypes) != len(self.prototype_nodes):
+                raise ValueError(
+                    f"prototypes has shape {np.shape(self.prototypes)} for {len(self.prototype_nodes)} prototype_nodes"
+                    ": give a latent for each"
+                )
 
     @classmethod
     def from_mdp(
@@ -98,13 +120,17 @@ class Machine:
         """
         to = checked_successors(successors).astype(np.int64)
         nodes, actions = to.shape
+        first = np.arange(nodes) if starts is None else as_array("starts", starts)
+        for name, given in (("names", names), ("action_names", action_names)):
+            if given is not None:
+                require_sequence(name, given, "a name for each")
         return cls(
             to,
-            _of_arrows("rewards", rewards, to).astype(np.float64),
-            _of_arrows("ends", np.zeros(nodes, np.bool_) if ends is None else ends, to).astype(np.bool_),
+            _of_arrows("rewards", rewards, to, np.float64),
+            _of_arrows("ends", np.zeros(nodes, np.bool_) if ends is None else ends, to, np.bool_),
             np.zeros(to.shape, np.int64),
             np.ones(to.shape),
-            np.arange(nodes) if starts is None else np.asarray(starts, np.int64),
+            first.astype(np.int64) if first.dtype.kind in "iu" or not first.size else first,
             tuple(str(name) for name in (range(nodes) if names is None else names)),
             tuple(str(name) for name in (range(actions) if action_names is None else action_names)),
         )
@@ -239,6 +265,10 @@ class Machine:
     def encoder(self, jepa: "JEPA | None" = None) -> "JEPA":
         """Return ``jepa``, or that of the machine; raise ``ValueError`` where it cannot tell the machine's nodes."""
         jepa = self.jepa if jepa is None else jepa
+        if jepa is not None:
+            from jepa_extractor.jepa import JEPA
+
+            require_type("jepa", jepa, JEPA, "give the JEPA that it was made from")
         if jepa is None:
             raise ValueError(
                 "jepa=None, and the machine has none, as one from a file: give the JEPA that it was made from"
@@ -272,6 +302,8 @@ class Machine:
         Raises:
             ValueError: there is no such node.
         """
+        if not isinstance(goal, int | str | np.integer):
+            require_sequence("goal", goal, "a node by number or name, or a list of these")
         wanted = [goal] if isinstance(goal, int | str | np.integer) else list(goal)
         numbers = []
         for one in wanted:
@@ -282,7 +314,7 @@ class Machine:
             else:
                 known = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
                 raise ValueError(
-                    f"goal={one!r} is no node: give a number in 0..{len(self.names) - 1}, or one of {known}"
+                    f"goal={shown(one)} is no node: give a number in 0..{len(self.names) - 1}, or one of {known}"
                 )
         if not numbers:
             raise ValueError("goal is empty: give at least one node")
@@ -296,9 +328,12 @@ class Machine:
 MOST_SWEEPS = 100_000
 
 
-def _of_arrows(name: str, given: ArrayLike, successors: Numbers) -> NDArray[Any]:
+def _of_arrows(name: str, given: ArrayLike, successors: Numbers, kind: type[np.generic]) -> NDArray[Any]:
     """Return what is given for arrivals (N,), or for arrows (N, A), for arrows."""
-    array = np.asarray(given)
+    array = as_array(name, given)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name}={shown(given)} are not numbers: give one for each state, or each arrow")
+    array = array.astype(kind)
     if array.shape == (len(successors),):
         return array[successors]
     if array.shape != successors.shape:

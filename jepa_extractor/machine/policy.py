@@ -7,6 +7,7 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from jepa_extractor.checks import require_type
 from jepa_extractor.data.observations import Arrays
 from jepa_extractor.data.spaces import as_batch
 from jepa_extractor.jepa import JEPA
@@ -25,9 +26,18 @@ class MachinePolicy:
     Attributes:
         observation_space: that of the JEPA.
         action_space: that of the JEPA.
+
+    Raises:
+        ValueError: an argument has the wrong type, or ``action_values`` another shape.
     """
 
     def __init__(self, prototypes: Prototypes, action_values: NDArray[np.float64], jepa: JEPA) -> None:
+        require_type("prototypes", prototypes, Prototypes, "machine.known_by(space) gives them")
+        require_type("action_values", action_values, np.ndarray, "machine.action_values() gives them")
+        require_type("jepa", jepa, JEPA, "that of a policy is model.policy.features_extractor.jepa")
+        shape = (int(np.max(prototypes.nodes)) + 1, spaces.flatdim(jepa.action_space))
+        if action_values.shape != shape or action_values.dtype.kind != "f" or not np.isfinite(action_values).all():
+            raise ValueError(f"action_values has shape {action_values.shape}: give finite numbers {shape}")
         self._jepa = jepa
         self._prototypes = prototypes
         self._best = action_values.argmax(1)

@@ -12,11 +12,11 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from jepa_extractor.checks import require_choice
+from jepa_extractor.checks import require_choice, shown
 from jepa_extractor.data.batch import Tensors
 from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.data.spaces import preprocessed_shape, preprocessed_size
-from jepa_extractor.networks.modules import output_shape
+from jepa_extractor.networks.modules import made_module, output_shape
 
 EncoderName = Literal[
     "auto", "pooled", "both", "places", "gated", "nature", "resnet", "grid", "mlp", "combined", "identity"
@@ -389,7 +389,7 @@ class GridEncoder(nn.Module):
         if min(height, width) < GRID_LEAST_SIZE:
             raise ValueError(
                 f"observation_space={observation_space} is too small: encoder='grid' takes at least "
-                f"{GRID_LEAST_SIZE} x {GRID_LEAST_SIZE} cells, with channels={channels!r}"
+                f"{GRID_LEAST_SIZE} x {GRID_LEAST_SIZE} cells, with channels={shown(channels)}"
             )
         self.convolutions = nn.Sequential(
             nn.Conv2d(depth, 32, kernel_size=3, padding=1),
@@ -505,6 +505,12 @@ def make_encoder(
         ValueError: the name is unknown, or the encoder cannot take such observations.
     """
     arguments = dict(encoder_kwargs or {})
+    parts = observation_space.values() if isinstance(observation_space, spaces.Dict) else [observation_space]
+    if any(isinstance(part, spaces.Box) and part.shape == () for part in parts):
+        raise ValueError(
+            f"observation_space={shown(observation_space)} has numbers without an axis, which networks do not take: "
+            "give them one, by gymnasium.wrappers.ReshapeObservation(env, (1,))"
+        )
     if isinstance(encoder, str):
         require_choice("encoder", encoder, get_args(EncoderName))
         return ENCODERS[pick_encoder(observation_space) if encoder == "auto" else encoder](
@@ -512,23 +518,23 @@ def make_encoder(
         )
     if not callable(encoder):
         raise ValueError(
-            f"encoder={encoder!r} is unknown: choose one of {', '.join(get_args(EncoderName))}, or give a callable "
-            "(observation_space, latent_dim) -> nn.Module"
+            f"encoder={shown(encoder)} is unknown: choose one of {', '.join(get_args(EncoderName))}, or give a "
+            "callable (observation_space, latent_dim) -> nn.Module"
         )
     if isinstance(encoder, nn.Module):
         name = type(encoder).__name__
         raise ValueError(f"encoder is a {name}, ready made: give its class, called as (observation_space, latent_dim)")
-    module = encoder(observation_space, *([latent_dim] if _takes_two(encoder) else []), **arguments)
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"encoder={encoder!r} returned {module!r}: it must return a torch.nn.Module")
+    module = made_module(
+        "encoder", encoder, observation_space, *([latent_dim] if _takes_two(encoder) else []), **arguments
+    )
     example = _example(observation_space)
     try:
         shape = output_shape(module, example)
     except Exception as error:
         shapes = map_arrays(lambda tensor: tuple(tensor.shape), example)
-        raise ValueError(f"encoder={encoder!r} fails on preprocessed observations {shapes}: {error}") from error
+        raise ValueError(f"encoder={shown(encoder)} fails on preprocessed observations {shapes}: {error}") from error
     if len(shape) != 2:
-        raise ValueError(f"encoder={encoder!r} maps 2 observations to shape {shape}: it must return (B, features)")
+        raise ValueError(f"encoder={shown(encoder)} maps 2 observations to shape {shape}: it must return (B, features)")
     return module if shape[1] == latent_dim else nn.Sequential(module, nn.Linear(shape[1], latent_dim))
 
 
@@ -559,8 +565,8 @@ def _flat_size(observation_space: spaces.Space[Any]) -> int:
 def _require_box(encoder: str, space: spaces.Space[Any]) -> spaces.Box:
     if not isinstance(space, spaces.Box) or len(space.shape) != 3:
         raise ValueError(
-            f"observation_space={space} is not an image: encoder={encoder!r} takes a Box of shape (channels, height, "
-            "width); for flat vectors use encoder='mlp'"
+            f"observation_space={space} is not an image: encoder={shown(encoder)} takes a Box of shape (channels, "
+            "height, width); for flat vectors use encoder='mlp'"
         )
     return space
 
@@ -576,7 +582,7 @@ def _image_shape(encoder: str, space: spaces.Space[Any], least_size: int) -> tup
                 "values are not uint8 from 0 to 255"
             )
         raise ValueError(
-            f"observation_space={space} is too small: encoder={encoder!r} takes images of at least "
+            f"observation_space={space} is too small: encoder={shown(encoder)} takes images of at least "
             f"{least_size} x {least_size} pixels; for small grids use encoder='grid'"
         )
     return shape

@@ -9,10 +9,27 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from jepa_extractor.checks import shown
 from jepa_extractor.data.batch import Tensors
 from jepa_extractor.data.observations import map_arrays
 
 CHUNK = 256  # observations encoded at once where there may be many
+
+
+def made_module(name: str, make: Callable[..., Any], *arguments: Any, **options: Any) -> nn.Module:
+    """Return the module that ``make``, the option ``name``, makes.
+
+    Raises:
+        TypeError: it does not take these arguments.
+        ValueError: it returns no module.
+    """
+    try:
+        module = make(*arguments, **options)
+    except TypeError as error:
+        raise TypeError(f"{name}={shown(make)} cannot be made: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"{name}={shown(make)} returned {shown(module)}: it must return a torch.nn.Module")
+    return module
 
 
 @contextmanager

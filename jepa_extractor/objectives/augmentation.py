@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from jepa_extractor.checks import require_integer, require_positive
+from jepa_extractor.checks import require_integer, require_positive, shown
 from jepa_extractor.data.batch import Tensors
 from jepa_extractor.data.spaces import is_image
 from jepa_extractor.objectives.draws import Draws
@@ -89,7 +89,7 @@ class Augmentation(nn.Module):
     def __init__(self, augmentation: Sequence[AugmentName | Augment], observation_space: spaces.Space[object]) -> None:
         super().__init__()
         if isinstance(augmentation, str) or not isinstance(augmentation, Sequence):
-            raise ValueError(f"augmentation={augmentation!r} is not a sequence: give a tuple, as in ('shift',)")
+            raise ValueError(f"augmentation={shown(augmentation)} is not a sequence: give a tuple, as in ('shift',)")
         self.augments = tuple(_make_augment(entry) for entry in augmentation)
         self._space = observation_space
         if self.augments:
@@ -124,7 +124,7 @@ def _make_augment(entry: object) -> Augment:
         return AUGMENTATIONS[entry]()
     if not callable(entry):
         raise ValueError(
-            f"augmentation={entry!r} is unknown: choose among {', '.join(AUGMENTATIONS)}, or give a callable "
+            f"augmentation={shown(entry)} is unknown: choose among {', '.join(AUGMENTATIONS)}, or give a callable "
             "(images, generator) -> images"
         )
     return entry

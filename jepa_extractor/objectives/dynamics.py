@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from jepa_extractor.checks import require_integer, require_positive_fraction
+from jepa_extractor.checks import require_integer, require_positive_fraction, shown
 from jepa_extractor.objectives.losses import mean_over_steps
 
 DynamicsName = Literal["squared", "cosine"]
@@ -94,6 +94,6 @@ def make_dynamics(dynamics: object) -> DynamicsLoss:
         return DYNAMICS[dynamics]()
     if not isinstance(dynamics, DynamicsLoss):
         raise ValueError(
-            f"dynamics={dynamics!r} is unknown: choose among {', '.join(DYNAMICS)}, or give a DynamicsLoss"
+            f"dynamics={shown(dynamics)} is unknown: choose among {', '.join(DYNAMICS)}, or give a DynamicsLoss"
         )
     return dynamics

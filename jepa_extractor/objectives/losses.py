@@ -37,10 +37,18 @@ def squared_error(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Ten
             count, and may be NaN. ``None``: all count alike.
 
     Raises:
-        ValueError: the shapes differ (broadcasting would hide a wrong target).
+        ValueError: one is no tensor, or the shapes differ (broadcasting would hide a wrong target).
     """
+    for name, tensor in (("predicted", predicted), ("target", target), ("mask", mask)):
+        if isinstance(tensor, torch.Tensor):
+            if name != "mask" and not tensor.is_floating_point():
+                raise ValueError(f"{name} is of {tensor.dtype}: give floats")
+        elif name != "mask" or mask is not None:
+            raise ValueError(f"{name} is a {type(tensor).__name__}: give a tensor")
     if predicted.shape != target.shape:
         raise ValueError(f"predicted has shape {tuple(predicted.shape)}, target {tuple(target.shape)}: they must agree")
+    if mask is not None and mask.shape != predicted.shape[: mask.dim()]:
+        raise ValueError(f"mask has shape {tuple(mask.shape)}, predicted {tuple(predicted.shape)}: they begin alike")
     difference = predicted - target
     if mask is not None:  # before the square, so that no NaN reaches the gradient
         difference = torch.where(

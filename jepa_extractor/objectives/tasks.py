@@ -17,13 +17,16 @@ from jepa_extractor.checks import (
     require_choice,
     require_fraction,
     require_integer,
+    require_mapping,
     require_positive_fraction,
     require_weight,
+    shown,
 )
 from jepa_extractor.data.batch import Batch, Latents
 from jepa_extractor.data.observations import map_arrays
 from jepa_extractor.data.spaces import preprocessed_size
 from jepa_extractor.networks.heads import BinaryHead, NumberHead, QHead, RandomMapHead, TwoHotHead, make_head
+from jepa_extractor.networks.modules import made_module
 from jepa_extractor.objectives.losses import mean_over_steps, squared_error
 
 LatentsName = Literal["encoded", "predicted", "both"]
@@ -125,10 +128,12 @@ class NumberTask(AuxiliaryTask):
         require_positive_fraction("discount", discount)
         if not callable(head):
             require_choice("head", head, HEADS)
+        head_kwargs = {} if head_kwargs is None else head_kwargs
+        require_mapping("head_kwargs", head_kwargs)
         self.weight = weight
         self.latents = latents
         self.head = head
-        self.head_kwargs = dict(head_kwargs or {})
+        self.head_kwargs = dict(head_kwargs)
         self.discount = discount
         self.reads_after = latents != "predicted"
 
@@ -150,7 +155,7 @@ class NumberTask(AuxiliaryTask):
         """Return a head (..., F) -> (..., 1)."""
         del observation_space
         make = HEADS[self.head] if isinstance(self.head, str) else self.head
-        return make(self.in_features(latent_dim, action_space), **self.head_kwargs)
+        return made_module("head", make, self.in_features(latent_dim, action_space), **self.head_kwargs)
 
     def loss(self, head: nn.Module, latents: Latents, batch: Batch) -> torch.Tensor:
         """Return the mean error over the steps that count."""
@@ -313,17 +318,18 @@ class RandomTask(AuxiliaryTask):
 
     Args:
         size: number of outputs of the map, at least 1.
-        seed: seed of the map, an integer.
+        seed: seed of the map, at least 0.
         weight: weight of the loss, at least 0.
 
     Raises:
-        ValueError: ``size`` is not an integer of at least 1.
+        ValueError: ``size`` or ``seed`` is out of range.
     """
 
     name = "random"
 
     def __init__(self, size: int = 256, seed: int = 0, weight: float = 1.0) -> None:
         require_integer("size", size, least=1)
+        require_integer("seed", seed, least=0)
         self.size = size
         self.seed = seed
         self.weight = weight
@@ -355,7 +361,7 @@ class LabelTask(AuxiliaryTask):
 
     def __init__(self, label: str, weight: float = 10.0) -> None:
         if not isinstance(label, str) or not label:
-            raise ValueError(f"label={label!r} is not a key of info: give a string, as in LabelTask('count')")
+            raise ValueError(f"label={shown(label)} is not a key of info: give a string, as in LabelTask('count')")
         self.label = label
         self.name = f"label_{label.replace('.', '_')}"
         self.weight = weight
@@ -397,12 +403,12 @@ def make_tasks(auxiliary: Sequence[str | AuxiliaryTask]) -> tuple[AuxiliaryTask,
             name, or a task's name cannot be one of ``torch.nn.ModuleDict``.
     """
     if isinstance(auxiliary, str) or not isinstance(auxiliary, Sequence):
-        raise ValueError(f"auxiliary={auxiliary!r} is not a sequence of tasks: give a tuple, as in ('reward',)")
+        raise ValueError(f"auxiliary={shown(auxiliary)} is not a sequence of tasks: give a tuple, as in ('reward',)")
     tasks = tuple(_make_task(entry) for entry in auxiliary)
     names = [getattr(task, "name", None) for task in tasks]
     for name in names:
         if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict, name):
-            raise ValueError(f"auxiliary has a task with name={name!r}: give it another, a string without dots")
+            raise ValueError(f"auxiliary has a task with name={shown(name)}: give it another, a string without dots")
         if names.count(name) > 1 or name == "dynamics":
             raise ValueError(f"auxiliary has two losses named {name!r}: give each task a name of its own")
     return tasks
@@ -414,5 +420,9 @@ def _make_task(entry: object) -> AuxiliaryTask:
     if isinstance(entry, AuxiliaryTask):
         require_weight(f"weight of the auxiliary task {getattr(entry, 'name', None)!r}", entry.weight)
         return entry
-    mend = "a label is named by LabelTask('count')" if entry == "label" else "or give an AuxiliaryTask"
-    raise ValueError(f"auxiliary={entry!r} is unknown: choose among {', '.join(TASKS)}, {mend}")
+    mend = (
+        "a label is named by LabelTask('count')"
+        if isinstance(entry, str) and entry == "label"
+        else "or give an AuxiliaryTask"
+    )
+    raise ValueError(f"auxiliary={shown(entry)} is unknown: choose among {', '.join(TASKS)}, {mend}")

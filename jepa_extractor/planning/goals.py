@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from jepa_extractor.checks import require_type
+from jepa_extractor.checks import as_floats, require_type
 from jepa_extractor.data.observations import Arrays, length
 from jepa_extractor.data.spaces import as_batch
 from jepa_extractor.jepa import JEPA
@@ -42,7 +42,8 @@ def retarget(jepa: JEPA, observations: Arrays, rewards: ArrayLike) -> JEPA:
     """
     require_type("jepa", jepa, JEPA, "that of a policy is model.policy.features_extractor.jepa")
     batch, is_batch = as_batch(observations, jepa.observation_space)
-    labels = np.asarray(rewards, np.float32)
+    with np.errstate(over="ignore"):  # what is too large is not finite
+        labels = as_floats("rewards", rewards).astype(np.float32)
     if not is_batch or labels.shape != (length(batch),):
         raise ValueError(
             f"rewards has shape {labels.shape} for {length(batch)} observations: give a batch of observations, and one "

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from jepa_extractor.checkpoint import load_state, save_state
-from jepa_extractor.checks import require_type
+from jepa_extractor.checks import require_sequence, require_type
 from jepa_extractor.data.observations import Arrays, length
 from jepa_extractor.data.spaces import as_batch
 from jepa_extractor.networks.modules import evaluation_mode
@@ -46,6 +46,7 @@ class Imagination:
         self.action_space = planner.action_space
         self.planner = planner
         self._latents = torch.empty(0, planner.jepa.latent_dim)
+        require_sequence("names", names, "a name for each observation")
         self._names = [str(name) for name in names]
         count = 0
         if observations is not None:
@@ -102,12 +103,12 @@ class Imagination:
     def save(self, path: str | Path) -> None:
         """Save planner, JEPA and names in one file, without code; raises as ``LatentPlanner.save``."""
         named = {"named_latents": self._latents, "names": self._names}
-        save_state({**self.planner.state(), **named}, Path(path), KIND)
+        save_state({**self.planner.state(), **named}, path, KIND)
 
     @classmethod
     def load(cls, path: str | Path) -> "Imagination":
         """Return what ``save``, or that of a planner, saved at ``path``; raises as ``LatentPlanner.load``."""
-        state = load_state(Path(path), KIND)
+        state = load_state(path, KIND)
         imagination = cls(LatentPlanner.from_state(state, path))
         imagination._latents = state.get("named_latents", imagination._latents)
         imagination._names = state.get("names", [])

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from jepa_extractor.checkpoint import load_state, save_state
-from jepa_extractor.checks import require_fraction, require_integer, require_type
+from jepa_extractor.checks import require_fraction, require_integer, require_type, shown
 from jepa_extractor.data.observations import Arrays
 from jepa_extractor.data.spaces import as_batch
 from jepa_extractor.jepa import JEPA
@@ -133,7 +133,7 @@ class LatentPlanner:
             ValueError: a network or a task of the JEPA is of the caller's own, not of this package.
             OSError: ``path`` cannot be written.
         """
-        save_state(self.state(), Path(path), KIND)
+        save_state(self.state(), path, KIND)
 
     @classmethod
     def load(cls, path: str | Path) -> "LatentPlanner":
@@ -143,7 +143,7 @@ class LatentPlanner:
             FileNotFoundError: there is no such file.
             ValueError: the file is broken, or holds no planner.
         """
-        return cls.from_state(load_state(Path(path), KIND), path)
+        return cls.from_state(load_state(path, KIND), path)
 
     def state(self) -> dict[str, Any]:
         """Return the planner as plain values and tensors; raises as ``save``."""
@@ -172,7 +172,9 @@ def _suitable(search: Search | None, space: spaces.Space[Any]) -> Search:
         return kind()
     is_other = isinstance(search, GraphSearch | MPPI) and not isinstance(search, kind)
     if is_other or isinstance(search, type) or not hasattr(search, "over"):
-        raise ValueError(f"search={search!r} is not for the actions of {space}: give {kind.__name__}(...), or nothing")
+        raise ValueError(
+            f"search={shown(search)} is not for the actions of {space}: give {kind.__name__}(...), or nothing"
+        )
     return search
 
 

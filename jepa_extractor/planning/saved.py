@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from jepa_extractor.checks import shown
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.objectives.tasks import TASKS, AuxiliaryTask, NumberTask
 from jepa_extractor.options import ARCHITECTURE
@@ -21,7 +22,7 @@ def jepa_state(jepa: JEPA) -> dict[str, Any]:
     architecture = {name: jepa.options[name] for name in ARCHITECTURE}
     for name, value in architecture.items():
         if not _is_plain(value):
-            raise ValueError(f"{name}={value!r} cannot be saved: {_MEND}")
+            raise ValueError(f"{name}={shown(value)} cannot be saved: {_MEND}")
     tasks = {task.name: _head_state(task) for task in jepa.tasks if task.name in GOAL_TASKS}
     unread = (*_OF_TRAINING, *(f"heads.{name}." for name in jepa.heads if name not in tasks))
     weights = jepa.state_dict()

@@ -151,7 +151,7 @@ class JEPACallback(BaseCallback):
             "recorded": self.trainer.recorder.state(),
             "schedules": [schedule.state() for schedule in self._schedules],
         }
-        save_state(state, Path(path), KIND)
+        save_state(state, path, KIND)
 
     def load(self, path: str | Path) -> "JEPACallback":
         """Restore what ``save`` saved when the next training starts; return the callback.
@@ -163,7 +163,7 @@ class JEPACallback(BaseCallback):
             ValueError: the file was not written by ``save``, or by a callback with another schedule; or, when the
                 training starts, the model does not suit what was saved.
         """
-        state = load_state(Path(path), KIND)
+        state = load_state(path, KIND)
         if state["schedule"] != repr(self.schedule):
             raise ValueError(f"{path} was saved with schedule={state['schedule']}, this callback has {self.schedule}")
         self._saved = state

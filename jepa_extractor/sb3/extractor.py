@@ -10,7 +10,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Unpack
 
-from jepa_extractor.checks import require_choice
+from jepa_extractor.checks import require_choice, shown
 from jepa_extractor.data.batch import Tensors
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.options import JEPAOptions, complete_options, takes_options
@@ -93,7 +93,9 @@ def jepa_policy_kwargs(
     complete_options(options)
     space = getattr(env_or_space, "single_action_space", getattr(env_or_space, "action_space", env_or_space))
     if not isinstance(space, spaces.Space):
-        raise ValueError(f"env_or_space={env_or_space!r} is neither an environment nor a space: give the environment")
+        raise ValueError(
+            f"env_or_space={shown(env_or_space)} is neither an environment nor a space: give the environment"
+        )
     chosen = {**RECIPES[recipe](), **options}
     kwargs = {
         "features_extractor_class": JEPAExtractor,

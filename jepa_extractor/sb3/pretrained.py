@@ -7,7 +7,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from jepa_extractor.checkpoint import load_state
-from jepa_extractor.checks import require_type
+from jepa_extractor.checks import require_bool, require_type, shown
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.sb3 import adapter
 from jepa_extractor.sb3.extractor import JEPAExtractor
@@ -33,9 +33,10 @@ def load_pretrained(model: BaseAlgorithm, pretrained: JEPA | str | Path, freeze:
     if isinstance(pretrained, JEPA):
         weights = pretrained.state_dict()
     elif isinstance(pretrained, str | Path):
-        weights = load_state(Path(pretrained), KIND)["weights"]
+        weights = load_state(pretrained, KIND)["weights"]
     else:
-        raise ValueError(f"pretrained={pretrained!r} is neither a JEPA nor the path of a checkpoint")
+        raise ValueError(f"pretrained={shown(pretrained)} is neither a JEPA nor the path of a checkpoint")
+    require_bool("freeze", freeze)
     extractors = [module for module in model.policy.modules() if isinstance(module, JEPAExtractor)]
     if not extractors:
         raise ValueError(f"the policy {type(model.policy).__name__} has no JEPAExtractor: use jepa_policy_kwargs")

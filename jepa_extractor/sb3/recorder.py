@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
+from jepa_extractor.checks import shown
 from jepa_extractor.data.batch import Batch, Step
 from jepa_extractor.data.collection import label_numbers
 from jepa_extractor.data.observations import Arrays, map_arrays
@@ -47,7 +48,7 @@ class Recorder:
             if task.label is not None
         }
         if probe is not None:
-            self._wanted_by[probe] = f"probe={probe!r}"
+            self._wanted_by[probe] = f"probe={shown(probe)}"
         self._labels = tuple(self._wanted_by)
         self._has_warned = False  # of labels that are missing
         self._needs_next_actions = any(task.needs_next_actions(model.action_space) for task in tasks)

@@ -6,6 +6,7 @@ from pathlib import Path
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from jepa_extractor.checkpoint import replace_file
+from jepa_extractor.checks import shown
 from jepa_extractor.data.batch import Batch
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.sb3.monitor import Monitor
@@ -99,5 +100,5 @@ class Trainer:
         except OSError as error:
             if not self._has_warned:
                 folder = str(self._last_good.parent)
-                warnings.warn(f"checkpoint_dir={folder!r} cannot be written ({error})", stacklevel=2)
+                warnings.warn(f"checkpoint_dir={shown(folder)} cannot be written ({error})", stacklevel=2)
             self._has_warned = True

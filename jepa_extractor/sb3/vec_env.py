@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from jepa_extractor.checks import shown
 from jepa_extractor.data.ends import autoreset_mode, final_observation, vector_infos
 
 Mask = NDArray[np.bool_]
@@ -71,10 +72,12 @@ class GymnasiumVecEnv(VecEnv):
 
     def __init__(self, vector_env: VectorEnv[Any, Any, Any], partial_reset: bool | None = None) -> None:
         if not isinstance(vector_env, VectorEnv):
-            raise TypeError(f"vector_env={vector_env!r} is not a gymnasium.vector.VectorEnv: make one by gym.make_vec")
+            raise TypeError(
+                f"vector_env={shown(vector_env)} is not a gymnasium.vector.VectorEnv: make one by gym.make_vec"
+            )
         mode = autoreset_mode("vector_env", vector_env)
         if partial_reset is not None and not isinstance(partial_reset, bool | np.bool_):
-            raise ValueError(f"partial_reset={partial_reset!r} is not True, False or None")
+            raise ValueError(f"partial_reset={shown(partial_reset)} is not True, False or None")
         self.vector_env = vector_env
         self._mode = mode
         if partial_reset is None:
@@ -257,7 +260,9 @@ def _can_reset_in_part(vector_env: VectorEnv[Any, Any, Any]) -> bool:
 
 def _need_all(env: GymnasiumVecEnv, indices: VecEnvIndices, name: str) -> None:
     if list(env._get_indices(indices)) != list(range(env.num_envs)):
-        raise ValueError(f"indices={indices!r} with {name!r}: {env.vector_env} has one for all, so give indices=None")
+        raise ValueError(
+            f"indices={shown(indices)} with {name!r}: {env.vector_env} has one for all, so give indices=None"
+        )
 
 
 def _ask(env: AsyncVectorEnv, indices: Iterable[int], command: str, data: tuple[Any, ...]) -> list[Any]:

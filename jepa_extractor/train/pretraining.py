@@ -12,7 +12,15 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from jepa_extractor.checkpoint import load_state, save_state
-from jepa_extractor.checks import require_integer, require_positive, require_type
+from jepa_extractor.checks import (
+    optional_path,
+    require_bool,
+    require_callable,
+    require_integer,
+    require_number,
+    require_positive,
+    require_type,
+)
 from jepa_extractor.data.observations import Arrays, length
 from jepa_extractor.data.ring import TransitionRing
 from jepa_extractor.diagnostics import effective_rank, latent_std, nearest_centroid_accuracy, warn_if_dead
@@ -91,6 +99,12 @@ def pretrain(
         learning_rate = _learning_rate(jepa.encoder)
     require_positive("learning_rate", learning_rate)
     require_integer("transition_updates", transition_updates, least=0)
+    require_bool("progress_bar", progress_bar)
+    for name, function in (("measure", measure), ("on_check", on_check)):
+        if function is not None:
+            require_callable(name, function, "the JEPA" if name == "measure" else "a record")
+    if stop_at is not None:
+        require_number("stop_at", stop_at)
     if stop_at is not None and measure is None:
         raise ValueError(f"stop_at={stop_at} needs a measure: give measure=, for instance a LabelAccuracy")
     settings = {
@@ -103,7 +117,7 @@ def pretrain(
         "stop_at": stop_at,
         "check_every": check_every,
     }
-    path = None if checkpoint is None else Path(checkpoint)
+    path = optional_path("checkpoint", checkpoint)
     if path is not None and path.is_dir():
         raise ValueError(f"checkpoint={str(checkpoint)!r} is a folder: give the path of a file")
     training = _Training(jepa, transitions, settings, path)

@@ -1,5 +1,6 @@
 """One auxiliary update: the gradient of a JEPA's losses on a batch."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,7 @@ class AuxiliaryStep:
         require_integer("batch_size", self.batch_size, least=1)
         require_fraction("rewarded_fraction", self.rewarded_fraction)
         if self.max_grad_norm is not None:
-            require_positive("max_grad_norm", self.max_grad_norm)
+            require_positive("max_grad_norm", self.max_grad_norm, largest=math.inf)
 
     def gradient(self, jepa: JEPA, batch: Batch) -> Gradient:
         """Return the gradient of the weighted losses of ``jepa`` on ``batch``; it is not yet in ``.grad``.

@@ -3,7 +3,7 @@
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
-from jepa_extractor.checks import require_integer, require_positive
+from jepa_extractor.checks import require_integer, require_positive, require_type
 from jepa_extractor.data.ring import TransitionRing, encoded
 from jepa_extractor.jepa import JEPA
 from jepa_extractor.objectives.losses import squared_error
@@ -34,6 +34,8 @@ def fit_transition(
     Raises:
         ValueError: an argument is out of range, or ``transitions`` is empty.
     """
+    require_type("jepa", jepa, JEPA, "build one; that of a policy is model.policy.features_extractor.jepa")
+    require_type("transitions", transitions, TransitionRing, "TransitionRing.from_episodes makes one")
     for name, value in (("updates", updates), ("horizon", horizon), ("batch_size", batch_size)):
         require_integer(name, value, least=1)
     require_positive("learning_rate", learning_rate)

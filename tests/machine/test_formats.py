@@ -43,7 +43,7 @@ def test_a_file_keeps_all(tmp_path):
     """Every array comes back with its dtype, and the file is JSON."""
     machine, path = full(), tmp_path / "machine.json"
     save_machine(machine, path)
-    assert json.loads(path.read_text())["names"][1] == 'b"'
+    assert json.loads(path.read_text())["machine"]["names"][1] == 'b"'
     loaded = load_machine(path)
     for name in (*ARROWS, "prototypes", "prototype_nodes"):
         one, other = getattr(loaded, name), getattr(machine, name)
@@ -59,7 +59,7 @@ def test_a_file_keeps_all(tmp_path):
     "damage",
     [
         lambda text: text[: len(text) // 2],
-        lambda text: text.replace("machine 1", "machine 9"),
+        lambda text: text.replace("machine 2", "machine 9"),
         lambda text: text.replace('"rewards"', '"reward"'),
         lambda text: text.replace('"successors": [[', '"successors": [[9, '),
         lambda text: "[]",

@@ -113,10 +113,10 @@ def test_values_that_grow():
         (([[0, 1], [0, 0]], [0, 0, 0]), "rewards has shape"),
         (([[0, 1], [0, 0]], [0, np.nan]), "rewards are not all finite"),
         (([[0, 1], [0, 0]], [0, 0], [True]), "ends has shape"),
-        (([[0, 1], [0, 0]], [0, 0], None, [2]), r"starts=\[2\] are not nodes"),
-        (([[0, 1], [0, 0]], [0, 0], None, []), r"starts=\[\]"),
-        (([[0, 1], [0, 0]], [0, 0], None, [0], ["a", "a"]), "names=.*not 2 different"),
-        (([[0, 1], [0, 0]], [0, 0], None, [0], ["a", "b"], ["x"]), "action_names=.*not 2 different"),
+        (([[0, 1], [0, 0]], [0, 0], None, [2]), r"starts=array\(\[2\]\) is not an array of integers .*, each in 0..1"),
+        (([[0, 1], [0, 0]], [0, 0], None, []), "starts is empty"),
+        (([[0, 1], [0, 0]], [0, 0], None, [0], ["a", "a"]), "names=.*not a tuple of 2 different"),
+        (([[0, 1], [0, 0]], [0, 0], None, [0], ["a", "b"], ["x"]), "action_names=.*not a tuple of 2 different"),
     ],
 )
 def test_what_is_no_machine(arguments, message):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from bokeh.core.enums import DashPatternType
 from bokeh.models import Range1d
@@ -12,6 +12,7 @@ from bokeh.plotting import figure
 
 from jepa_extractor.audit.moments import Moment
 from jepa_extractor.audit.pictures import OKABE_ITO
+from jepa_extractor.checks import Number, require_mapping, require_sequence, require_type, shown
 
 History = Sequence[Moment]
 DASHES: tuple[DashPatternType, ...] = (
@@ -36,6 +37,17 @@ class Curve(NamedTuple):
     plot: figure
     table: list[tuple[int, list[str]]]
     models: list[str]
+
+
+def require_history(name: str, history: object) -> None:
+    """Raise ``ValueError`` unless ``history`` holds moments of a training."""
+    require_sequence(name, history, "AuditCallback.history")
+    for moment in cast(Sequence[object], history):
+        require_type(name, moment, Moment, "give AuditCallback.history")
+        require_mapping(f"{name}.numbers", cast(Moment, moment).numbers)
+        for measure, number in cast(Moment, moment).numbers.items():
+            if not isinstance(number, Number):
+                raise ValueError(f"{name} has {measure}={shown(number)}: give a number")
 
 
 def curves_of(histories: Mapping[str, History]) -> list[Curve]:

@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.audit.latents import Encoder
 from jepa_extractor.audit.moments import pca_plane
-from jepa_extractor.audit.page.curves import History, curves_of
+from jepa_extractor.audit.page.curves import History, curves_of, require_history
 from jepa_extractor.audit.page.maps import clusters, colourings, map_of, others_near, planes
 from jepa_extractor.audit.page.matrix import matrix_of
 from jepa_extractor.audit.page.rows import Rows, class_members, groups, shown_rows
 from jepa_extractor.audit.page.slider import shown_moments
 from jepa_extractor.audit.pictures import Pictures, shown_numbers
 from jepa_extractor.audit.prediction import rollouts_of
-from jepa_extractor.audit.report import Fact, Pair, Report
+from jepa_extractor.audit.report import Fact, Pair, Report, require_reports
 from jepa_extractor.audit.words import described, plain
 from jepa_extractor.checkpoint import replace_file
+from jepa_extractor.checks import require_mapping
 
 PICTURE_BYTES = 10_000_000  # of all their pictures; the whole page stays below 15 MB
 PAIRS = 12
@@ -67,22 +68,20 @@ def write_page(
             encoder belongs to no report or has latents of another width.
         OSError: ``path`` cannot be written.
     """
-    page = _page(_checked(reports, encoders or {}), encoders or {}, histories or {}, facts or {})
-    replace_file(Path(path), lambda unfinished: unfinished.write_text(page, encoding="utf-8"))
+    encoders = {} if encoders is None else encoders
+    histories = {} if histories is None else histories
+    facts = {} if facts is None else facts
+    for name, mapping in (("encoders", encoders), ("histories", histories), ("facts", facts)):
+        require_mapping(name, mapping)
+    for name, history in histories.items():
+        require_history(f"histories[{name!r}]", history)
+    page = _page(_checked(reports, encoders), encoders, histories, facts)
+    replace_file(path, lambda unfinished: unfinished.write_text(page, encoding="utf-8"))
 
 
 def _checked(reports: Sequence[Report], encoders: Mapping[str, Encoder]) -> list[Report]:
-    if isinstance(reports, Report):
-        raise ValueError(f"reports is one report, {reports.name!r}: give a list of it, [report]")
+    require_reports(reports)
     given = list(reports)
-    for one in given:
-        if not isinstance(one, Report):
-            raise ValueError(
-                f"reports holds a {type(one).__name__}: give what audit(encoder, audit_set) returns; for classes, the "
-                "set is that of AuditSet.from_classes"
-            )
-    if not given:
-        raise ValueError("reports is empty: give at least one")
     names = [report.name for report in given]
     if len(set(names)) < len(names):
         raise ValueError(f"reports has the names {names}: give each a name of its own, audit(..., name=...)")

@@ -139,6 +139,23 @@ def test_a_folder_that_takes_no_file(start, press, shows, folder, monkeypatch):
     assert (viewer.recording, viewer.game.info["count"]) == (None, 6)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+def test_a_full_disk(start, press, shows, folder, monkeypatch):
+    """No half recording is left, and the game goes on."""
+    viewer, real = start(), Path.open
+
+    def on_full_disk(path, mode):
+        real(path, mode).close()
+        return real(Path("/dev/full"), "wb")
+
+    press(viewer, "g")
+    monkeypatch.setattr(Path, "open", on_full_disk)
+    press(viewer, "g", "LEFT")
+    assert shows("The recording is lost:")
+    assert not list(folder.iterdir())
+    assert (viewer.recording, viewer.game.info["count"]) == (None, 6)
+
+
 def test_without_pillow(start, press, shows, folder, monkeypatch):
     """G says what to install, and nothing is recorded."""
     monkeypatch.setitem(sys.modules, "PIL", None)
