@@ -494,7 +494,7 @@ def table(folder):
                 "reports": [report()],
                 "path": f"{folder}/a.html",
                 "encoders": {"encoder": jepa()},
-                "histories": {"run": [(0, {"collapse_index": 0.5})]},
+                "histories": {"run": [Moment(0, {"collapse_index": 0.5})]},
                 "facts": {"steps": "5"},
             },
             wrote,
