@@ -16,6 +16,7 @@ from stable_baselines3 import PPO
 import counting_env
 import jepa_extractor as je
 from jepa_extractor import audit, bisimulation, machine, objectives, planning
+from jepa_extractor.audit.moments import Moment
 from jepa_extractor.data import Step
 from jepa_extractor.envs import TOMITA, Strings, TableImages, parentheses, random_language
 from tests.audit import worlds
