@@ -21,7 +21,7 @@ def make_ppo():
         of_extractor = {name: kwargs.pop(name) for name in ("auxiliary", "dynamics_weight") if name in kwargs}
         policy_kwargs = {
             "net_arch": [16],
-            **jepa_policy_kwargs(gym.spaces.Discrete(2), **{"recipe": "paper", "latent_dim": 16, **of_extractor}),
+            **jepa_policy_kwargs(gym.spaces.Discrete(2), recipe="paper", latent_dim=16, **of_extractor),
         }
         return PPO("CnnPolicy", env, **{"policy_kwargs": policy_kwargs, **defaults, **kwargs})
 
