@@ -34,5 +34,6 @@ NAMES = (
     "environment",
     "bisimulation",
     "audit_trials",
+    "verdicts",
     "audits",
 )

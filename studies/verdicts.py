@@ -1,7 +1,5 @@
 """Is the verdict of an audit right? Audits whose truth is known, many seeded trials of each.
 
-    python -m studies.verdicts --trials 100 --out verdicts.json
-
 Worlds: counting to 4 (target 2), by classes and by episodes; FrozenLake without slipping, by classes and by episodes; a
 grid of 5 x 5 places with a goal, by episodes. Each with data that suffices, and with data that does not.
 
@@ -14,10 +12,10 @@ Right is COLLAPSED where something was merged that the world tells apart, and KE
 not suffice, INCONCLUSIVE is right as well.
 """
 
-import argparse
-import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -32,7 +30,10 @@ from jepa_extractor.audit import AuditSet
 from jepa_extractor.audit.report import audit_latents
 from jepa_extractor.bisimulation import largest_bisimulation
 from jepa_extractor.envs import TableImages
+from studies.facts import Facts
+from studies.markdown import markdown_table
 
+SEEDS = range(100)
 ENCODERS = ("faithful", "merged", "constant", "untrained")
 WIDTH = 8
 NOISE = 0.02
@@ -85,21 +86,10 @@ class World(NamedTuple):
 
     make: Callable[[], Any]
     label: str
-    mdp: tuple[Any, Any]
+    mdp: Callable[[], tuple[NDArray[Any], NDArray[Any]]]
     by_classes: bool
     enough: int
     too_few: int
-
-
-def _lake(**options: Any) -> Any:
-    return gym.make_vec(
-        "FrozenLake-v1",
-        4,
-        "sync",
-        wrappers=(lambda env: TableImages(env, image_size=32, **options),),
-        render_mode="rgb_array",
-        is_slippery=False,
-    )
 
 
 def _counting() -> Any:
@@ -113,42 +103,53 @@ def _counting() -> Any:
     return gym.make_vec("CountingEnv-v0", 8, vectorization_mode="vector_entry_point", **options)
 
 
-def worlds() -> dict[str, World]:
-    """Return the worlds by name."""
-    lake = TableImages(gym.make("FrozenLake-v1", is_slippery=False, render_mode="rgb_array"), image_size=32)
-    counting = counting_env.count_mdp(4, 2)
-
-    def grid() -> Any:
-        return gym.vector.SyncVectorEnv([lambda: gym.wrappers.TimeLimit(Grid(), 40)] * 4)
-
-    def starts() -> Any:
-        return _lake(random_starts=True)
-
-    return {
-        "counting, by classes": World(_counting, "count", counting, True, 400, 8),
-        "counting, by episodes": World(_counting, "count", counting, False, 800, 40),
-        "FrozenLake, by classes": World(starts, "state", lake.class_mdp, True, 800, 12),
-        "FrozenLake, by episodes": World(starts, "state", lake.class_mdp, False, 1_200, 60),
-        "grid, by episodes": World(grid, "place", Grid.mdp(), False, 1_500, 60),
-    }
+LAKE: dict[str, Any] = {"render_mode": "rgb_array", "is_slippery": False}
 
 
-def trial(world: World, steps: int, seed: int) -> dict[str, tuple[str, str]]:
+def _lake() -> Any:
+    see = partial(TableImages, image_size=32, random_starts=True)
+    return gym.make_vec("FrozenLake-v1", 4, "sync", wrappers=(see,), **LAKE)
+
+
+def _lake_mdp() -> tuple[NDArray[Any], NDArray[Any]]:
+    return TableImages(gym.make("FrozenLake-v1", **LAKE), image_size=32).class_mdp
+
+
+def _grid() -> Any:
+    return gym.vector.SyncVectorEnv([lambda: gym.wrappers.TimeLimit(Grid(), 40)] * 4)
+
+
+COUNTS = partial(counting_env.count_mdp, 4, 2)
+WORLDS = {
+    "counting, by classes": World(_counting, "count", COUNTS, True, 400, 8),
+    "counting, by episodes": World(_counting, "count", COUNTS, False, 800, 40),
+    "FrozenLake, by classes": World(_lake, "state", _lake_mdp, True, 800, 12),
+    "FrozenLake, by episodes": World(_lake, "state", _lake_mdp, False, 1_200, 60),
+    "grid, by episodes": World(_grid, "place", Grid.mdp, False, 1_500, 60),
+}
+CONFIGURATIONS = {
+    f"{name}, {amount}": {"world": name, "data": amount} for name in WORLDS for amount in ("enough", "too_few")
+}
+
+
+def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:  # noqa: ARG001  # a study's signature
     """Return for each encoder its verdict on data of one seed, and the truth ("" where it is not clear)."""
+    world = WORLDS[configuration["world"]]
+    steps, mdp = getattr(world, configuration["data"]), world.mdp()
     envs = world.make()
     episodes = list(random_episodes(envs, steps, seed, (world.label,)))
     envs.close()
-    actions = int(np.shape(world.mdp[0])[1])
+    actions = int(np.shape(mdp[0])[1])
     try:
         data = (
-            AuditSet.from_classes(episodes, world.label, world.mdp)
+            AuditSet.from_classes(episodes, world.label, mdp)
             if world.by_classes
             else AuditSet.from_episodes(episodes, actions)
         )
     except ValueError:  # nothing is told apart: there is no verdict
         return {}
     rng = np.random.default_rng(seed)
-    of_state = largest_bisimulation(*world.mdp)
+    of_state = largest_bisimulation(*mdp)
     classes = of_state[data.labels[world.label].astype(int)]
     found = {}
     for kind in ENCODERS:
@@ -190,35 +191,14 @@ def _untrained(data: AuditSet, classes: NDArray[Any], seed: int) -> tuple[NDArra
     return latents, "COLLAPSED" if closest <= 0.01 else "KEPT" if closest > 0.03 else ""
 
 
-def run(trials: int, only: str = "") -> dict[str, dict[str, dict[str, dict[str, int]]]]:
-    """Return how often each verdict was given: by world, data, and encoder with its truth."""
-    counts: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
-    for name, world in worlds().items():
-        if only not in name:
-            continue
-        for amount, steps in {"enough": world.enough, "too few": world.too_few}.items():
-            of_kind: dict[str, Counter[str]] = {}
-            for seed in range(trials):
-                for kind, (word, truth) in trial(world, steps, seed).items():
-                    of_kind.setdefault(f"{kind}, {truth or 'unclear'}", Counter())[word] += 1
-            counts.setdefault(name, {})[amount] = {kind: dict(words) for kind, words in of_kind.items()}
-            print(f"{name}, {amount} ({steps} steps)", json.dumps(counts[name][amount]), flush=True)
-    return counts
-
-
-def main() -> None:
-    """Run the trials, and write the counts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--only", default="", help="part of the name of a world")
-    parser.add_argument("--out", help="JSON file of the counts")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    counts = run(arguments.trials, arguments.only)
-    if arguments.out:
-        with open(arguments.out, "w") as file:
-            json.dump(counts, file, indent=2)
-
-
-if __name__ == "__main__":
-    main()
+def table(facts: Facts) -> str:
+    """Return how often each verdict was given: a row for each world, data, and encoder with its truth."""
+    rows = []
+    for name, by_seed in facts["results"].items():
+        words: dict[tuple[str, str], Counter[str]] = {}
+        for trial in by_seed.values():
+            for encoder, (word, truth) in trial.items():
+                words.setdefault((encoder, truth), Counter())[word] += 1
+        shown = ("COLLAPSED", "KEPT", "INCONCLUSIVE")
+        rows += [[name, *of, *(str(counts[word]) for word in shown)] for of, counts in words.items()]
+    return markdown_table(["world, data", "encoder", "truth", *shown], rows, left=(0, 1, 2))
