@@ -234,7 +234,6 @@ def test_q_costs_no_further_pass(name):
     assert all((parameter != old).any() for parameter, old in zip(head.parameters(), before, strict=True))
 
 
-@pytest.mark.slow
 def test_crossq_is_refused():
     """CrossQ encodes observations and the next ones in one pass."""
     with pytest.raises(ValueError, match="CrossQ encodes 32 observations at once, of a batch of 16"):
