@@ -255,7 +255,7 @@ class _Actions:
         allowed = "numbers in [-1, 1] (negative removes, any other adds)" if self._numbers else "0 (remove) or 1 (add)"
         if given.dtype.kind not in ("fiu" if self._numbers else "iu") or given.shape != self._given.shape:
             raise InvalidAction(f"actions={shown(actions)} does not fit: give an array of {self._expected}, {allowed}")
-        np.copyto(self._given, given, casting="unsafe")
+        np.copyto(self._given, given)
         read = read_numbers if self._numbers else read_choices
         wrong = read(self._given, over, self._directions)
         if wrong >= 0:

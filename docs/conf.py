@@ -89,7 +89,7 @@ class Public(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the nodes of the table and of the entries."""
         package = import_module(self.arguments[0])
-        front = set() if package is jepa_extractor else set(jepa_extractor.__all__)
+        front = set() if package is jepa_extractor else set(dir(jepa_extractor))
         names = [name for name in package.__all__ if name not in front and callable(getattr(package, name))]
         lines = [f".. currentmodule:: {package.__name__}", "", ".. autosummary::", ""]
         lines += [f"   {name}" for name in names] + [""]

@@ -244,13 +244,11 @@ class JEPA(nn.Module):
             self.updates += 1
             self._move_targets()
         batch = self._preprocessed(batch)
-        if batch.first_latents is not None and batch.later_latents is not None:
+        if batch.first_latents is not None:
+            assert batch.later_latents is not None
             encoded = torch.cat([batch.first_latents.unsqueeze(1), batch.later_latents], dim=1)
         elif self.needs_one_latent:
-            first = batch.first_latents
-            if first is None:
-                first = self.encoder(map_arrays(lambda frames: frames[:, 0], batch.observations))
-            encoded = first.unsqueeze(1)
+            encoded = self.encoder(map_arrays(lambda frames: frames[:, 0], batch.observations)).unsqueeze(1)
         else:
             assert batch.observations is not None
             encoded = of_each_frame(self.encoder, batch.observations)

@@ -1,32 +1,33 @@
-"""Names of a package whose modules are imported when a name is first used (PEP 562)."""
+"""Names of a package whose modules are imported when a name is first used (PEP 562).
 
+They stand in the package's ``__init__.pyi``, as ``from module import X as X``; editors and type checkers read that too.
+"""
+
+import pkgutil
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-Names = Mapping[str, tuple[str, ...]]
 
+def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return ``__getattr__``, ``__dir__`` and ``__all__`` for ``package``.
 
-def lazy_names(
-    package: str, names: Names, moved: Names | None = None
-) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Return ``__getattr__``, ``__dir__`` and ``__all__`` for ``package``, whose modules hold ``names``.
-
-    A name of ``moved`` raises an ``AttributeError`` that says which sub-package holds it. One that needs
+    A name that a package within has instead raises an ``AttributeError`` that says which. One that needs
     Stable-Baselines3, where that is not installed, raises an ``ImportError`` that says how to install it.
     """
-    module_of = {name: module for module, held in names.items() for name in held}
-    room_of = {name: room for room, held in (moved or {}).items() for name in held}
+    module_of = _module_of(package)
     public = sorted(module_of)
 
     def get(name: str) -> Any:
-        if name in room_of:
-            raise AttributeError(f"{package} has no {name}: from {package}.{room_of[name]} import {name}")
         if name not in module_of:
+            for room in pkgutil.iter_modules(sys.modules[package].__path__, f"{package}."):
+                if room.ispkg and name in _module_of(room.name):
+                    raise AttributeError(f"{package} has no {name}: from {room.name} import {name}")
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         try:
-            value = getattr(import_module(f"{package}.{module_of[name]}"), name)
+            value = getattr(import_module(module_of[name]), name)
         except ModuleNotFoundError as error:
             if error.name != "stable_baselines3":
                 raise
@@ -37,3 +38,9 @@ def lazy_names(
         return value
 
     return get, lambda: public, public
+
+
+def _module_of(package: str) -> dict[str, str]:
+    """Return the module that holds each public name."""
+    stub = (pkgutil.get_data(package, "__init__.pyi") or b"").decode()
+    return {name: module for module, name in re.findall(r"^from (\S+) import \w+ as (\w+)$", stub, re.MULTILINE)}

@@ -31,7 +31,7 @@ from jepa_extractor.audit.neighbours import neighbours
 from jepa_extractor.audit.report import audit_latents
 from jepa_extractor.diagnostics import nearest_centroid_accuracy
 from jepa_extractor.networks.encoders import EncoderName
-from studies.facts import Facts, Results
+from studies.facts import Facts, of_one_run
 from studies.markdown import markdown_table
 
 ACTIONS = ("remove", "add")
@@ -50,6 +50,7 @@ UPDATES = 25  # of a training between two audits
 CONFIGURATIONS = {"all": {"trials": 100, "observations": 20_000, "checks": 8}}
 SEEDS = (1_000,)  # of the trainings
 TIMED = True
+gathered = of_one_run
 Pairs = frozenset[tuple[int, int]]
 
 
@@ -106,7 +107,6 @@ def trial(seed: int) -> dict[str, dict[str, Any]]:
         outcome[kind] = {
             "right": due <= hit <= made.merged and bool(report.collapse_index > 0) == bool(hit),
             "collapse_index": report.collapse_index,
-            "due": len(due),
             "unseen": len(made.merged - due),
         }
     return outcome
@@ -216,11 +216,6 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
         "seconds": {"million": million(), **whole(observations)},
         "checkpoints": checkpoints(configuration["checks"], seed),
     }
-
-
-def gathered(results: Results) -> Facts:
-    """Return what the run found."""
-    return next(iter(results["all"].values()))
 
 
 def table(facts: Facts) -> str:

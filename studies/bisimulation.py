@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from counting_env import count_mdp
-from studies.facts import Facts, Results
+from studies.facts import Facts, of_one_run
 from studies.markdown import markdown_table
 
 MDP = tuple[NDArray[np.int64], NDArray[np.float64]]  # successors (n, k) and values (n,)
@@ -149,6 +149,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 }
 SEEDS = (0,)
 TIMED = True
+gathered = of_one_run
 GROWTH = ((OURS, counts), (OURS, random), (ARGSORT, random))
 
 
@@ -225,11 +226,6 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
         "comparison": compare(repetitions, configuration["limit"]),
         "growth": grow(sorted(configuration["sizes"]), repetitions),
     }
-
-
-def gathered(results: Results) -> Facts:
-    """Return what the run found."""
-    return next(iter(results["all"].values()))
 
 
 def table(facts: Facts) -> str:

@@ -18,7 +18,6 @@ untrained encoder's, and kept where it matters if its own reward raises it above
 by the mean difference paired by seed, with a 95% t-interval that leaves out 0.
 """
 
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +57,6 @@ class Painted(NamedTuple):
 
 def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, float]:
     """Train one encoder, and read everything off its latents."""
-    began = time.process_time()
     painted = paint(walks(WORLD, TRANSITIONS, seed), configuration["reward"], seed)
     torch.manual_seed(seed)
     weights = {"dynamics_weight": 0.0} if configuration["arm"] == "reward_only" else {}
@@ -71,8 +69,7 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, flo
         for offset in (TEST_SEED, 2 * TEST_SEED)
         for some in [paint(walks(WORLD, READ, offset + seed), "count", offset + seed)]
     )
-    result = {name: probe(fit, fit_labels[name], test, test_labels[name]) for name in REWARDS}
-    return {**result, "seconds": time.process_time() - began}
+    return {name: probe(fit, fit_labels[name], test, test_labels[name]) for name in REWARDS}
 
 
 def paint(episodes: list[Episode], reward: str, seed: int) -> Painted:

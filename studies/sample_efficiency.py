@@ -73,7 +73,7 @@ ARMS = {
     "replay": Arm("alternating, replay ratio 4", POOLED, {"schedule": Alternating(replay_ratio=4)}),
     "more_joint": Arm("joint, detached, Q, and 13 times the updates", DETACH_Q, {}, THIRTEENFOLD),
 }
-BRIEF = ("nature", "plain", "more_updates", "joint", "detach_q")  # arms
+BOLD = ("nature", "plain", "more_updates", "joint", "detach_q")  # arms that stand out in the figure
 
 
 def _tasks(name: str, environment: Environment, budgets: Mapping[str, int], gamma: float) -> dict[str, Task]:
@@ -124,9 +124,8 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
 
     Returns:
         ``"curve"``: rows of environment steps, seconds of training and success rate, one for each evaluation;
-        ``"steps"`` and ``"seconds"`` of the first with enough success, ``None`` where there was none; and the
-        ``"budget"`` in steps. The seconds are those of the processor, on a study's one thread the wall time of an idle
-        machine, without the evaluations.
+        ``"steps"`` until the first with enough success, ``None`` where there was none; and the ``"budget"`` in steps.
+        The seconds are those of the processor, without the evaluations.
     """
     task = TASKS[configuration["task"]]
     unseen = (task.judged or task.environment).make(50)
@@ -143,12 +142,11 @@ def run(configuration: dict[str, Any], seed: int, folder: Path) -> dict[str, Any
     arm, algorithm = ARMS[configuration["arm"]], ALGORITHMS[task.algorithm]
     model = comparison.train(task, algorithm, arm, configuration["steps"], seed, evaluation)
     replace_file(folder / "model.zip", model.save)
-    last_steps, last_seconds, _ = evaluation.curve[-1]
+    last_steps, *_ = evaluation.curve[-1]
     return {
         "budget": configuration["steps"],
         "curve": evaluation.curve,
         "steps": last_steps if evaluation.solved else None,
-        "seconds": last_seconds if evaluation.solved else None,
     }
 
 
@@ -185,20 +183,6 @@ def table(facts: Facts) -> str:
     return "\n\n".join(f"{TASKS[name].title}:\n\n{_table(arms)}" for name, arms in panels(facts).items())
 
 
-def brief(facts: Facts) -> str:
-    """Return one table: a row for each task, with the steps of a few arms."""
-    shown = [name for name in BRIEF if any(name in arms for arms in panels(facts).values())]
-    rows = []
-    for task, arms in panels(facts).items():
-        algorithm, _, env_id = TASKS[task].title.partition(" on ")
-        cells = []
-        for name in shown:
-            steps, _, solved = until_success(arms[name]) if name in arms else (None, None, 0)
-            cells.append("" if steps is None else _interval_text(steps, solved == len(arms[name])))
-        rows.append([f"{algorithm}, {env_id}", *cells])
-    return markdown_table(["", *(ARMS[name].title for name in shown)], rows)
-
-
 def of_advice(facts: Facts) -> str:
     """Return for each task the auxiliary that did best, of the arms with the encoder ``pooled`` alone."""
     rows = []
@@ -226,7 +210,7 @@ def of_advice(facts: Facts) -> str:
     return markdown_table(comparison.ADVICE, rows)
 
 
-SHOWN = {"brief": brief, "advice": of_advice}
+SHOWN = {"advice": of_advice}
 
 
 def _as_return(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,15 +251,15 @@ def _interval_text(interval: Interval, known: bool) -> str:
 def draw(facts: Facts, path: Path) -> None:
     """Write a picture with one panel for each task (row) and algorithm (column).
 
-    A line is the interquartile mean over seeds. The arms of the brief table have bolder lines, and bands: their
-    95% bootstrap intervals. A run ends at 95% success, or with its budget; its last value goes on.
+    A line is the interquartile mean over seeds. Some arms have bolder lines, and bands: their 95% bootstrap
+    intervals. A run ends at 95% success, or with its budget; its last value goes on.
     """
     results = facts["results"]
     algorithms = list(dict.fromkeys(name for of_task in results.values() for name in of_task))
     figure = Figure(figsize=(5.5 * len(algorithms), 4 * len(results)), layout="constrained")
     axes = figure.subplots(len(results), len(algorithms), squeeze=False)
     shades = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]  # ten strong ones, each with a pale one
-    names = [*BRIEF, *(name for name in ARMS if name not in BRIEF)]
+    names = [*BOLD, *(name for name in ARMS if name not in BOLD)]
     colors = dict(zip(names, [*shades[::2], *shades[1::2]], strict=False))
     lines: dict[str, Line2D] = {}
     for row, (task, of_task) in zip(axes, results.items(), strict=True):
@@ -288,10 +272,10 @@ def draw(facts: Facts, path: Path) -> None:
             for name, runs in of_task[algorithm].items():
                 grid = points[points >= max(run["curve"][0][0] for run in runs.values())]
                 curves = np.array([_at(grid, run["curve"]) for run in runs.values()])
-                width = 2.0 if name in BRIEF else 0.8
+                width = 2.0 if name in BOLD else 0.8
                 style = {"color": colors[name], "linewidth": width, "label": ARMS[name].title}
                 (lines[name],) = axis.plot(grid, interquartile_mean(curves, axis=0), **style)
-                if name in BRIEF:
+                if name in BOLD:
                     _, lows, highs = zip(*map(interquartile, curves.T), strict=True)
                     axis.fill_between(grid, lows, highs, color=colors[name], alpha=0.15, linewidth=0)
             axis.axhline(0.95, color="grey", linestyle=":", linewidth=1)

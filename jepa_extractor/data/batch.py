@@ -59,10 +59,9 @@ class Batch:
         labels: numbers by name for each observation, float32 (B, k + 1), NaN where unknown.
         next_actions: the policy's action after each step, (B, k, ...), where a task needs it.
         discount: the algorithm's discount factor, in [0, 1]; ``None`` where there is no algorithm.
-        first_latents: ``E(o)`` of the first observations, float32 (B, D), where it has been computed already;
-            ``observations`` are then those after each step alone, (B, k, ...).
-        later_latents: the latents after each step, float32 (B, k, D), where the algorithm has computed them without
-            gradient, by its target network or while it collected them. With both, ``observations`` is ``None``.
+        first_latents: ``E(o)`` of the first observations, float32 (B, D), where the algorithm has computed them; it has
+            computed ``later_latents`` too, then, and ``observations`` is ``None``.
+        later_latents: the latents after each step, float32 (B, k, D), without gradient.
     """
 
     observations: Tensors | None
@@ -102,8 +101,6 @@ class Batch:
     def observations_after(self) -> Tensors:
         """The observations after each step, (B, k, ...)."""
         assert self.observations is not None
-        if self.first_latents is not None:
-            return self.observations
         return map_arrays(lambda frames: frames[:, 1:], self.observations)
 
     def replace(self, **changes: Any) -> "Batch":

@@ -39,8 +39,10 @@ def test_encoders_whose_collapse_is_known(merge, kept, pairs):
     jepa = make_jepa(envs, latent_dim=3)
     jepa.encoder = Counter(merge)
     data = AuditSet.collect(envs, 2_000, classes_from="count", mdp=counting_env.count_mdp())
+    assert data.env == "CountingEnv-v0"
     report = audit(jepa, data, controls=False)
     assert report.verdict.word == ("KEPT" if kept == 9 else "COLLAPSED")
+    assert (report.verdict.sentence == "All 9 classes of count look different to it.") == (kept == 9)
     assert report.numbers()["groups"] == kept
     pairs_of = report.classes
     if pairs is not None:

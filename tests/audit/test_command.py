@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,42 @@ def test_command_line_under_vec_normalize(tmp_path, capsys, monkeypatch):
     run_main(monkeypatch, *common)
     assert "does not say whether it was trained under VecNormalize" in capsys.readouterr().err
     assert json.loads((tmp_path / "audit.json").read_text()) != [json.loads(expected.to_json())]
+
+
+def test_a_model_that_plays_under_vec_normalize_sees_what_it_saw_in_training(tmp_path, monkeypatch):
+    """It acts on normalised observations; the set holds those of the environment."""
+    model, vec_env = train_under_vec_normalize()
+    model.policy.action_net.weight.data *= 1e9  # so that nothing is left to chance
+    model.save(tmp_path / "model")
+    vec_env.save(tmp_path / "stats.pkl")
+    common = [tmp_path / "model", "--env", "Places-v0", "--trust", "--out", tmp_path, "--episodes", 20, "--no-controls"]
+    run_main(monkeypatch, *common, "--vec-normalize", tmp_path / "stats.pkl", "--play", "model")
+    data = AuditSet.load(tmp_path / "audit_set.npz")
+    acted = data.actions >= 0
+    seen = vec_env.normalize_obs(data.observations[acted])
+    assert data.actions[acted].tolist() == model.predict(seen, deterministic=True)[0].tolist()
+    assert data.actions[acted].tolist() != model.predict(data.observations[acted], deterministic=True)[0].tolist()
+
+
+def test_a_set_is_used_again(tmp_path, capsys, monkeypatch):
+    """``--data`` gives the same audit, beside that of another model; a set of another environment is refused."""
+    for seed, name in enumerate(("model", "other")):
+        make_model(PPO, seed=seed).save(tmp_path / name)
+    common = ["--env", "Small-v0", "--trust", "--no-controls"]
+    run_main(monkeypatch, tmp_path / "model", *common, "--episodes", 100, "--out", tmp_path / "first")
+    path = tmp_path / "first" / "audit_set.npz"
+    assert capsys.readouterr().out.count("│ verdict ") == 1  # a table of each model; one is compared with no other
+    run_main(monkeypatch, tmp_path / "model", tmp_path / "other", *common, "--data", path, "--out", tmp_path / "again")
+    first, again = (json.loads((tmp_path / name / "audit.json").read_text()) for name in ("first", "again"))
+    assert again[0] == first[0]
+    assert again[1]["name"] == "other"
+    assert again[1]["collapse_index"] != first[0]["collapse_index"]
+    printed = capsys.readouterr().out
+    assert f"Observations: {len(AuditSet.load(path)):,} of {path}" in printed
+    assert re.search("measure .* model .* other", printed)
+    assert printed.count("│ verdict ") == 3
+    message = fail_main(monkeypatch, capsys, tmp_path / "model", "--env", "CountingEnv-v0", "--trust", "--data", path)
+    assert "the audit set was made for Small-v0" in message
 
 
 @pytest.mark.slow

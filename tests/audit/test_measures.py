@@ -211,6 +211,8 @@ def test_json_and_table():
     printed = console.export_text()
     assert "33 of 36 required pairs kept" in printed
     assert "6 and 7 (" in printed
+    console.print(compare_classes(latents_at([0] * 9), CLASSES, np.zeros((9, 9), bool)).table())  # 36 may merge, and do
+    assert console.export_text().count("(0.") == 10
 
 
 @pytest.mark.parametrize(

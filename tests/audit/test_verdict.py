@@ -78,6 +78,18 @@ def test_more_than_must_be_is_kept_or_unproved():
     assert report.verdict.next.startswith("--play model, or --episodes 120")
 
 
+def test_a_few_strays_that_many_are_next_to():
+    """The index cannot be told from 0.01, but surely more than 0.5% of the observations look like another."""
+    data = circle(with_noise)
+    latents, states = latents_of(data, lambda state: state), data.labels["state"]
+    latents[np.flatnonzero(states == 3)[::25][:4]] = latents[np.flatnonzero(states == 4)[::25][:4]]
+    report = audit_latents(latents, data)
+    assert report.interval[0] < 0.01
+    assert 0 < report.collapse_index < 0.01
+    assert report.verdict.word == "COLLAPSED"
+    assert f"{report.observations_hit:.1%} of its observations look like another" in report.verdict.sentence
+
+
 def test_a_merge_that_data_does_not_show_is_not_green():
     """In episodes of one step nothing tells 3 from 4; they are merged, and the verdict is not green."""
     data = circle(with_noise, steps=1, count=300)
@@ -129,6 +141,13 @@ def test_nothing_encodes_observations_and_they_may_be_as_bad(of_observations, wo
     """Where one rewarded observation alone has neighbours far away, the encoder is not accused."""
     found = Found(0.75, (0.05, 1.0), 0.2, 0.02, (0.7, 1.0), of_observations, False, "", "")
     assert of_episodes(circle(with_noise), found).word == word
+
+
+def test_the_pairs_that_are_kept_are_counted():
+    """Where every third state of the circle is rewarded, there are three classes of three: 36 - 9 pairs to keep."""
+    data = circle(lambda state, rng: [state, 0], reward=lambda state: float(state % 3 == 0))
+    report = audit_latents(latents_of(data, lambda state: state), data)
+    assert str(report.verdict) == "KEPT. All 27 pairs that must be apart look different to it."
 
 
 def test_classes_of_which_all_were_seen_too_seldom():

@@ -51,7 +51,7 @@ def make_model(algorithm, **kwargs):
     env = gym.make("CountingEnvContinuous-v0" if continuous else "CountingEnv-v0", image_size=36)
     policy_kwargs = {"net_arch": [8], **jepa_policy_kwargs(env.action_space, recipe="paper", latent_dim=8)}
     options = {"n_steps": 32, "batch_size": 32, "n_epochs": 1} if algorithm is PPO else {"buffer_size": 100}
-    return algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, seed=0, device="cpu", **{**options, **kwargs})
+    return algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, device="cpu", **{"seed": 0, **options, **kwargs})
 
 
 class Places(gym.Env):

@@ -24,9 +24,10 @@ ALL = {**OWN, **modules_of("counting_env")}
 
 
 def imports_of(file):
-    """Return every module that a file names in an import, at the top, in a function or for types alone."""
+    """Return every module that a file names in an import, at the top, in a function, for types alone or lazily."""
     names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    stub = file.with_suffix(".pyi")
+    for node in ast.walk(ast.parse(file.read_text() + (stub.read_text() if stub.exists() else ""))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

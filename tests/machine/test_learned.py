@@ -101,6 +101,8 @@ def test_latents_without_clusters():
     still = [episode._replace(observations=np.zeros((9, 8), np.float32)) for episode in noise]
     with pytest.raises(NoClusters):
         learned_machine(jepa, still)
+    two = trees_of(np.float32([[0, 0], [3, 4]]), rng)
+    assert (two.merges["single"][:, 2].tolist(), two.levels(100)) == ([5.0], [])
 
 
 def test_rare_states_are_nodes():

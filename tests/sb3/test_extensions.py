@@ -14,6 +14,7 @@ from jepa_extractor import JEPA, AuxiliaryTask, JEPACallback, JEPAExtractor, jep
 from jepa_extractor.networks import make_head
 from jepa_extractor.networks.copies import MovingAverage
 from jepa_extractor.objectives import R2R2, SIGReg, VICReg, squared_error
+from jepa_extractor.sb3.adapter import find_trainees
 from tests.sb3.algorithms import OFF_POLICY, UNCLIPPED, largest_difference, learn_by_hand, parameters
 
 DISCRETE, BOX = spaces.Discrete(3), spaces.Box(-1, 1, (2,), np.float32)
@@ -177,6 +178,18 @@ def test_joint_equals_patched_backward(case, monkeypatch):
     twin = make_model(algorithm, space, **arguments)
     assert learn_by_hand(twin, 64, 8, monkeypatch) == callback.updates > 0
     assert largest_difference(parameters(model), parameters(twin)) == 0.0
+
+
+def test_an_optimizer_for_the_extractor_alone():
+    """It trains the extractor if it holds all parameters, and nothing else beside; with one fewer it does not."""
+    model = make_model(DQN, BOX)
+    held = list(model.policy.q_net.features_extractor.parameters())
+    model.policy.optimizer = torch.optim.Adam(held)
+    (trainee,) = find_trainees(model)
+    assert trainee == (model.policy.optimizer, [model.policy.q_net.features_extractor])
+    model.policy.optimizer = torch.optim.Adam(held[1:])
+    with pytest.raises(ValueError, match="trains no JEPAExtractor"):
+        find_trainees(model)
 
 
 def test_what_the_encoder_sees_is_what_the_policy_sees():

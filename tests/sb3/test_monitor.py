@@ -40,9 +40,10 @@ def test_means_since_the_last_record():
     [([1, 0], [0, 2], 90), ([1, 1], [3, 3], 0), ([1, 0], [-1, 0], 180), ([1, 0], [1, 1], 45)],
 )
 def test_angle_between_gradients(policy, auxiliary, degrees):
-    """The angle between the two gradients on the encoder."""
-    encoder = nn.Linear(2, 1, bias=False)
+    """The angle between the two gradients on the encoder, on what both reach: the auxiliary misses the bias."""
+    encoder = nn.Linear(2, 1)
     other = nn.Linear(3, 1, bias=False)  # the rest of the policy, which the auxiliary does not reach
+    encoder.bias.grad = torch.tensor([2.0])
     encoder.weight.grad, other.weight.grad = torch.tensor([policy], dtype=torch.float32), torch.full((1, 3), 2.0)
     optimizer = torch.optim.SGD([*encoder.parameters(), *other.parameters(), nn.Parameter(torch.ones(1))], 0.1)
     monitor, logger = Monitor(), Logger(None, [])
@@ -51,7 +52,7 @@ def test_angle_between_gradients(policy, auxiliary, degrees):
     monitor.add(gradient(1.0))
     monitor.record(logger)
     assert logger.name_to_value["jepa/gradient_angle"] == pytest.approx(degrees, abs=0.1)
-    norm = np.sqrt(np.sum(np.square(policy)) + 3 * 4)
+    norm = np.sqrt(np.sum(np.square(policy)) + 4 * 4)
     assert logger.name_to_value["jepa/policy_grad_norm"] == pytest.approx(norm, rel=1e-6)
 
 
@@ -111,10 +112,11 @@ def test_the_probe_by_hand():
     assert logger.name_to_value["jepa/probe_accuracy"] == pytest.approx(2 / 3)
 
 
-def test_a_probe_that_is_hardly_known():
-    """With fewer than two labels nothing is recorded."""
-    labels = np.array([np.nan, np.nan, np.nan, 1.0])
-    episode = Episode(np.zeros((4, 1), "f"), np.zeros(3, np.int64), np.zeros(3), False, {"label": labels})
+@pytest.mark.parametrize(("labels", "recorded"), [([np.nan, np.nan, 1.0], []), ([1.0, np.nan, 1.0], [1.0])])
+def test_a_probe_that_is_hardly_known(labels, recorded):
+    """With fewer than two labels nothing is recorded; of two, the older says what the newer is."""
+    label = np.array([np.nan, *labels])
+    episode = Episode(np.zeros((4, 1), "f"), np.zeros(3, np.int64), np.zeros(3), False, {"label": label})
     names, logger = Names(TransitionRing.from_episodes([episode], seed=0)), Logger(None, [])
     record_probe(logger, names, names, "label")
-    assert not logger.name_to_value
+    assert list(logger.name_to_value.values()) == recorded

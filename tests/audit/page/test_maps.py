@@ -77,6 +77,8 @@ def test_colours_tell_the_classes(merged):
     colours = np.array(ways["class"].colours[0])
     members = class_members(merged)[rows]
     assert len(set(zip(colours, members, strict=True))) == len(set(colours)) == 9
+    names = dict(ways["class"].legend)
+    assert [int(names[colour]) for colour in colours] == merged.audit_set.labels["count"][rows].tolist()
     hit = np.array(ways["neighbours that must be apart"].colours[0])
     assert len(set(hit[merged.hits[rows] == 0])) == 1
     assert ways["neighbours that must be apart"].is_scale

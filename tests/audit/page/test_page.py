@@ -7,6 +7,7 @@ from base64 import b64decode
 import numpy as np
 import pytest
 
+from counting_env import count_mdp
 from jepa_extractor.audit import AuditSet
 from jepa_extractor.audit.moments import Moment, Plane, pca_plane
 from jepa_extractor.audit.page import write_page
@@ -100,6 +101,7 @@ def test_curves_show_what_changes():
     ]
     (curve,) = curves_of({"one": history, "two": history[:1]})
     assert (curve.measure, curve.models) == ("index", ["one"])
+    assert [axis.axis_label for axis in (*curve.plot.xaxis, *curve.plot.yaxis)] == ["environment steps", "index"]
     assert curve.table == [(10, ["0.500"]), (20, ["0.250"])]
 
 
@@ -245,6 +247,9 @@ def test_wrong_arguments_are_named(merged, untrained, extractor, without_labels,
     other = AuditSet.from_episodes(episodes[:50], 2)
     smaller = audit_latents(merged_latents(other), other, "smaller")
     unlabelled = audit_latents(merged_latents(without_labels), without_labels, "unlabelled")
+    dearer = [episode._replace(rewards=2 * episode.rewards) for episode in episodes]
+    other = AuditSet.from_classes(dearer, "count", count_mdp(), ("remove", "add"), "CountingEnv-v0")
+    rewarded = audit_latents(merged_latents(other), other, "rewarded")
     for reports, options, message in [
         ([], {}, "reports is empty: give at least one"),
         (merged, {}, r"reports is one report, 'merged': give a list of it, \[report\]"),
@@ -252,6 +257,7 @@ def test_wrong_arguments_are_named(merged, untrained, extractor, without_labels,
         ([merged, merged], {}, r"give each a name of its own"),
         ([merged, smaller], {}, "'merged' and 'smaller' are of different audit sets: use one for both"),
         ([merged, unlabelled], {}, "different audit sets"),
+        ([merged, rewarded], {}, "different audit sets"),
         ([merged], {"encoders": {"untrained": extractor}}, r"encoders has the names \['untrained'\]"),
         ([merged], {"encoders": {"merged": extractor}}, "give the encoder that was audited"),
     ]:
@@ -268,5 +274,9 @@ def test_notebooks_show_a_small_summary(merged):
     shown = merged._repr_html_()
     assert html.escape(str(merged)) in shown
     assert shown.count('class="pair"') == 3
+    for pair in merged.worst_pairs[:3]:
+        for row, side in ((pair.left, "Left"), (pair.right, "Right")):
+            count = merged.audit_set.labels["count"][row]
+            assert f"<figcaption><b>{side}:</b> count {count:g}" in shown
     assert "<script" not in shown
     assert len(shown) < 50_000

@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from counting_env.viewer.canvas import INK, SIGNS, SIZE
 from counting_env.viewer.duel import DuelViewer
@@ -126,3 +127,18 @@ def test_signs_are_whole_and_in_the_middle(start, screen, size):
         assert drawn.max() > 240, name
         for lowest, highest, middle in ((x.min(), x.max(), 640), (y.min(), y.max(), 360)):
             assert middle - size / 2 - 1 <= lowest <= middle <= highest <= middle + size / 2, name
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 7, 33, 64])
+def test_dots_can_be_counted(start, screen, number):
+    """There are so many apart from each other, within their area and around its middle."""
+    canvas, area = start().canvas, screen.Rect(200, 300, 301, 121)
+    canvas.clear()
+    canvas.dots(number, area, (255, 255, 255))
+    drawn = screen.surfarray.array3d(canvas.surface)[..., 0] == 255
+    assert label(drawn)[1] == number
+    if number:
+        x, y = drawn.nonzero()
+        assert area.contains(screen.Rect(x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1))
+        assert abs(x.min() + x.max() - 2 * area.centerx) <= 3
+        assert abs(y.min() + y.max() - 2 * area.centery) <= 3

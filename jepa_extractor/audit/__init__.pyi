@@ -1,0 +1,12 @@
+from jepa_extractor.audit.audit_set import AuditSet as AuditSet
+from jepa_extractor.audit.exports import to_parquet as to_parquet
+from jepa_extractor.audit.exports import to_tensorboard as to_tensorboard
+from jepa_extractor.audit.measures import ClassPairs as ClassPairs
+from jepa_extractor.audit.measures import compare_classes as compare_classes
+from jepa_extractor.audit.page import write_page as write_page
+from jepa_extractor.audit.report import Control as Control
+from jepa_extractor.audit.report import Pair as Pair
+from jepa_extractor.audit.report import Report as Report
+from jepa_extractor.audit.report import audit as audit
+from jepa_extractor.audit.report import compare as compare
+from jepa_extractor.audit.verdict import Verdict as Verdict

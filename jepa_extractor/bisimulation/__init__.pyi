@@ -1,0 +1,10 @@
+from jepa_extractor.bisimulation.deterministic import distinguishing_actions as distinguishing_actions
+from jepa_extractor.bisimulation.deterministic import largest_bisimulation as largest_bisimulation
+from jepa_extractor.bisimulation.deterministic import quotient_mdp as quotient_mdp
+from jepa_extractor.bisimulation.empirical import EmpiricalBisimulation as EmpiricalBisimulation
+from jepa_extractor.bisimulation.episodes import EmpiricalData as EmpiricalData
+from jepa_extractor.bisimulation.episodes import arrival_rewards as arrival_rewards
+from jepa_extractor.bisimulation.episodes import empirical_data as empirical_data
+from jepa_extractor.bisimulation.episodes import episode_successors as episode_successors
+from jepa_extractor.bisimulation.metric import bisimulation_metric as bisimulation_metric
+from jepa_extractor.bisimulation.stochastic import probabilistic_bisimulation as probabilistic_bisimulation

@@ -1,0 +1,9 @@
+from jepa_extractor.sb3.audit_callback import AuditCallback as AuditCallback
+from jepa_extractor.sb3.callback import JEPACallback as JEPACallback
+from jepa_extractor.sb3.extractor import JEPAExtractor as JEPAExtractor
+from jepa_extractor.sb3.extractor import jepa_policy_kwargs as jepa_policy_kwargs
+from jepa_extractor.sb3.pretrained import load_pretrained as load_pretrained
+from jepa_extractor.sb3.schedules import Alternating as Alternating
+from jepa_extractor.sb3.schedules import Joint as Joint
+from jepa_extractor.sb3.schedules import Schedule as Schedule
+from jepa_extractor.sb3.shared import Shared as Shared
