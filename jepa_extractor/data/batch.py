@@ -81,21 +81,19 @@ class Batch:
         """Raise ``ValueError`` unless all attributes are tensors of the shapes above, B and k at least 1."""
         require_tensor("rewards", self.rewards, (None, None))
         count, steps = self.rewards.shape
-        frames = (count, steps + (self.first_latents is None))
         for name, shape in (("terminated", ()), ("mask", ()), ("actions", action_space.shape)):
             if name != "mask" or self.mask is not None:
                 require_tensor(name, getattr(self, name), (count, steps, *(shape or ())))
         if self.next_actions is not None:
             require_tensor("next_actions", self.next_actions, (count, steps, *(action_space.shape or ())))
-        if self.first_latents is not None:
-            require_tensor("first_latents", self.first_latents, (count, latent_dim))
-        if self.later_latents is not None:
-            require_tensor("later_latents", self.later_latents, (count, steps, latent_dim))
         require_mapping("labels", self.labels)
         for name, values in self.labels.items():
             require_tensor(f"labels[{name!r}]", values, (count, steps + 1))
-        if self.observations is not None or self.first_latents is None or self.later_latents is None:
-            _require_observations(self.observations, observation_space, frames)
+        if self.first_latents is None:
+            _require_observations(self.observations, observation_space, (count, steps + 1))
+        else:
+            require_tensor("first_latents", self.first_latents, (count, latent_dim))
+            require_tensor("later_latents", self.later_latents, (count, steps, latent_dim))
 
     @property
     def observations_after(self) -> Tensors:
