@@ -18,13 +18,10 @@ parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="output 
 arguments = parser.parse_args()
 
 print("Loading torch, and compiling the environment, once ...", flush=True)
-COMPILE = """
-import counting_env, gymnasium
-
-envs = gymnasium.make_vec("CountingEnv-v0", num_envs=8)
+COMPILE = """import gymnasium as gym, counting_env
+envs = gym.make_vec("CountingEnv-v0", num_envs=8)
 envs.reset()
-envs.step(envs.action_space.sample())
-"""
+envs.step([0] * 8)"""
 # Numba keeps what it compiles, and torch loads meanwhile
 compiling = subprocess.Popen([sys.executable, "-c", COMPILE], stderr=subprocess.DEVNULL)
 

@@ -8,6 +8,8 @@ import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 
@@ -42,5 +44,8 @@ def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[st
 
 def _module_of(package: str) -> dict[str, str]:
     """Return the module that holds each public name."""
-    stub = (pkgutil.get_data(package, "__init__.pyi") or b"").decode()
-    return {name: module for module, name in re.findall(r"^from (\S+) import \w+ as (\w+)$", stub, re.MULTILINE)}
+    spec = find_spec(package)  # without an import of it
+    assert spec is not None
+    stub = Path(str(spec.origin)).with_suffix(".pyi")
+    names = stub.read_text() if stub.exists() else ""
+    return {name: module for module, name in re.findall(r"^from (\S+) import \w+ as (\w+)$", names, re.MULTILINE)}

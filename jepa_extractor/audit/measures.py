@@ -211,6 +211,8 @@ def _checked_latents(latents: ArrayLike, classes: ArrayLike) -> tuple[Floats, ND
     if wrong.size:
         rows = ", ".join(map(str, wrong[:10])) + (", ..." if wrong.size > 10 else "")
         raise ValueError(f"latents is not finite in {wrong.size} rows ({rows}): leave them out, or mend the encoder")
+    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat):
+        labels = labels.astype(str)
     if labels.dtype.kind not in "biufSU":
         raise ValueError(f"classes={shown(classes)} are neither numbers nor strings: give one for each latent")
     if labels.dtype.kind == "f" and np.isnan(labels).any():

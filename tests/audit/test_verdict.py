@@ -78,18 +78,6 @@ def test_more_than_must_be_is_kept_or_unproved():
     assert report.verdict.next.startswith("--play model, or --episodes 120")
 
 
-def test_a_few_strays_that_many_are_next_to():
-    """The index cannot be told from 0.01, but surely more than 0.5% of the observations look like another."""
-    data = circle(with_noise)
-    latents, states = latents_of(data, lambda state: state), data.labels["state"]
-    latents[np.flatnonzero(states == 3)[::25][:4]] = latents[np.flatnonzero(states == 4)[::25][:4]]
-    report = audit_latents(latents, data)
-    assert report.interval[0] < 0.01
-    assert 0 < report.collapse_index < 0.01
-    assert report.verdict.word == "COLLAPSED"
-    assert f"{report.observations_hit:.1%} of its observations look like another" in report.verdict.sentence
-
-
 def test_a_merge_that_data_does_not_show_is_not_green():
     """In episodes of one step nothing tells 3 from 4; they are merged, and the verdict is not green."""
     data = circle(with_noise, steps=1, count=300)

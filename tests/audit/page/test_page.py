@@ -251,7 +251,7 @@ def test_wrong_arguments_are_named(merged, untrained, extractor, without_labels,
     other = AuditSet.from_classes(dearer, "count", count_mdp(), ("remove", "add"), "CountingEnv-v0")
     rewarded = audit_latents(merged_latents(other), other, "rewarded")
     for reports, options, message in [
-        ([], {}, "reports is empty: give at least one"),
+        ([], {}, r"reports=\[\] is no list of reports, or empty: give at least one"),
         (merged, {}, r"reports is one report, 'merged': give a list of it, \[report\]"),
         ([merged.classes], {}, r"reports holds a ClassPairs: .*AuditSet.from_classes"),
         ([merged, merged], {}, r"give each a name of its own"),
