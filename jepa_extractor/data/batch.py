@@ -81,11 +81,13 @@ class Batch:
         """Raise ``ValueError`` unless all attributes are tensors of the shapes above, B and k at least 1."""
         require_tensor("rewards", self.rewards, (None, None))
         count, steps = self.rewards.shape
-        for name, shape in (("terminated", ()), ("mask", ()), ("actions", action_space.shape)):
-            if name != "mask" or self.mask is not None:
-                require_tensor(name, getattr(self, name), (count, steps, *(shape or ())))
+        acted = (count, steps, *(action_space.shape or ()))
+        require_tensor("terminated", self.terminated, (count, steps))
+        if self.mask is not None:
+            require_tensor("mask", self.mask, (count, steps))
+        require_tensor("actions", self.actions, acted)
         if self.next_actions is not None:
-            require_tensor("next_actions", self.next_actions, (count, steps, *(action_space.shape or ())))
+            require_tensor("next_actions", self.next_actions, acted)
         require_mapping("labels", self.labels)
         for name, values in self.labels.items():
             require_tensor(f"labels[{name!r}]", values, (count, steps + 1))

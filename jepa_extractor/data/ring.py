@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from jepa_extractor.checks import require_fraction, require_integer, require_mapping, require_type, shown
 from jepa_extractor.data.batch import Batch, Labels, Step
 from jepa_extractor.data.episodes import Episode, join_episodes
-from jepa_extractor.data.observations import Arrays, all_finite, map_arrays, require_finite
+from jepa_extractor.data.observations import Arrays, map_arrays, require_finite
 from jepa_extractor.data.spaces import require_action_space, require_observation_space
 
 _ARRAYS = ("frames", "actions", "rewards", "terminated", "labels", "complete", "newest", "filled")
@@ -171,15 +171,13 @@ class TransitionRing:
             raise RuntimeError("the ring holds no observation yet: call begin(observations) before the first add")
         self._steps += 1
         _require_observations(len(self._envs), self._frames, step.arrived)
-        if not all_finite(step.arrived):
-            require_finite("observations", step.arrived, self._steps)
+        require_finite("observations", step.arrived, self._steps)
         at = (self._envs, self._newest.copy())
         rewards, ended = np.asarray(step.rewards), np.asarray(step.ended)
         for name, array in (("rewards", rewards), ("ended", ended)):
             if array.shape != self._envs.shape or array.dtype.kind not in "biuf":
                 raise ValueError(f"{name}={shown(array)}: give one for each of {len(self._envs)} environments")
-        if not all_finite(rewards):
-            require_finite("rewards", rewards, self._steps)
+        require_finite("rewards", rewards, self._steps)
         _write("actions", self._actions, at, step.actions)
         _write("terminated", self._terminated, at, step.terminated)
         self._rewards[at] = rewards

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from jepa_extractor.checks import shown
 from jepa_extractor.data.batch import Batch, Step
 from jepa_extractor.data.collection import label_numbers
-from jepa_extractor.data.observations import Arrays, map_arrays
+from jepa_extractor.data.observations import Arrays, all_finite, map_arrays
 from jepa_extractor.data.ring import TransitionRing
 from jepa_extractor.objectives.tasks import AuxiliaryTask
 from jepa_extractor.sb3 import adapter
@@ -149,7 +149,7 @@ class Recorder:
 
     def _require_finite(self, what: str, values: Arrays) -> None:
         for part in values.values() if isinstance(values, dict) else [values]:
-            if np.issubdtype(part.dtype, np.floating) and not np.isfinite(part).all():
+            if not all_finite(part):
                 env = int(np.flatnonzero(~np.isfinite(part.reshape(len(part), -1)).all(axis=1))[0])
                 raise FloatingPointError(
                     f"the {what} of environment {env} is not finite at step {self._model.num_timesteps}: "

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from jepa_extractor.audit.audit_set import AuditSet
 from jepa_extractor.audit.latents import Encoder
-from jepa_extractor.audit.moments import pca_plane
 from jepa_extractor.audit.page.curves import History, curves_of, require_history
 from jepa_extractor.audit.page.maps import clusters, colourings, map_of, others_near, planes
 from jepa_extractor.audit.page.matrix import matrix_of
@@ -131,11 +130,11 @@ def _page(
     texts = [described(data, int(row)) for row in rows]
     found = [clusters(report.latents) for report in reports]
     ways = colourings(reports, found, rows)
-    models = [_model(report, i, rows, pictures, texts, found[i], ways, encoders) for i, report in enumerate(reports)]
-    for model, report in zip(models, reports, strict=True):
-        places = pca_plane(report.latents).places
-        model["moments"] = shown_moments(histories.get(report.name, ()), places, rows, MOMENTS // len(reports))
-        model["data"]["moments"] = [moment.data for moment in model["moments"]]
+    most = MOMENTS // len(reports)
+    models = [
+        _model(report, i, rows, pictures, texts, found[i], ways, encoders, histories.get(report.name, ()), most)
+        for i, report in enumerate(reports)
+    ]
     curves = curves_of(histories)
     shown = [model.pop("data") for model in models]
     content = {
@@ -184,8 +183,10 @@ def _model(
     found: Rows,
     ways: list[Any],
     encoders: Mapping[str, Encoder],
+    history: History,
+    most: int,
 ) -> dict[str, Any]:
-    """Return what the page says of one model."""
+    """Return what the page says of one model, with at most ``most`` moments of its training."""
     data = report.audit_set
     near = others_near(report, rows)
     left = np.repeat(np.arange(len(rows)), near.shape[1])
@@ -196,13 +197,16 @@ def _model(
     else:
         members, names = class_members(report), [plain(name) for name in report.classes.classes.tolist()]
     colours = [way.colours[number] for way in ways]
+    drawn = planes(report.latents)
     maps = {
-        name: json_item(map_of((plane[0][rows], plane[1]), colours, texts, pictures.can_draw))
-        for name, plane in planes(report.latents).items()
+        name: json_item(map_of((places[rows], axes), colours, texts, pictures.can_draw))
+        for name, (places, axes) in drawn.items()
     }
+    moments = shown_moments(history, drawn["PCA"][0], rows, most)
     imagined = rollouts_of(encoders[report.name], report.latents, data) if report.name in encoders else []
     return {
         "report": report,
+        "moments": moments,
         "pairs": [_pair(report, pictures, pair) for pair in report.worst_pairs[:PAIRS]],
         "groups": list(groups(report, members, names)),
         "matrix": None if report.classes is None else matrix_of(report.classes),
@@ -230,6 +234,7 @@ def _model(
             "apart": apart.astype(int).tolist(),
             "classes": None if report.classes is None else names,
             "members": None if report.classes is None else members[rows].tolist(),
+            "moments": [moment.data for moment in moments],
         },
     }
 
